@@ -1,0 +1,55 @@
+/**
+ * What the engine needs of a running launcher: send a program, follow the shim, come back to it later.
+ * Implemented by launcher-client.ts over `<exec-root>/launcher.sock` and each shim's control socket.
+ */
+import type { Socket } from "node:net";
+import type { Program } from "#program/types.ts";
+
+/** How the main process ended. */
+export interface ExitRecord {
+  /** Docker's exit code: the status, or 128 + signal. */
+  exitCode: number;
+  /** Signal that ended it, if one did. */
+  signal: number | undefined;
+  /** When, in nanoseconds since the epoch. */
+  at: bigint;
+}
+
+/** A failed instruction, as reported by the launcher. */
+export interface LaunchFailure {
+  instruction: number;
+  errno: number;
+}
+
+/** A shim as the daemon sees it. Every promise settles; none rejects with anything but a BerthError. */
+export interface ShimHandle {
+  /** Resolves when the control socket listens; attach connections may be made from then on. */
+  readonly listening: Promise<void>;
+  /** Resolves with the host pid once execve has happened; rejects with LaunchError when a step failed. */
+  readonly started: Promise<number>;
+  /** Resolves when the main process has ended and its output is in the log; also when the shim vanished (exit 137). */
+  readonly exited: Promise<ExitRecord>;
+  signal(signal: number): void;
+  resize(rows: number, columns: number): void;
+  closeStdin(): void;
+  /** Values of the program's own notes (kind ≥ 4). */
+  onNote(listener: (kind: number, value: bigint) => void): void;
+  /** Stop listening to this shim; the shim itself goes on. */
+  close(): void;
+}
+
+export interface AttachStreams {
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+}
+
+export interface LauncherClient {
+  /** Start the zygote if none answers on the socket; idempotent. It is detached and survives the daemon. */
+  ensureZygote(): Promise<void>;
+  launch(program: Program, controlSocket: string): ShimHandle;
+  /** Reconnect to a shim after a daemon restart. If it is gone, `exitFile` tells the end (or 137 if there is none). */
+  reconnect(controlSocket: string, exitFile: string): Promise<ShimHandle>;
+  /** A raw attach connection: Docker-framed (or raw with a terminal) output, raw input, half-close = end of input. */
+  attach(controlSocket: string, streams: AttachStreams): Promise<Socket>;
+}
