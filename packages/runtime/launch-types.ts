@@ -1,0 +1,128 @@
+/**
+ * What the engine hands to the compiler, beside the OCI spec, and what it gets back.
+ *
+ * `compileContainer(launch)` (compile-container.ts) and `compileExec(launch)` (compile-exec.ts) are pure: everything
+ * they need to know of the host is in these values.
+ */
+import type { Program } from "#program/types.ts";
+import type { Spec, SpecProcess } from "#runtime/spec-types.ts";
+
+/** How the root file system comes to be. */
+export type RootfsPlan =
+  | { kind: "directory"; path: string }
+  | {
+      kind: "overlay";
+      /** Directory the relative lower names start from (the driver's root); the launcher changes to it before mount(2). */
+      base: string;
+      /** Uppermost first, relative to base ("l/ABC…"). */
+      lower: string[];
+      upper: string;
+      work: string;
+      /** Mount point: `<id>/merged`, relative to base. */
+      merged: string;
+      /** Extra mount options, for example "index=off". */
+      options: string[];
+    };
+
+/** Which cgroup hierarchies the host has, from `#kernel/cgroup-layout.ts`. */
+export interface CgroupLayout {
+  version: 1 | 2;
+  /** Version 1: controller name → mount point (co-mounted controllers share one). Includes named ones ("name=systemd"). */
+  v1: Record<string, string>;
+  /** Version 2 mount point ("/sys/fs/cgroup", or the unified part of a hybrid layout, which has no controllers). */
+  v2?: string;
+  /** Controllers available in the v2 root. */
+  v2Controllers: string[];
+}
+
+/** One netlink request, complete but for the pid of the container. */
+export interface NetlinkRequest {
+  /** What it does: "create veth pair vethab12 - eth0". */
+  why: string;
+  bytes: Uint8Array;
+  /** Byte offsets of u32 fields that get the container's host pid before sending. */
+  pidAt: number[];
+  /** An errno that is no failure (EEXIST for instance). */
+  ignore?: number;
+}
+
+/** What joins the container's network namespace to its networks. */
+export interface SandboxProgram {
+  /** Sent by the shim in the host's namespace, once the namespace exists. */
+  host: NetlinkRequest[];
+  /** Sent by the container's first process inside its namespace, after the host's. */
+  container: NetlinkRequest[];
+  /** Files under /proc/sys/net written inside the namespace before the rest ("net/ipv6/conf/all/disable_ipv6" → "1"). */
+  sysctls: Record<string, string>;
+}
+
+export interface LogPlan {
+  /** json-file: the shim writes entries itself. none: output goes to attach connections only. */
+  format: "json-file" | "none";
+  path: string;
+  /** Put into every entry, already JSON: `,"attrs":{…}` or "". */
+  attrs: string;
+}
+
+export interface StdioPlan {
+  terminal: boolean;
+  /** The container gets a stdin that clients can write to (OpenStdin); otherwise /dev/null. */
+  openStdin: boolean;
+  stdinOnce: boolean;
+  /** Attach connections to wait for before output is read. */
+  expectedAttaches: number;
+  /** Initial terminal size. */
+  rows?: number;
+  columns?: number;
+}
+
+export interface ContainerLaunch {
+  id: string;
+  spec: Spec;
+  rootfs: RootfsPlan;
+  cgroups: CgroupLayout;
+  sandbox: SandboxProgram;
+  stdio: StdioPlan;
+  log: LogPlan;
+  /** `<exec-root>/containers/<id>`: made by the engine (mode 0700); holds shim.sock and exit. */
+  execDirectory: string;
+  /** Host path of the launcher binary to bind at /sbin/docker-init and run as PID 1, with --init. */
+  initPath?: string;
+  /** Kernel facts the compiler depends on. */
+  host: HostFacts;
+}
+
+export interface HostFacts {
+  architecture: "x64" | "arm64";
+  /** CAP_LAST_CAP from /proc/sys/kernel/cap_last_cap. */
+  lastCapability: number;
+  seccompActions: string[];
+  apparmor: boolean;
+  /** Existing paths among those that are masked only where they exist (thermal_throttle …). */
+  kernelRelease: string;
+}
+
+export interface ExecLaunch {
+  /** The exec's id. */
+  id: string;
+  containerId: string;
+  /** Host pid of the container's first process; its namespaces are joined through a pidfd with setns. */
+  pid: number;
+  /** Start time of that pid (field 22 of /proc/pid/stat): the program refuses another process under the same pid. */
+  spec: Spec;
+  process: SpecProcess;
+  privileged: boolean;
+  cgroups: CgroupLayout;
+  stdio: StdioPlan;
+  execDirectory: string;
+  host: HostFacts;
+}
+
+/** A compiled launch. `execveInstructions` are the indexes of the PATH attempts, for 126 / 127. */
+export interface CompiledLaunch {
+  program: Program;
+  execveInstructions: number[];
+  /** The socket and exit record the shim will make. */
+  controlSocket: string;
+  exitFile: string;
+}

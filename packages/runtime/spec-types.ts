@@ -1,0 +1,166 @@
+/**
+ * The OCI runtime configuration (config.json) as TypeScript types: the parts of runtime-spec 1.2 that Berth reads.
+ * Field names are the specification's own. https://github.com/opencontainers/runtime-spec/blob/main/config.md
+ */
+
+export interface Spec {
+  ociVersion: string;
+  process?: SpecProcess;
+  root?: { path: string; readonly?: boolean };
+  hostname?: string;
+  domainname?: string;
+  mounts?: SpecMount[];
+  hooks?: Partial<Record<HookName, SpecHook[]>>;
+  annotations?: Record<string, string>;
+  linux?: SpecLinux;
+}
+
+export type HookName =
+  | "prestart"
+  | "createRuntime"
+  | "createContainer"
+  | "startContainer"
+  | "poststart"
+  | "poststop";
+
+export interface SpecHook {
+  path: string;
+  args?: string[];
+  env?: string[];
+  timeout?: number;
+}
+
+export interface SpecProcess {
+  terminal?: boolean;
+  consoleSize?: { height: number; width: number };
+  user: { uid: number; gid: number; umask?: number; additionalGids?: number[] };
+  args?: string[];
+  env?: string[];
+  cwd: string;
+  capabilities?: Partial<Record<CapabilitySet, string[]>>;
+  rlimits?: { type: string; soft: number; hard: number }[];
+  noNewPrivileges?: boolean;
+  oomScoreAdj?: number;
+  apparmorProfile?: string;
+  selinuxLabel?: string;
+}
+
+export type CapabilitySet = "bounding" | "effective" | "inheritable" | "permitted" | "ambient";
+
+export interface SpecMount {
+  destination: string;
+  type?: string;
+  source?: string;
+  options?: string[];
+}
+
+export type NamespaceType = "pid" | "network" | "mount" | "ipc" | "uts" | "user" | "cgroup" | "time";
+
+export interface SpecIdMapping {
+  containerID: number;
+  hostID: number;
+  size: number;
+}
+
+export interface SpecDevice {
+  type: "c" | "b" | "u" | "p";
+  path: string;
+  major?: number;
+  minor?: number;
+  fileMode?: number;
+  uid?: number;
+  gid?: number;
+}
+
+export interface SpecDeviceRule {
+  allow: boolean;
+  type?: string;
+  major?: number;
+  minor?: number;
+  access?: string;
+}
+
+export interface SpecThrottleDevice {
+  major: number;
+  minor: number;
+  rate: number;
+}
+
+export interface SpecResources {
+  devices?: SpecDeviceRule[];
+  memory?: {
+    limit?: number;
+    reservation?: number;
+    swap?: number;
+    kernel?: number;
+    kernelTCP?: number;
+    swappiness?: number;
+    disableOOMKiller?: boolean;
+  };
+  cpu?: {
+    shares?: number;
+    quota?: number;
+    period?: number;
+    burst?: number;
+    realtimeRuntime?: number;
+    realtimePeriod?: number;
+    cpus?: string;
+    mems?: string;
+    idle?: number;
+  };
+  pids?: { limit: number };
+  blockIO?: {
+    weight?: number;
+    leafWeight?: number;
+    weightDevice?: { major: number; minor: number; weight?: number; leafWeight?: number }[];
+    throttleReadBpsDevice?: SpecThrottleDevice[];
+    throttleWriteBpsDevice?: SpecThrottleDevice[];
+    throttleReadIOPSDevice?: SpecThrottleDevice[];
+    throttleWriteIOPSDevice?: SpecThrottleDevice[];
+  };
+  hugepageLimits?: { pageSize: string; limit: number }[];
+  network?: { classID?: number; priorities?: { name: string; priority: number }[] };
+  unified?: Record<string, string>;
+}
+
+export type SeccompAction =
+  | "SCMP_ACT_KILL"
+  | "SCMP_ACT_KILL_PROCESS"
+  | "SCMP_ACT_KILL_THREAD"
+  | "SCMP_ACT_TRAP"
+  | "SCMP_ACT_ERRNO"
+  | "SCMP_ACT_TRACE"
+  | "SCMP_ACT_ALLOW"
+  | "SCMP_ACT_LOG"
+  | "SCMP_ACT_NOTIFY";
+
+export interface SpecSeccomp {
+  defaultAction: SeccompAction;
+  defaultErrnoRet?: number;
+  architectures?: string[];
+  flags?: string[];
+  listenerPath?: string;
+  listenerMetadata?: string;
+  syscalls?: {
+    names: string[];
+    action: SeccompAction;
+    errnoRet?: number;
+    args?: { index: number; value: number | bigint; valueTwo?: number | bigint; op: string }[];
+  }[];
+}
+
+export interface SpecLinux {
+  uidMappings?: SpecIdMapping[];
+  gidMappings?: SpecIdMapping[];
+  namespaces?: { type: NamespaceType; path?: string }[];
+  devices?: SpecDevice[];
+  cgroupsPath?: string;
+  resources?: SpecResources;
+  rootfsPropagation?: string;
+  seccomp?: SpecSeccomp;
+  sysctl?: Record<string, string>;
+  maskedPaths?: string[];
+  readonlyPaths?: string[];
+  mountLabel?: string;
+  timeOffsets?: Record<string, { secs?: number; nanosecs?: number }>;
+}
