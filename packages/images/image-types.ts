@@ -1,0 +1,108 @@
+/**
+ * What the engine and the API need of images.
+ *
+ * An *image* is identified by the digest of its configuration. Its *layers* are kept once each, by chain id (OCI
+ * image-spec: chain id of a layer = digest over its own and all lower diff ids), in layer directories of the storage driver.
+ * Rows precede what they own; an image row is written, durably, only when every layer and its configuration are complete.
+ */
+import type { Readable } from "node:stream";
+import type {
+  ImageContainerConfig,
+  ImageDeleteItem,
+  ImageHistoryItem,
+  ImageInspect,
+  ImageSummary,
+  ProgressMessage,
+  RegistryAuth,
+} from "#api-types/image.ts";
+
+/** A usable image, as the engine sees it. */
+export interface Image {
+  /** "sha256:…" */
+  id: string;
+  config: ImageContainerConfig;
+  architecture: string;
+  os: string;
+  created: string;
+  /** Cache id (storage driver) of the topmost layer; undefined for an image without layers. */
+  topLayer: string | undefined;
+  /** Bytes of all layers, unpacked. */
+  size: number;
+}
+
+export type ReportProgress = (message: ProgressMessage) => void;
+
+export interface PullRequest {
+  /** As the client gave it: "busybox", "localhost:5000/busybox". */
+  name: string;
+  /** Tag or digest; empty means latest. */
+  tag: string;
+  /** "linux/amd64"; empty means this machine's. */
+  platform: string;
+  auth?: RegistryAuth;
+  report: ReportProgress;
+  signal?: AbortSignal;
+}
+
+export interface ImageListFilters {
+  all: boolean;
+  /** Docker's filters: reference, label, dangling, before, since, until. */
+  filters: Record<string, string[]>;
+}
+
+export interface ImageService {
+  start(): Promise<void>;
+  /** Pulls; progress as Docker prints it. Throws BerthError: not-found with Docker's "pull access denied for x…" / "manifest for x not found: manifest unknown…". */
+  pull(request: PullRequest): Promise<void>;
+  /** docker load: docker-archive or OCI layout, plain or compressed. Reports "Loaded image: x". */
+  load(
+    archive: Readable,
+    options: { quiet: boolean; report: ReportProgress; signal?: AbortSignal },
+  ): Promise<void>;
+  /** docker import: a root file system archive as a one-layer image; answers its id. */
+  importArchive(
+    archive: Readable,
+    options: {
+      reference: string | undefined;
+      message: string;
+      changes: string[];
+      platform: string;
+      report: ReportProgress;
+      signal?: AbortSignal;
+    },
+  ): Promise<string>;
+  /** By name, name@digest, id or unique id prefix. Throws not-found "No such image: x". */
+  resolve(reference: string): Image;
+  list(options: ImageListFilters): Promise<ImageSummary[]>;
+  inspect(reference: string): Promise<ImageInspect>;
+  history(reference: string): Promise<ImageHistoryItem[]>;
+  tag(reference: string, repository: string, tag: string): void;
+  /** docker rmi. `inUse` tells which containers (short ids) use an image id, for Docker's conflict texts. */
+  remove(
+    reference: string,
+    options: {
+      force: boolean;
+      noPrune: boolean;
+      inUse: (imageId: string) => { id: string; running: boolean }[];
+    },
+  ): Promise<ImageDeleteItem[]>;
+  /** The name to show for an image id in `docker ps` events and so on: a tag if it has one, else the id. */
+  count(): number;
+  stop(): Promise<void>;
+}
+
+export interface ImageOptions {
+  dataRoot: string;
+  /** "host:port" or CIDR for which HTTP and unverified TLS are allowed; loopback always is. */
+  insecureRegistries: string[];
+  registryMirrors: string[];
+  maxConcurrentDownloads: number;
+  maxDownloadAttempts: number;
+}
+
+/** Emitted for docker events. */
+export type ImageEventListener = (
+  action: "pull" | "load" | "import" | "tag" | "untag" | "delete",
+  id: string,
+  attributes: Record<string, string>,
+) => void;

@@ -1,0 +1,92 @@
+/**
+ * The container network model as the engine uses it.
+ *
+ * A *sandbox* is a container's network namespace with what it holds; an *endpoint* joins it to a *network*; the
+ * controller owns the three and the drivers. Rows are written before the thing they own is made and removed after.
+ */
+import type { EndpointSettings, NetworkResource, PortBinding } from "#api-types/network.ts";
+import type { SandboxProgram } from "#runtime/launch-types.ts";
+
+/** What a container asks of the network, from its HostConfig, Config and NetworkingConfig. */
+export interface SandboxRequest {
+  containerId: string;
+  name: string;
+  /** "bridge", "default", "none", "host", "container:<id>" (id already resolved), or a network's name or id. */
+  mode: string;
+  hostname: string;
+  domainname: string;
+  macAddress?: string;
+  /** The user's endpoint settings by network name. */
+  endpoints: Record<string, Partial<EndpointSettings>>;
+  /** "80/tcp" → bindings; an empty HostPort means any free one. */
+  portBindings: Record<string, PortBinding[]>;
+  /** "80/tcp" exposed by image or flag; published at random with publishAllPorts. */
+  exposedPorts: string[];
+  publishAllPorts: boolean;
+  dns: string[];
+  dnsSearch: string[];
+  dnsOptions: string[];
+  /** "name:address" */
+  extraHosts: string[];
+}
+
+/** What the engine needs to launch and describe the container. */
+export interface Sandbox {
+  /** How the runtime makes the namespace: a new one, the host's, or another container's by path. */
+  namespace: { kind: "new" } | { kind: "host" } | { kind: "path"; path: string };
+  program: SandboxProgram;
+  /** Contents of the files the engine binds over /etc; undefined with the host's network mode for what the host has. */
+  hosts: string;
+  resolvConf: string;
+  /** For docker inspect: NetworkSettings. */
+  endpoints: Record<string, EndpointSettings>;
+  ports: Record<string, PortBinding[] | null>;
+  sandboxId: string;
+  sandboxKey: string;
+}
+
+export interface NetworkController {
+  /** Bridge, gateway address, forwarding, masquerading, the three default networks. Idempotent. */
+  start(): Promise<void>;
+  /**
+   * Takes addresses and ports for a start. Throws BerthError: "internal" with Docker's texts when a port is in use
+   * ("driver failed programming external connectivity on endpoint …: Bind for 0.0.0.0:80 failed: port is already allocated").
+   * After a failure nothing is held.
+   */
+  allocate(request: SandboxRequest): Promise<Sandbox>;
+  /** Gives everything back (addresses, ports, rules, a veth that should be gone with its namespace). Idempotent. */
+  release(containerId: string): Promise<void>;
+  /** After a restart: keep what the containers in `running` hold (re-reserving ports), release the rest. */
+  reconcile(running: ReadonlyMap<string, { pid: number }>): Promise<void>;
+  /** The settings of a running container; undefined if it holds nothing. */
+  settings(
+    containerId: string,
+  ): Pick<Sandbox, "endpoints" | "ports" | "sandboxId" | "sandboxKey"> | undefined;
+  list(): NetworkResource[];
+  /** By id, unique id prefix or name; throws "not-found" with Docker's text "network x not found". */
+  inspect(nameOrId: string): NetworkResource;
+  /** On daemon shutdown; running containers keep their networks. */
+  stop(): Promise<void>;
+}
+
+export interface NetworkOptions {
+  /** Daemon's exec root, to hold locks and such. */
+  execRoot: string;
+  /** Name of the default bridge ("berth0"); "none" for no default bridge. */
+  bridge: string;
+  /** "172.18.0.1/16"; undefined picks a free pool that overlaps no host route. */
+  bip: string | undefined;
+  fixedCidr: string | undefined;
+  mtu: number;
+  /** May Berth touch the firewall? */
+  iptables: boolean;
+  ipForward: boolean;
+  ipMasq: boolean;
+  icc: boolean;
+  /** Default host address for published ports. */
+  ip: string;
+  dns: string[];
+  dnsSearch: string[];
+  dnsOptions: string[];
+  defaultAddressPools: { base: string; size: number }[];
+}

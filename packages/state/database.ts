@@ -1,0 +1,136 @@
+/**
+ * The one durable store: a SQLite database in WAL mode under the data root.
+ *
+ * Process death loses nothing (what was written is in the kernel); power loss keeps the database consistent, and
+ * `durably` additionally survives it. Each package brings its own tables as a list of migrations, named after it; a
+ * migration once released never changes. Statements are synchronous and take microseconds: rows are small.
+ */
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { BerthError } from "#errors/errors.ts";
+
+/** Migrations of one package, applied in order, each exactly once. */
+export interface Migrations {
+  /** The package: "images", "containers". */
+  area: string;
+  steps: readonly string[];
+}
+
+export class Database implements Disposable {
+  readonly #db: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+  #depth = 0;
+
+  private constructor(db: DatabaseSync) {
+    this.#db = db;
+  }
+
+  /**
+   * Opens or creates the database at `path` (":memory:" for tests) and brings it up to date.
+   * Throws BerthError "internal" if the file is newer than this Berth, or is no database.
+   */
+  static open(path: string, migrations: readonly Migrations[]): Database {
+    let db: DatabaseSync;
+    try {
+      db = new DatabaseSync(path);
+      db.exec(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000",
+      );
+    } catch (cause) {
+      throw new BerthError("internal", `cannot open the state database ${path}: ${String(cause)}`, {
+        operation: "open state",
+        object: path,
+        hint: "move the file aside to start with empty state; images and volumes on disk are not touched",
+        cause,
+      });
+    }
+    const database = new Database(db);
+    database.#migrate(migrations);
+    return database;
+  }
+
+  #migrate(migrations: readonly Migrations[]): void {
+    this.#db.exec(
+      "CREATE TABLE IF NOT EXISTS migration (area TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT",
+    );
+    this.transaction(() => {
+      for (const { area, steps } of migrations) {
+        const row = this.get<{ version: number }>("SELECT version FROM migration WHERE area = ?", area);
+        const version = row?.version ?? 0;
+        if (version > steps.length) {
+          throw new BerthError(
+            "internal",
+            `the stored ${area} have format ${version}, newer than this Berth's ${steps.length}`,
+            {
+              operation: "open state",
+              object: area,
+              hint: "use the newer Berth that wrote them",
+            },
+          );
+        }
+        for (const step of steps.slice(version)) this.#db.exec(step);
+        this.run(
+          "INSERT INTO migration VALUES (?, ?) ON CONFLICT (area) DO UPDATE SET version = excluded.version",
+          area,
+          steps.length,
+        );
+      }
+    });
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  /** First row, or undefined. */
+  get<Row>(sql: string, ...values: SqlValue[]): Row | undefined {
+    return this.#prepare(sql).get(...values) as Row | undefined;
+  }
+
+  all<Row>(sql: string, ...values: SqlValue[]): Row[] {
+    return this.#prepare(sql).all(...values) as Row[];
+  }
+
+  /** Runs a writing statement; answers the number of rows changed. */
+  run(sql: string, ...values: SqlValue[]): number {
+    return Number(this.#prepare(sql).run(...values).changes);
+  }
+
+  /** All or nothing. Synchronous only: no await inside. Nested calls join the outermost. */
+  transaction<T>(body: () => T): T {
+    if (this.#depth > 0) return body();
+    this.#db.exec("BEGIN IMMEDIATE");
+    this.#depth++;
+    try {
+      const result = body();
+      this.#db.exec("COMMIT");
+      return result;
+    } catch (error) {
+      this.#db.exec("ROLLBACK");
+      throw error;
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  /** A transaction that has reached the disk when it returns (images, volumes, networks). */
+  durably<T>(body: () => T): T {
+    this.#db.exec("PRAGMA synchronous = FULL");
+    try {
+      return this.transaction(body);
+    } finally {
+      this.#db.exec("PRAGMA synchronous = NORMAL");
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+}
+
+export type SqlValue = null | number | bigint | string | Uint8Array;
