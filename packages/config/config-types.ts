@@ -1,0 +1,59 @@
+/** The daemon's configuration after flags, daemon.json and defaults have been put together. */
+
+export interface DaemonConfig {
+  /** "unix:///run/berth/berth.sock", "tcp://127.0.0.1:2375", "fd://". */
+  hosts: string[];
+  dataRoot: string;
+  execRoot: string;
+  pidfile: string;
+  configFile: string;
+  debug: boolean;
+  logLevel: string;
+  logFormat: "text" | "json";
+  /** Group that owns unix sockets. */
+  group: string;
+  labels: string[];
+  // networking
+  bridge: string;
+  bip: string | undefined;
+  fixedCidr: string | undefined;
+  mtu: number;
+  iptables: boolean;
+  ipForward: boolean;
+  ipMasq: boolean;
+  icc: boolean;
+  ip: string;
+  dns: string[];
+  dnsSearch: string[];
+  dnsOptions: string[];
+  defaultAddressPools: { base: string; size: number }[];
+  // images
+  insecureRegistries: string[];
+  registryMirrors: string[];
+  maxConcurrentDownloads: number;
+  maxConcurrentUploads: number;
+  maxDownloadAttempts: number;
+  // containers
+  storageDriver: string;
+  storageOpts: string[];
+  logDriver: string;
+  logOpts: Record<string, string>;
+  defaultUlimits: { Name: string; Soft: number; Hard: number }[];
+  defaultShmSize: number;
+  defaultRuntime: string;
+  cgroupParent: string;
+  defaultCgroupnsMode: string;
+  defaultIpcMode: string;
+  init: boolean;
+  noNewPrivileges: boolean;
+  seccompProfile: string;
+  shutdownTimeout: number;
+  liveRestore: boolean;
+  experimental: boolean;
+  // TLS
+  tls: boolean;
+  tlsVerify: boolean;
+  tlsCaCert: string;
+  tlsCert: string;
+  tlsKey: string;
+}

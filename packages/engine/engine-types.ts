@@ -1,0 +1,135 @@
+/**
+ * The engine as the API server sees it: nouns and verbs, no HTTP. The API server maps paths, queries and errors; it
+ * holds no state of its own.
+ */
+import type { Duplex, Readable } from "node:stream";
+import type {
+  ContainerCreateRequest,
+  ContainerCreateResponse,
+  ContainerInspect,
+  ContainerSummary,
+  ExecCreateRequest,
+  ExecInspect,
+} from "#api-types/container.ts";
+import type { EventMessage } from "#api-types/system.ts";
+import type { ImageService } from "#images/image-types.ts";
+import type { NetworkController } from "#networks/network-types.ts";
+import type { VolumeService } from "#volumes/volume-types.ts";
+
+/** Docker's filters parameter, decoded: name → values. Both wire forms ({"a":["b"]} and {"a":{"b":true}}) give this. */
+export type Filters = Record<string, string[]>;
+
+export interface Engine {
+  readonly containers: ContainerService;
+  readonly execs: ExecService;
+  readonly images: ImageService;
+  readonly networks: NetworkController;
+  readonly volumes: VolumeService;
+  readonly events: EventService;
+  readonly system: SystemService;
+}
+
+export type WaitCondition = "not-running" | "next-exit" | "removed";
+
+export interface AttachOptions {
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  /** Live streams, as opposed to only what is logged. */
+  stream: boolean;
+  /** First everything logged so far. */
+  logs: boolean;
+  /** Docker's detach key sequence ("ctrl-p,ctrl-q"); empty for the default. */
+  detachKeys: string;
+}
+
+export interface LogOptions {
+  follow: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  /** Nanoseconds since the epoch; undefined for no bound. */
+  since: bigint | undefined;
+  until: bigint | undefined;
+  timestamps: boolean;
+  /** Number of last lines; undefined for all. */
+  tail: number | undefined;
+  details: boolean;
+}
+
+export interface ContainerService {
+  create(name: string, request: ContainerCreateRequest, platform: string): Promise<ContainerCreateResponse>;
+  /** "not-modified" if it runs already. */
+  start(nameOrId: string): Promise<void>;
+  /** Grace in seconds (undefined: the container's own, else 10); -1 waits without end. "not-modified" if it does not run. */
+  stop(nameOrId: string, options: { signal?: string; timeout?: number }): Promise<void>;
+  restart(nameOrId: string, options: { signal?: string; timeout?: number }): Promise<void>;
+  kill(nameOrId: string, signal: string): Promise<void>;
+  pause(nameOrId: string): Promise<void>;
+  unpause(nameOrId: string): Promise<void>;
+  rename(nameOrId: string, name: string): Promise<void>;
+  remove(nameOrId: string, options: { force: boolean; volumes: boolean; link: boolean }): Promise<void>;
+  resize(nameOrId: string, rows: number, columns: number): Promise<void>;
+  /**
+   * Resolves as soon as the wait is registered (so that headers can be sent), with a promise of the end.
+   */
+  wait(
+    nameOrId: string,
+    condition: WaitCondition,
+    signal: AbortSignal,
+  ): Promise<{ result: Promise<{ StatusCode: number; Error?: { Message: string } }> }>;
+  inspect(nameOrId: string, options: { size: boolean }): Promise<ContainerInspect>;
+  list(options: {
+    all: boolean;
+    limit: number;
+    size: boolean;
+    filters: Filters;
+  }): Promise<ContainerSummary[]>;
+  top(nameOrId: string, psArgs: string): Promise<{ Titles: string[]; Processes: string[][] }>;
+  /**
+   * A log stream, already in Docker's multiplexed framing (or raw for a terminal). `tty` tells which, for the content type.
+   */
+  logs(
+    nameOrId: string,
+    options: LogOptions,
+    signal: AbortSignal,
+  ): Promise<{ tty: boolean; stream: Readable }>;
+  /** Checks that an attach is possible and tells the framing; then `connect` is called with the hijacked stream. */
+  attach(
+    nameOrId: string,
+    options: AttachOptions,
+  ): Promise<{ tty: boolean; connect: (client: Duplex) => Promise<void> }>;
+  prune(filters: Filters): Promise<{ ContainersDeleted: string[] | null; SpaceReclaimed: number }>;
+  /** The program of the last start, readable (`berth debug program`). */
+  describeProgram(nameOrId: string): Promise<string>;
+}
+
+export interface ExecService {
+  create(containerNameOrId: string, request: ExecCreateRequest): Promise<{ Id: string }>;
+  /** Checks and prepares; then `connect` runs it with the hijacked stream, resolving at its end. */
+  start(
+    id: string,
+    options: { detach: boolean; tty: boolean; consoleSize?: [number, number] | null },
+  ): Promise<{ tty: boolean; connect: (client: Duplex) => Promise<void> } | undefined>;
+  resize(id: string, rows: number, columns: number): Promise<void>;
+  inspect(id: string): ExecInspect;
+}
+
+export interface EventService {
+  /** Past events since `since` (nanoseconds), then live ones until `until` or the signal. */
+  subscribe(options: {
+    since?: bigint | undefined;
+    until?: bigint | undefined;
+    filters: Filters;
+    signal: AbortSignal;
+  }): AsyncIterable<EventMessage>;
+}
+
+export interface SystemService {
+  /** Body of GET /version, without the API version fields that the API server adds. */
+  version(): Promise<Record<string, unknown>>;
+  /** Body of GET /info. */
+  info(): Promise<Record<string, unknown>>;
+  diskUsage(types: string[]): Promise<Record<string, unknown>>;
+  /** POST /auth: checks registry credentials. */
+  authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }>;
+}

@@ -1,0 +1,25 @@
+/** Reading what shims wrote. */
+
+export interface LogReadOptions {
+  follow: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  /** Nanoseconds since the epoch. */
+  since: bigint | undefined;
+  until: bigint | undefined;
+  /** Prefix every line with its RFC 3339 nanosecond time and a space. */
+  timestamps: boolean;
+  /** Last n lines only; undefined for all; 0 none. */
+  tail: number | undefined;
+  /** Prefix attributes (docker logs --details). */
+  details: boolean;
+  /** Docker's 8-byte stream frames around every line; false for containers with a terminal. */
+  framed: boolean;
+}
+
+/** What a reader asks about the container while following. */
+export interface LogSource {
+  path: string;
+  /** Resolves when no more will be written (the container ended). Following stops once all that was written is read. */
+  ended: Promise<void>;
+}
