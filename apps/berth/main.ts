@@ -1,0 +1,2 @@
+/** The client program: composition only. */
+console.log("berth");

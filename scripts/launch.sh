@@ -1,0 +1,28 @@
+# Sourced by the commands in bin/ with $root set to the checkout. Starts one bundle of dist/ with the Node that the
+# set-up chose. The check for changes has to stay cheap, every command pays for it: one `find` that stops at the
+# first file newer than the last set-up. BERTH_NO_SETUP=1 leaves it out.
+
+fresh() {
+  [ -e "$root/.setup/fresh" ] && [ -s "$root/.setup/node" ] || return 1
+  changed=$(find "$root/package-lock.json" "$root/launcher" "$root/packages" "$root/apps" "$root/scripts" \
+    ! -name '*.test.ts' ! -name test -newer "$root/.setup/fresh" -print -quit 2>/dev/null)
+  [ -z "$changed" ]
+}
+
+# launch BUNDLE ARGUMENT...: becomes node running that bundle.
+launch() {
+  bundle=$1
+  shift
+  if [ -z "${BERTH_NO_SETUP-}" ]; then
+    fresh || sh "$root/scripts/setup.sh" </dev/null >&2 || exit 125
+  fi
+  if ! read -r node <"$root/.setup/node" || [ ! -x "$node" ]; then
+    sh "$root/scripts/setup.sh" </dev/null >&2 || exit 125
+    read -r node <"$root/.setup/node" || exit 125
+  fi
+  case $bundle in
+    # The daemon stays for weeks and is mostly idle: small young generation, memory before throughput.
+    berthd.mjs) exec "$node" --disable-warning=ExperimentalWarning --max-semi-space-size=2 "$root/dist/$bundle" "$@" ;;
+    *) exec "$node" --disable-warning=ExperimentalWarning "$root/dist/$bundle" "$@" ;;
+  esac
+}

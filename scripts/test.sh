@@ -1,0 +1,7 @@
+#!/bin/sh
+# `npm test`: works under whatever Node npm itself runs on; the set-up finds the one the tests run on.
+root=$(cd "${0%/*}/.." && pwd -P) || exit 1
+cd "$root" || exit 1
+sh scripts/setup.sh --test </dev/null || exit 1
+read -r node <.setup/node || exit 1
+exec "$node" --disable-warning=ExperimentalWarning scripts/test.ts "$@"
