@@ -19,7 +19,7 @@ export function decodePath(bytes: Uint8Array): string {
     }
   }
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (ascii) return buffer.latin1Slice(0, buffer.length);
+  if (ascii) return buffer.toString("latin1");
   try {
     return strict.decode(bytes);
   } catch {
@@ -33,7 +33,7 @@ export function decodePath(bytes: Uint8Array): string {
       text += String.fromCharCode(0xdc00 + (bytes[at] as number));
       at += 1;
     } else {
-      text += buffer.utf8Slice(at, at + length);
+      text += buffer.toString("utf8", at, at + length);
       at += length;
     }
   }

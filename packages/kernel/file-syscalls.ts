@@ -1,0 +1,329 @@
+/**
+ * System calls on names in directories: stat, make, link, rename, remove, owners, modes, times, listing.
+ *
+ * All are relative to a directory descriptor and none follows a final symbolic link unless its name says so. A path with
+ * slashes is resolved by the kernel as the host sees it; for paths inside a container's root use root-directory.ts,
+ * which only ever passes single names here.
+ */
+import { readdirSync } from "node:fs";
+import { ERRNO } from "#kernel/errno.ts";
+import { fail, lastErrno, libcFunction, SYS } from "#kernel/libc.ts";
+import { decodePath, encodePath } from "#kernel/path-bytes.ts";
+import { SyscallError } from "#kernel/syscall-error.ts";
+import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW } from "#kernel/syscalls.ts";
+
+/** File type bits of a mode. */
+export const S_IFMT = 0o170000;
+export const S_IFSOCK = 0o140000;
+export const S_IFLNK = 0o120000;
+export const S_IFREG = 0o100000;
+export const S_IFBLK = 0o060000;
+export const S_IFDIR = 0o040000;
+export const S_IFCHR = 0o020000;
+export const S_IFIFO = 0o010000;
+
+export const RENAME_NOREPLACE = 1;
+export const RENAME_EXCHANGE = 2;
+
+const cStatx = libcFunction("int statx(int dir, const char *path, int flags, unsigned int mask, void *out)");
+const cMkdirat = libcFunction("int mkdirat(int dir, const char *path, unsigned int mode)");
+const cMknodat = libcFunction("int mknodat(int dir, const char *path, unsigned int mode, uint64_t device)");
+const cSymlinkat = libcFunction("int symlinkat(const char *target, int dir, const char *path)");
+const cLinkat = libcFunction(
+  "int linkat(int dir, const char *path, int newDir, const char *newPath, int flags)",
+);
+const cUnlinkat = libcFunction("int unlinkat(int dir, const char *path, int flags)");
+const cRenameat2 = libcFunction(
+  "int renameat2(int dir, const char *path, int newDir, const char *newPath, unsigned int flags)",
+);
+const cReadlinkat = libcFunction("int64_t readlinkat(int dir, const char *path, void *out, size_t size)");
+const cFchownat = libcFunction(
+  "int fchownat(int dir, const char *path, unsigned int uid, unsigned int gid, int flags)",
+);
+const cFchown = libcFunction("int fchown(int fd, unsigned int uid, unsigned int gid)");
+const cFchmod = libcFunction("int fchmod(int fd, unsigned int mode)");
+const cFchmodat = libcFunction("int fchmodat(int dir, const char *path, unsigned int mode, int flags)");
+const cFchmodat2 = libcFunction(
+  "long syscall(long nr, long dir, const char *path, unsigned long mode, long flags)",
+);
+const cUtimensat = libcFunction("int utimensat(int dir, const char *path, void *times, int flags)");
+const cFutimens = libcFunction("int futimens(int fd, void *times)");
+const cFstatfs = libcFunction("int fstatfs(int fd, void *out)");
+const cFlock = libcFunction("int flock(int fd, int operation)");
+
+/** What statx tells. Times are nanoseconds since the epoch. */
+export interface FileStatus {
+  /** Type and permission bits. */
+  mode: number;
+  uid: number;
+  gid: number;
+  size: number;
+  links: number;
+  inode: bigint;
+  /** Device number of the file system, major and minor. */
+  device: { major: number; minor: number };
+  /** Device number of a device node, else 0, 0. */
+  special: { major: number; minor: number };
+  modifiedAt: bigint;
+  accessedAt: bigint;
+  changedAt: bigint;
+  /** Bytes allocated on disk. */
+  allocated: number;
+}
+
+const STATX_BASIC_STATS = 0x7ff;
+/** Size of `struct statx`, linux/stat.h; the same on every architecture. */
+const statxSize = 256;
+const statxBuffer = Buffer.alloc(statxSize);
+
+/** Decodes `struct statx`. */
+export function decodeStatx(bytes: Buffer): FileStatus {
+  const time = (at: number) => bytes.readBigInt64LE(at) * 1_000_000_000n + BigInt(bytes.readUInt32LE(at + 8));
+  return {
+    links: bytes.readUInt32LE(0x10),
+    uid: bytes.readUInt32LE(0x14),
+    gid: bytes.readUInt32LE(0x18),
+    mode: bytes.readUInt16LE(0x1c),
+    inode: bytes.readBigUInt64LE(0x20),
+    size: Number(bytes.readBigUInt64LE(0x28)),
+    allocated: Number(bytes.readBigUInt64LE(0x30)) * 512,
+    accessedAt: time(0x40),
+    changedAt: time(0x60),
+    modifiedAt: time(0x70),
+    special: { major: bytes.readUInt32LE(0x80), minor: bytes.readUInt32LE(0x84) },
+    device: { major: bytes.readUInt32LE(0x88), minor: bytes.readUInt32LE(0x8c) },
+  };
+}
+
+/** Status of `path`; of `directory` itself for "". The final symbolic link is not followed unless `follow`. */
+export function fstatat(directory: number, path: string, follow = false): FileStatus {
+  const status = fstatatIfExists(directory, path, follow);
+  if (status === undefined) throw new SyscallError("statx", ERRNO.ENOENT, [directory, path]);
+  return status;
+}
+
+/** Like `fstatat`; undefined if nothing is there. */
+export function fstatatIfExists(directory: number, path: string, follow = false): FileStatus | undefined {
+  const flags = (path === "" ? AT_EMPTY_PATH : 0) | (follow ? 0 : AT_SYMLINK_NOFOLLOW);
+  if (cStatx(directory, encodePath(path), flags, STATX_BASIC_STATS, statxBuffer) < 0) {
+    if (lastErrno() === ERRNO.ENOENT) return undefined;
+    fail("statx", [directory, path]);
+  }
+  return decodeStatx(statxBuffer);
+}
+
+/** Only the mode of `path`, the cheap form of `fstatatIfExists`; 0 if nothing is there. */
+export function modeIfExists(directory: number, path: string): number {
+  const flags = path === "" ? AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW : AT_SYMLINK_NOFOLLOW;
+  if (cStatx(directory, encodePath(path), flags, 3, statxBuffer) < 0) {
+    if (lastErrno() === ERRNO.ENOENT) return 0;
+    fail("statx", [directory, path]);
+  }
+  return statxBuffer.readUInt16LE(0x1c);
+}
+
+/** Status of an open file. */
+export function fstat(fd: number): FileStatus {
+  return fstatat(fd, "");
+}
+
+export function mkdirat(directory: number, path: string, mode: number): void {
+  if (cMkdirat(directory, encodePath(path), mode) < 0) fail("mkdirat", [directory, path, mode]);
+}
+
+/** The kernel's encoding of a device number, as glibc's gnu_dev_makedev has it. */
+export function makeDevice(major: number, minor: number): bigint {
+  const high = BigInt(major);
+  const low = BigInt(minor);
+  return (
+    ((high & 0xfffff000n) << 32n) | ((high & 0xfffn) << 8n) | ((low & 0xffffff00n) << 12n) | (low & 0xffn)
+  );
+}
+
+/** Makes a fifo, socket, device or empty file; `mode` carries the type bits. */
+export function mknodat(directory: number, path: string, mode: number, major = 0, minor = 0): void {
+  const device = makeDevice(major, minor);
+  if (cMknodat(directory, encodePath(path), mode, device) < 0) {
+    fail("mknodat", [directory, path, mode, `${major}:${minor}`]);
+  }
+}
+
+export function symlinkat(target: string, directory: number, path: string): void {
+  if (cSymlinkat(encodePath(target), directory, encodePath(path)) < 0) {
+    fail("symlinkat", [target, directory, path]);
+  }
+}
+
+/** Flags: AT_SYMLINK_FOLLOW, AT_EMPTY_PATH; without them a symbolic link is linked itself. */
+export function linkat(
+  directory: number,
+  path: string,
+  newDirectory: number,
+  newPath: string,
+  flags = 0,
+): void {
+  if (cLinkat(directory, encodePath(path), newDirectory, encodePath(newPath), flags) < 0) {
+    fail("linkat", [directory, path, newDirectory, newPath]);
+  }
+}
+
+/** Removes a name; with AT_REMOVEDIR an empty directory. */
+export function unlinkat(directory: number, path: string, flags = 0): void {
+  if (cUnlinkat(directory, encodePath(path), flags) < 0) fail("unlinkat", [directory, path, flags]);
+}
+
+/** Like `unlinkat`, but answers 0 or the error number. */
+export function tryUnlinkat(directory: number, path: string, flags = 0): number {
+  return cUnlinkat(directory, encodePath(path), flags) < 0 ? lastErrno() : 0;
+}
+
+export function renameat2(
+  directory: number,
+  path: string,
+  newDirectory: number,
+  newPath: string,
+  flags = 0,
+): void {
+  if (cRenameat2(directory, encodePath(path), newDirectory, encodePath(newPath), flags) < 0) {
+    fail("renameat2", [directory, path, newDirectory, newPath, flags]);
+  }
+}
+
+/** Target of a symbolic link; of the link `directory` was opened on (O_PATH) for "". */
+export function readlinkat(directory: number, path: string): string {
+  const buffer = Buffer.alloc(4096);
+  const length = cReadlinkat(directory, encodePath(path), buffer, buffer.length);
+  if (length < 0) fail("readlinkat", [directory, path]);
+  return decodePath(buffer.subarray(0, length));
+}
+
+/** Changes the owner, never through a final symbolic link. "" means `directory` itself, which may be O_PATH. */
+export function fchownat(directory: number, path: string, uid: number, gid: number): void {
+  const flags = AT_SYMLINK_NOFOLLOW | (path === "" ? AT_EMPTY_PATH : 0);
+  if (cFchownat(directory, encodePath(path), uid, gid, flags) < 0) {
+    fail("fchownat", [directory, path, uid, gid]);
+  }
+}
+
+export function fchown(fd: number, uid: number, gid: number): void {
+  if (cFchown(fd, uid, gid) < 0) fail("fchown", [fd, uid, gid]);
+}
+
+export function fchmod(fd: number, mode: number): void {
+  if (cFchmod(fd, mode) < 0) fail("fchmod", [fd, mode]);
+}
+
+/**
+ * Changes the permission bits, never through a final symbolic link: fchmodat2 (Linux 6.6), and before that libc's way
+ * through /proc. Symbolic links themselves answer EOPNOTSUPP.
+ */
+export function fchmodat(directory: number, path: string, mode: number): void {
+  const flags = AT_SYMLINK_NOFOLLOW | (path === "" ? AT_EMPTY_PATH : 0);
+  if (cFchmodat2(SYS.fchmodat2, directory, encodePath(path), mode, flags) === 0) return;
+  if (lastErrno() !== ERRNO.ENOSYS) fail("fchmodat2", [directory, path, mode]);
+  const result =
+    path === ""
+      ? cFchmodat(-1, `/proc/self/fd/${directory}`, mode, 0)
+      : cFchmodat(directory, encodePath(path), mode, AT_SYMLINK_NOFOLLOW);
+  if (result < 0) fail("fchmodat", [directory, path, mode]);
+}
+
+/** Two `struct timespec`: access and modification time, seconds and nanoseconds each. */
+const times = new BigInt64Array(4);
+
+function setTimes(accessedAt: bigint, modifiedAt: bigint): BigInt64Array {
+  // Seconds round down, so that nanoseconds stay positive before 1970.
+  times[1] = ((accessedAt % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+  times[0] = (accessedAt - times[1]) / 1_000_000_000n;
+  times[3] = ((modifiedAt % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+  times[2] = (modifiedAt - times[3]) / 1_000_000_000n;
+  return times;
+}
+
+/** Sets both times, nanoseconds since the epoch, never through a final symbolic link. "" means `directory` itself. */
+export function utimensat(directory: number, path: string, accessedAt: bigint, modifiedAt: bigint): void {
+  const flags = AT_SYMLINK_NOFOLLOW | (path === "" ? AT_EMPTY_PATH : 0);
+  if (cUtimensat(directory, encodePath(path), setTimes(accessedAt, modifiedAt), flags) < 0) {
+    fail("utimensat", [directory, path]);
+  }
+}
+
+/** Sets both times of an open file, nanoseconds since the epoch. */
+export function futimens(fd: number, accessedAt: bigint, modifiedAt: bigint): void {
+  if (cFutimens(fd, setTimes(accessedAt, modifiedAt)) < 0) fail("futimens", [fd]);
+}
+
+/** Names in an open directory (not O_PATH), without "." and "..", in no order. */
+export function listDirectory(fd: number): string[] {
+  // Through /proc, so that the descriptor's own offset is not moved and Node's fast readdir does the work.
+  return readdirSync(`/proc/self/fd/${fd}`, { encoding: "buffer" }).map(decodePath);
+}
+
+/** Magic numbers of file systems, linux/magic.h, with the names docker info shows. */
+const fileSystemNames = new Map<number, string>([
+  [0x61756673, "aufs"],
+  [0x9123683e, "btrfs"],
+  [0x28cd3d45, "cramfs"],
+  [0xf15f, "ecryptfs"],
+  [0xef53, "extfs"],
+  [0xf2f52010, "f2fs"],
+  [0x65735546, "fuse"],
+  [0x01161970, "gpfs"],
+  [0x3153464a, "jfs"],
+  [0x6969, "nfs"],
+  [0x794c7630, "overlayfs"],
+  [0x52654973, "reiserfs"],
+  [0x517b, "smb"],
+  [0x73717368, "squashfs"],
+  [0x01021994, "tmpfs"],
+  [0x565a4653, "vxfs"],
+  [0x58465342, "xfs"],
+  [0x2fc12fc1, "zfs"],
+  [0x63677270, "cgroup2"],
+  [0x27e0eb, "cgroup"],
+  [0x9fa0, "proc"],
+  [0x6e736673, "nsfs"],
+]);
+
+export interface FileSystemStatus {
+  /** Magic number. */
+  type: number;
+  /** "extfs", "xfs" …; "<unknown>" for a number without a name here. */
+  name: string;
+  blockSize: number;
+  blocks: number;
+  blocksAvailable: number;
+  files: number;
+  filesFree: number;
+}
+
+/** Decodes `struct statfs` of 64-bit kernels. */
+export function decodeStatfs(bytes: Buffer): FileSystemStatus {
+  const type = Number(bytes.readBigUInt64LE(0) & 0xffffffffn);
+  return {
+    type,
+    name: fileSystemNames.get(type) ?? "<unknown>",
+    blockSize: Number(bytes.readBigUInt64LE(8)),
+    blocks: Number(bytes.readBigUInt64LE(16)),
+    blocksAvailable: Number(bytes.readBigUInt64LE(32)),
+    files: Number(bytes.readBigUInt64LE(40)),
+    filesFree: Number(bytes.readBigUInt64LE(48)),
+  };
+}
+
+/** The file system an open file is on. */
+export function fstatfs(fd: number): FileSystemStatus {
+  const out = Buffer.alloc(120);
+  if (cFstatfs(fd, out) < 0) fail("fstatfs", [fd]);
+  return decodeStatfs(out);
+}
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/** Takes the exclusive lock of an open file if it is free; false if somebody else has it. Held until the file is closed. */
+export function tryLock(fd: number): boolean {
+  if (cFlock(fd, LOCK_EX | LOCK_NB) === 0) return true;
+  if (lastErrno() === ERRNO.EAGAIN) return false;
+  fail("flock", [fd]);
+}
