@@ -1,0 +1,160 @@
+/**
+ * Deletes a directory tree by descriptors: no symbolic link is followed, no path grows too long, and the number of
+ * open descriptors stays bounded however deep the tree is. A mount point inside is never entered but reported (EXDEV, EBUSY).
+ *
+ * Blocking, in proportion to the tree. With a budget it stops early, and what is left can be deleted by a later call (in
+ * a worker): so small trees, which are most, are gone at once without one.
+ */
+import { randomUUID } from "node:crypto";
+import { ERRNO } from "#kernel/errno.ts";
+import { FileDescriptor } from "#kernel/fd.ts";
+import { fchmodat, fstatatIfExists, listDirectory, renameat2, tryUnlinkat } from "#kernel/file-syscalls.ts";
+import { libcFunction } from "#kernel/libc.ts";
+import { SyscallError } from "#kernel/syscall-error.ts";
+import {
+  AT_REMOVEDIR,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  open,
+  openat2,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+} from "#kernel/syscalls.ts";
+
+/** How deep descriptors are kept open; directories below are first moved up to the top. */
+const maxDepth = 100;
+
+/** Files at least this large may take long to free; with a budget they are left for the worker. */
+const largeFile = 64 * 1024 * 1024;
+
+class Exhausted extends Error {}
+
+interface Removal {
+  /** Entries that may still be removed, undefined for no bound. */
+  budget: number | undefined;
+  /** The top directory, where deep ones are moved to. */
+  top: number;
+}
+
+/**
+ * Removes `name` in the open directory `parent` and everything below it. Succeeds if nothing is there. Returns false if
+ * `budget` (in entries) ran out first.
+ */
+export function removeTreeAt(parent: number, name: string, budget?: number): boolean {
+  const result = tryUnlinkat(parent, name);
+  if (result === 0 || result === ERRNO.ENOENT) return true;
+  const status = fstatatIfExists(parent, name);
+  if (status === undefined) return true;
+  if ((status.mode & 0o170000) !== 0o040000) {
+    clearProtection(parent);
+    unlinkOrThrow(parent, name, 0);
+    return true;
+  }
+  try {
+    using directory = openToRemove(parent, name);
+    emptyDirectory(directory.number, 0, { budget, top: directory.number });
+  } catch (error) {
+    if (error instanceof Exhausted) return false;
+    throw error;
+  }
+  removeDirectory(parent, name);
+  return true;
+}
+
+/** Removes a tree by its path on the host. See `removeTreeAt`. */
+export function removeTree(path: string, budget?: number): boolean {
+  const slash = path.lastIndexOf("/");
+  using parent = new FileDescriptor(open(path.slice(0, slash + 1) || ".", O_PATH | O_DIRECTORY));
+  return removeTreeAt(parent.number, path.slice(slash + 1), budget);
+}
+
+function emptyDirectory(directory: number, depth: number, removal: Removal): void {
+  // Again while something is found: deep directories of the level below arrive in the top one meanwhile.
+  for (;;) {
+    const names = listDirectory(directory);
+    if (names.length === 0) return;
+    for (const name of names) removeEntry(directory, name, depth, removal);
+    if (depth > 0) return;
+  }
+}
+
+function removeEntry(directory: number, name: string, depth: number, removal: Removal): void {
+  if (removal.budget !== undefined) {
+    if (removal.budget <= 0) throw new Exhausted();
+    removal.budget -= 1;
+    if ((fstatatIfExists(directory, name)?.allocated ?? 0) >= largeFile) throw new Exhausted();
+  }
+  const result = tryUnlinkat(directory, name);
+  if (result === 0 || result === ERRNO.ENOENT) return;
+  const mode = fstatatIfExists(directory, name)?.mode;
+  if (mode === undefined) return;
+  if ((mode & 0o170000) !== 0o040000) {
+    clearProtection(directory);
+    using file = (mode & 0o170000) === 0o100000 ? openToRemove(directory, name, false) : undefined;
+    if (file !== undefined) clearProtection(file.number);
+    unlinkOrThrow(directory, name, 0);
+    return;
+  }
+  if (tryUnlinkat(directory, name, AT_REMOVEDIR) === 0) return;
+  if (depth >= maxDepth) {
+    renameat2(directory, name, removal.top, `.berth-remove-${randomUUID()}`);
+    return;
+  }
+  {
+    using child = openToRemove(directory, name);
+    emptyDirectory(child.number, depth + 1, removal);
+  }
+  removeDirectory(directory, name);
+}
+
+function openToRemove(parent: number, name: string, directory = true): FileDescriptor {
+  const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | (directory ? O_DIRECTORY : 0);
+  const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  try {
+    return new FileDescriptor(openat2(parent, name, flags, 0, resolve));
+  } catch (error) {
+    if (!(error instanceof SyscallError) || error.errno !== ERRNO.EACCES) throw error;
+    // Without CAP_DAC_OVERRIDE an owner can still give itself the right.
+    fchmodat(parent, name, 0o700);
+    return new FileDescriptor(openat2(parent, name, flags, 0, resolve));
+  }
+}
+
+function removeDirectory(parent: number, name: string): void {
+  const result = tryUnlinkat(parent, name, AT_REMOVEDIR);
+  if (result === 0 || result === ERRNO.ENOENT) return;
+  if (result === ERRNO.EPERM) {
+    clearProtection(parent);
+    using directory = openToRemove(parent, name);
+    clearProtection(directory.number);
+  }
+  unlinkOrThrow(parent, name, AT_REMOVEDIR);
+}
+
+function unlinkOrThrow(parent: number, name: string, flags: number): void {
+  const result = tryUnlinkat(parent, name, flags);
+  if (result !== 0 && result !== ERRNO.ENOENT)
+    throw new SyscallError("unlinkat", result, [parent, name, flags]);
+}
+
+const cIoctl = libcFunction("int ioctl(int fd, unsigned long request, void *argument)");
+/** linux/fs.h, 64-bit. */
+const FS_IOC_GETFLAGS = 0x80086601;
+const FS_IOC_SETFLAGS = 0x40086602;
+const FS_APPEND_FL = 0x20;
+const FS_IMMUTABLE_FL = 0x10;
+
+/** Takes the immutable and append-only attributes off. Best effort: the removal after it reports what is wrong. */
+function clearProtection(fd: number): void {
+  const flags = new Uint32Array(2);
+  if (cIoctl(fd, FS_IOC_GETFLAGS, flags) < 0) return;
+  const old = flags[0] as number;
+  const cleared = old & ~(FS_APPEND_FL | FS_IMMUTABLE_FL);
+  if (cleared === old) return;
+  flags[0] = cleared;
+  cIoctl(fd, FS_IOC_SETFLAGS, flags);
+}
