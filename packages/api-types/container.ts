@@ -44,6 +44,7 @@ export interface MountRequest {
     DriverConfig?: { Name?: string; Options?: Record<string, string> };
     Subpath?: string;
   };
+  ImageOptions?: { Subpath?: string };
   TmpfsOptions?: { SizeBytes?: number; Mode?: number; Options?: string[][] };
 }
 

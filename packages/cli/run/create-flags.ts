@@ -1,0 +1,206 @@
+/**
+ * The flags `run` and `create` share: every one of Docker's, in its spelling. Each value is checked as early as Docker
+ * checks it; what several flags mean together is in create-request.ts.
+ */
+import { parseDuration } from "#cli/durations.ts";
+import { type Flag, parseInteger } from "#cli/flags.ts";
+import { parseGpus } from "#cli/run/device-flags.ts";
+import { parseMount } from "#cli/run/mount-flag.ts";
+import { parseNetwork } from "#cli/run/network-flag.ts";
+import {
+  parseThrottleIops,
+  parseThrottleRate,
+  parseUlimit,
+  parseWeightDevice,
+} from "#cli/run/resource-flags.ts";
+import {
+  checkAttach,
+  checkDeviceRule,
+  checkEnvironment,
+  checkExtraHost,
+  checkIp,
+  checkLabel,
+  checkSysctl,
+} from "#cli/run/simple-values.ts";
+import { parseCpus, parseMemory, parseMemoryOrUnlimited } from "#cli/sizes.ts";
+
+const bool = (name: string, help: string, short?: string): Flag => ({
+  name,
+  type: "bool",
+  help,
+  ...(short && { short }),
+});
+const text = (name: string, help: string, short?: string): Flag => ({
+  name,
+  type: "string",
+  help,
+  ...(short && { short }),
+});
+const list = (name: string, help: string, parse?: (value: string) => unknown, short?: string): Flag => ({
+  name,
+  type: "list",
+  many: true,
+  help,
+  ...(parse && { parse }),
+  ...(short && { short }),
+});
+const typed = (
+  name: string,
+  type: string,
+  parse: (value: string) => unknown,
+  help: string,
+  short?: string,
+): Flag => ({
+  name,
+  type,
+  parse,
+  help,
+  ...(short && { short }),
+});
+
+function parseUint16(value: string): number {
+  if (!/^\d+$/.test(value)) throw new Error(`strconv.ParseUint: parsing "${value}": invalid syntax`);
+  if (Number(value) > 65535) throw new Error(`strconv.ParseUint: parsing "${value}": value out of range`);
+  return Number(value);
+}
+
+export const createFlags: readonly Flag[] = [
+  list("add-host", "Extra line for /etc/hosts (name:address)", checkExtraHost),
+  { ...list("annotation", "Annotation handed to the OCI runtime"), type: "map" },
+  list("attach", "Attach to stdin, stdout or stderr", checkAttach, "a"),
+  typed("blkio-weight", "uint16", parseUint16, "Weight of block I/O, 10 to 1000; 0 for none"),
+  list("blkio-weight-device", "Weight of block I/O on one device", parseWeightDevice),
+  list("cap-add", "Give a capability"),
+  list("cap-drop", "Take a capability away"),
+  text("cgroup-parent", "Cgroup to put the container's cgroup into"),
+  text("cgroupns", "Cgroup namespace: host or private"),
+  text("cidfile", "File to write the container's id to"),
+  { ...typed("cpu-count", "int", parseInteger, "Number of CPUs (Windows only)"), hidden: true },
+  { ...typed("cpu-percent", "int", parseInteger, "Percentage of CPU (Windows only)"), hidden: true },
+  typed("cpu-period", "int", parseInteger, "Length of the CFS period in microseconds"),
+  typed("cpu-quota", "int", parseInteger, "CPU time within a CFS period in microseconds"),
+  typed("cpu-rt-period", "int", parseInteger, "Length of the real-time period in microseconds"),
+  typed("cpu-rt-runtime", "int", parseInteger, "Real-time CPU time within a period in microseconds"),
+  typed("cpu-shares", "int", parseInteger, "Share of CPU relative to other containers", "c"),
+  typed("cpus", "decimal", parseCpus, "Number of CPUs, fractions allowed"),
+  text("cpuset-cpus", "CPUs to run on (0-3, 0,1)"),
+  text("cpuset-mems", "Memory nodes to use (0-3, 0,1)"),
+  list("device", "Make a host device available"),
+  list("device-cgroup-rule", "Rule for the list of allowed devices", checkDeviceRule),
+  list("device-read-bps", "Limit bytes read from a device in a second", parseThrottleRate),
+  list("device-read-iops", "Limit reads from a device in a second", parseThrottleIops),
+  list("device-write-bps", "Limit bytes written to a device in a second", parseThrottleRate),
+  list("device-write-iops", "Limit writes to a device in a second", parseThrottleIops),
+  { ...bool("disable-content-trust", "Accepted for old scripts"), hidden: true },
+  list("dns", "Name server", checkIp),
+  { ...list("dns-opt", "Resolver option"), hidden: true },
+  list("dns-option", "Resolver option"),
+  list("dns-search", "Search domain"),
+  text("domainname", "NIS domain name"),
+  text("entrypoint", "Run this instead of the image's entry point"),
+  list("env", "Set an environment variable", checkEnvironment, "e"),
+  list("env-file", "File of environment variables"),
+  list("expose", "Note a port, or a range, as one the container listens on"),
+  {
+    name: "gpus",
+    type: "gpu-request",
+    many: true,
+    parse: parseGpus,
+    help: "GPUs to add ('all' for every one)",
+  },
+  list("group-add", "Further group of the process"),
+  text("health-cmd", "Command that tells whether the container is healthy"),
+  typed("health-interval", "duration", parseDuration, "Time between two health checks (ms|s|m|h)"),
+  typed("health-retries", "int", parseInteger, "Failures in a row that mean unhealthy"),
+  typed("health-start-interval", "duration", parseDuration, "Time between checks while starting (ms|s|m|h)"),
+  typed(
+    "health-start-period",
+    "duration",
+    parseDuration,
+    "Time to start in which failures do not count (ms|s|m|h)",
+  ),
+  typed("health-timeout", "duration", parseDuration, "Longest a health check may take (ms|s|m|h)"),
+  text("hostname", "Host name inside", "h"),
+  bool("init", "Put an init in front that reaps and forwards signals"),
+  bool("interactive", "Keep stdin open", "i"),
+  {
+    ...typed("io-maxbandwidth", "bytes", parseMemory, "Limit of system drive bandwidth (Windows only)"),
+    hidden: true,
+  },
+  {
+    ...typed("io-maxiops", "uint", parseInteger, "Limit of system drive operations (Windows only)"),
+    hidden: true,
+  },
+  text("ip", "IPv4 address"),
+  text("ip6", "IPv6 address"),
+  text("ipc", "IPC namespace: none, private, shareable, host or container:<name>"),
+  text("isolation", "Isolation technology"),
+  { ...typed("kernel-memory", "bytes", parseMemory, "Accepted for old scripts"), hidden: true },
+  list("label", "Label, name=value", checkLabel, "l"),
+  list("label-file", "File of labels"),
+  list("link", "Link to another container (name:alias)"),
+  list("link-local-ip", "Link-local address"),
+  text("log-driver", "Where the output is logged"),
+  list("log-opt", "Option of the log driver"),
+  text("mac-address", "MAC address"),
+  typed("memory", "bytes", parseMemory, "Memory limit", "m"),
+  typed("memory-reservation", "bytes", parseMemory, "Soft memory limit"),
+  typed("memory-swap", "bytes", parseMemoryOrUnlimited, "Limit of memory and swap together; -1 for no limit"),
+  typed("memory-swappiness", "int", parseInteger, "Swappiness, 0 to 100"),
+  {
+    name: "mount",
+    type: "mount",
+    many: true,
+    parse: parseMount,
+    help: "Mount a directory, volume, tmpfs or image",
+  },
+  text("name", "Name of the container"),
+  { name: "net", type: "network", many: true, parse: parseNetwork, help: "Network to join", hidden: true },
+  { ...list("net-alias", "Name on the network"), hidden: true },
+  { name: "network", type: "network", many: true, parse: parseNetwork, help: "Network to join" },
+  list("network-alias", "Name on the network"),
+  bool("no-healthcheck", "Switch the image's health check off"),
+  bool("oom-kill-disable", "Do not kill for lack of memory"),
+  typed("oom-score-adj", "int", parseInteger, "How readily to kill it for lack of memory (-1000 to 1000)"),
+  text("pid", "PID namespace: host or container:<name>"),
+  typed("pids-limit", "int", parseInteger, "Most processes; -1 for no limit"),
+  text("platform", "Platform of the image (linux/arm64)"),
+  bool("privileged", "Give every privilege"),
+  list("publish", "Publish a port on the host ([address:][host port:]port[/protocol])", undefined, "p"),
+  bool("publish-all", "Publish every exposed port on a free host port", "P"),
+  text("pull", "When to pull the image: always, missing or never"),
+  bool("quiet", "Say nothing while pulling", "q"),
+  bool("read-only", "Make the root file system read-only"),
+  text("restart", "When to start it again: no, on-failure[:times], always, unless-stopped"),
+  bool("rm", "Remove the container and its anonymous volumes when it ends"),
+  text("runtime", "OCI runtime"),
+  list("security-opt", "Security option"),
+  typed("shm-size", "bytes", parseMemory, "Size of /dev/shm"),
+  text("stop-signal", "Signal that asks it to stop"),
+  typed("stop-timeout", "int", parseInteger, "Seconds to wait before it is killed"),
+  list("storage-opt", "Option of the storage driver"),
+  {
+    name: "sysctl",
+    type: "map",
+    many: true,
+    parse: checkSysctl,
+    help: "Kernel parameter of the container's namespaces",
+  },
+  list("tmpfs", "Mount a tmpfs (directory[:options])"),
+  bool("tty", "Give it a terminal", "t"),
+  {
+    name: "ulimit",
+    type: "ulimit",
+    many: true,
+    parse: parseUlimit,
+    help: "Resource limit (name=soft[:hard])",
+  },
+  bool("use-api-socket", "Make the API socket available inside"),
+  text("user", "User, name or number, and group (user[:group])", "u"),
+  text("userns", "User namespace: host"),
+  text("uts", "UTS namespace: host"),
+  list("volume", "Mount a volume or a host directory ([source:]directory[:options])", undefined, "v"),
+  text("volume-driver", "Driver of the volumes made for it"),
+  list("volumes-from", "Mount another container's volumes"),
+  text("workdir", "Working directory", "w"),
+];

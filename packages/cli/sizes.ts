@@ -1,0 +1,52 @@
+/**
+ * Sizes as Docker's command line reads and writes them: in, binary multiples whatever the letter case ("64m", "1.5GiB");
+ * out, decimal with four or three significant digits ("4.43MB").
+ */
+
+const EXPONENTS = ["", "k", "m", "g", "t", "p"];
+
+/** Bytes of "64m", "1.5g", "100kb". Throws Error "invalid size: '…'". */
+export function parseMemory(text: string): number {
+  const match = /^(\d+(?:\.\d+)*) ?([kmgtp])?i?b?$/i.exec(text);
+  const number = Number(match?.[1]);
+  if (!match || Number.isNaN(number)) throw new Error(`invalid size: '${text}'`);
+  return Math.trunc(number * 1024 ** EXPONENTS.indexOf((match[2] ?? "").toLowerCase()));
+}
+
+/** As parseMemory, and "-1" for no limit. */
+export function parseMemoryOrUnlimited(text: string): number {
+  return text === "-1" ? -1 : parseMemory(text);
+}
+
+/** Billionths of a CPU of "1.5". */
+export function parseCpus(text: string): number {
+  const fraction = /^(\d+)\/(\d+)$/.exec(text);
+  if (!fraction && !/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text))
+    throw new Error(`failed to parse ${text} as a rational number`);
+  const value = fraction ? Number(fraction[1]) / Number(fraction[2]) : Number(text);
+  const nano = Number((value * 1e9).toPrecision(15));
+  if (!Number.isInteger(nano)) throw new Error("value is too precise");
+  return nano;
+}
+
+/** "4.43MB": decimal units, as many significant digits as asked for (docker images shows 3, progress 4). */
+export function humanSize(bytes: number, digits = 4): string {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+  let size = bytes;
+  let unit = 0;
+  while (size >= 1000 && unit < units.length - 1) {
+    size /= 1000;
+    unit++;
+  }
+  // Go's %.4g: significant digits, no trailing zeros, an exponent when the digits do not reach the point.
+  return `${significant(size, digits)}${units[unit]}`;
+}
+
+function significant(size: number, digits: number): string {
+  const rounded = size.toPrecision(digits);
+  if (rounded.includes("e")) {
+    const [mantissa, exponent] = rounded.split("e");
+    return `${Number(mantissa)}e${(exponent ?? "").replace(/([+-])(\d)$/, "$10$2")}`;
+  }
+  return String(Number(rounded));
+}

@@ -1,0 +1,96 @@
+/**
+ * The real docker command line as a test instrument: is it here, and what does it send. `recordCreate` points it at a
+ * server that answers just enough, and hands back the body it posted.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import http from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** Why the tests with docker's command line cannot run here; false when they can. Wants version 28. */
+export function dockerCliMissing(): string | false {
+  const { stdout, error } = spawnSync("docker", ["--version"], { encoding: "utf8" });
+  if (error !== undefined) return "the docker command line is not installed";
+  const version = /version (\d+)\./.exec(stdout)?.[1] ?? "?";
+  return version === "28" ? false : `the docker command line here is version ${version}, not 28`;
+}
+
+export interface Recorded {
+  code: number;
+  stdout: string;
+  stderr: string;
+  /** Body of POST /containers/create; undefined if it came to none. */
+  body: unknown;
+  query: Record<string, string>;
+}
+
+/** Runs `docker ARGV` against a recording server. */
+export class RecordingEngine implements AsyncDisposable {
+  readonly #directory = mkdtempSync(join(tmpdir(), "berth-recording-"));
+  readonly #server: http.Server;
+  #body: unknown;
+  #query: Record<string, string> = {};
+
+  constructor() {
+    this.#server = http.createServer((request, response) => {
+      let body = "";
+      request.on("data", (chunk) => {
+        body += chunk;
+      });
+      request.on("end", () => {
+        response.setHeader("Api-Version", "1.51");
+        response.setHeader("Ostype", "linux");
+        const url = new URL(request.url ?? "", "http://engine");
+        if (url.pathname.endsWith("/containers/create")) {
+          this.#body = JSON.parse(body);
+          this.#query = Object.fromEntries(url.searchParams);
+          response.statusCode = 201;
+          response.end(JSON.stringify({ Id: "c".repeat(64), Warnings: [] }));
+        } else if (url.pathname.endsWith("/_ping")) response.end("OK");
+        else {
+          response.statusCode = 500;
+          response.end('{"message":"recording only"}');
+        }
+      });
+    });
+  }
+
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(this.socket, resolve));
+  }
+
+  get socket(): string {
+    return join(this.#directory, "engine.sock");
+  }
+
+  async docker(argv: string[], options: { cwd: string; env: Record<string, string> }): Promise<Recorded> {
+    this.#body = undefined;
+    this.#query = {};
+    const child = spawn("docker", argv, {
+      cwd: options.cwd,
+      env: {
+        PATH: process.env.PATH,
+        HOME: this.#directory,
+        DOCKER_HOST: `unix://${this.socket}`,
+        ...options.env,
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const output = { stdout: "", stderr: "" };
+    child.stdout.on("data", (chunk) => {
+      output.stdout += chunk;
+    });
+    child.stderr.on("data", (chunk) => {
+      output.stderr += chunk;
+    });
+    const code = await new Promise<number>((resolve) => child.on("close", (status) => resolve(status ?? -1)));
+    return { code, ...output, body: this.#body, query: this.#query };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
