@@ -1,0 +1,374 @@
+/**
+ * Writes syscall programs: the one implementation of ProgramBuilder (types.ts).
+ *
+ * Instructions are kept as what the caller said until `finish`, which resolves labels and scratch, encodes, and leaves
+ * the listing able to show names instead of numbers. Pure: it never asks the kernel anything.
+ */
+import { DataSection } from "#program/data-section.ts";
+import { errnoName, errnoText } from "#program/errno.ts";
+import {
+  ARGUMENTS,
+  FLAG_FULL,
+  HEADER_SIZE,
+  INSTRUCTION_SIZE,
+  KIND,
+  MAGIC,
+  MAX_PROGRAM,
+  MAX_REGISTERS,
+  MAX_SCRATCH,
+  OP,
+  type OpName,
+  RELAY_FLAG,
+  RELAY_SIZE,
+  RELOCATION_SIZE,
+  VERSION,
+} from "#program/instruction-format.ts";
+import { formatListing } from "#program/listing.ts";
+import { type Architecture, syscallNumber } from "#program/syscall-numbers.ts";
+import type {
+  Argument,
+  DataRef,
+  ForkOptions,
+  Label,
+  Program,
+  ProgramBuilder,
+  Register,
+  RegisterAddress,
+  RelayOptions,
+  SysOptions,
+} from "#program/types.ts";
+
+/** An instruction before encoding; also what the listing is made of. */
+export interface Instruction {
+  op: OpName;
+  into?: Register;
+  ignore?: number;
+  full?: boolean;
+  /** Of SYS. */
+  syscall?: { name: string; number: number };
+  /** Of jumps, and of the child of FORK. */
+  target?: Label;
+  args: readonly Argument[];
+  why: string;
+}
+
+const CLONE_PIDFD = 0x1000n;
+/** The child's signal dispositions are the default ones: the shim ignores some, and that would outlive execve. */
+const CLONE_CLEAR_SIGHAND = 0x1_0000_0000n;
+const CLONE_INTO_CGROUP = 0x2_0000_0000n;
+/** struct clone_args up to and including `cgroup` (CLONE_ARGS_SIZE_VER2 of linux/sched.h), and its fields. */
+const CLONE_ARGS = { size: 88, flags: 0, pidfd: 8, exitSignal: 32, cgroup: 80 } as const;
+const SIGCHLD = 17;
+/** Room for the digits of a 64-bit number, a sign and NUL. */
+const DECIMAL_ROOM = 21;
+
+/** A builder for programs that run on `arch`, by default this machine's. */
+export function createProgramBuilder(arch: "x64" | "arm64" = hostArchitecture()): ProgramBuilder {
+  return new Builder(arch);
+}
+
+function hostArchitecture(): "x64" | "arm64" {
+  if (process.arch === "x64" || process.arch === "arm64") return process.arch;
+  throw new RangeError(`programs can be made for x64 and arm64, not for ${process.arch}`);
+}
+
+class Builder implements ProgramBuilder {
+  readonly report: Register;
+  /** Takes the results nobody wants: every instruction has a destination in the format. */
+  readonly #discard: Register;
+  readonly #arch: Architecture;
+  readonly #data = new DataSection();
+  readonly #instructions: Instruction[] = [];
+  readonly #places = new Map<Label, number>();
+  #registers = 0;
+
+  constructor(arch: Architecture) {
+    this.#arch = arch;
+    this.report = this.register("report");
+    this.#discard = this.register("discard");
+  }
+
+  register(name: string): Register {
+    if (this.#registers === MAX_REGISTERS)
+      throw new RangeError(`a program has at most ${MAX_REGISTERS} registers`);
+    return { kind: "register", index: this.#registers++, name };
+  }
+
+  label(name: string): Label {
+    return { kind: "label", name };
+  }
+
+  place(label: Label): void {
+    if (this.#places.has(label)) throw new Error(`label ${label.name} is placed twice`);
+    this.#places.set(label, this.#instructions.length);
+  }
+
+  cstr(text: string): DataRef {
+    return this.#data.string(text);
+  }
+
+  bytes(content: Uint8Array, align?: number): DataRef {
+    return this.#data.bytes(content, align);
+  }
+
+  scratch(length: number, align?: number): DataRef {
+    return this.#data.scratch(length, align);
+  }
+
+  cstrArray(texts: readonly string[]): DataRef {
+    return this.#data.stringArray(texts);
+  }
+
+  struct(content: Uint8Array, pointers: readonly { at: number; to: DataRef }[]): DataRef {
+    return this.#data.struct(content, pointers);
+  }
+
+  slice(ref: DataRef, start: number, length = ref.length - start): DataRef {
+    if (start < 0 || length < 0 || start + length > ref.length) {
+      throw new RangeError(`a slice of ${length} bytes at ${start} does not fit into ${ref.length} bytes`);
+    }
+    return { kind: "data", offset: ref.offset + start, length };
+  }
+
+  addressOf(register: Register): RegisterAddress {
+    return { kind: "register-address", register };
+  }
+
+  sys(name: string, args: readonly Argument[], options: SysOptions): void {
+    const number = syscallNumber(name, this.#arch);
+    if (number === undefined)
+      throw new RangeError(`${this.#arch} has no system call ${name} (${options.why})`);
+    if (args.length > ARGUMENTS)
+      throw new RangeError(`${name} with ${args.length} arguments (${options.why})`);
+    const { into, ignore, full, why } = options;
+    this.#add({
+      op: "SYS",
+      syscall: { name, number },
+      args,
+      why,
+      ...(into && { into }),
+      ...(ignore !== undefined && { ignore }),
+      ...(full !== undefined && { full }),
+    });
+  }
+
+  set(register: Register, value: Argument, why: string): void {
+    this.#add({ op: "SET", into: register, args: [value], why });
+  }
+
+  load(register: Register, from: DataRef, width: 1 | 2 | 4 | 8): void {
+    checkRoom(from, width);
+    this.#add({ op: "LOAD", into: register, args: [from, width], why: `load ${register.name}` });
+  }
+
+  store(register: Register, to: DataRef, width: 1 | 2 | 4 | 8): void {
+    checkRoom(to, width);
+    this.#add({ op: "STORE", into: register, args: [to, width], why: `store ${register.name}` });
+  }
+
+  formatDecimal(register: Register, to: DataRef): void {
+    // Shorter room is the caller's business: the launcher refuses to overrun it.
+    const room = Math.min(to.length, DECIMAL_ROOM);
+    this.#add({ op: "FMTDEC", args: [register, to, room], why: `write ${register.name} in decimal` });
+  }
+
+  jump(to: Label): void {
+    this.#add({ op: "JMP", target: to, args: [], why: `go to ${to.name}` });
+  }
+
+  jumpIfNotZero(register: Register, to: Label): void {
+    this.#add({
+      op: "JNZ",
+      into: register,
+      target: to,
+      args: [],
+      why: `go to ${to.name} unless ${register.name} is 0`,
+    });
+  }
+
+  jumpIfNegative(register: Register, to: Label): void {
+    this.#add({
+      op: "JNEG",
+      into: register,
+      target: to,
+      args: [],
+      why: `go to ${to.name} if ${register.name} < 0`,
+    });
+  }
+
+  fork(options: ForkOptions): void {
+    const { into, child, pidfd, cgroup, exitSignal = SIGCHLD, why } = options;
+    let flags = BigInt(options.flags) | CLONE_CLEAR_SIGHAND;
+    if (pidfd !== undefined) flags |= CLONE_PIDFD;
+    if (cgroup !== undefined) flags |= CLONE_INTO_CGROUP;
+    const content = new Uint8Array(CLONE_ARGS.size);
+    const view = new DataView(content.buffer);
+    view.setBigUint64(CLONE_ARGS.flags, flags, true);
+    view.setBigUint64(CLONE_ARGS.exitSignal, BigInt(exitSignal), true);
+    const pidfdRoom = pidfd === undefined ? undefined : this.scratch(8);
+    const args = this.struct(
+      content,
+      pidfdRoom === undefined ? [] : [{ at: CLONE_ARGS.pidfd, to: pidfdRoom }],
+    );
+    if (cgroup !== undefined) this.store(cgroup, this.slice(args, CLONE_ARGS.cgroup), 8);
+    this.#add({ op: "FORK", into, target: child, args: [args, CLONE_ARGS.size], why });
+    // Only the parent comes here: the child goes on at its label.
+    if (pidfd !== undefined && pidfdRoom !== undefined) this.load(pidfd, pidfdRoom, 4);
+  }
+
+  loadNetlinkError(buffer: DataRef, length: Register, options: { ignore?: number; why: string }): void {
+    const { ignore, why } = options;
+    this.#add({ op: "LOADERR", args: [buffer, length], why, ...(ignore !== undefined && { ignore }) });
+  }
+
+  awaitExec(statusPipe: Register, child: Register): void {
+    this.#add({ op: "AWAIT", args: [statusPipe, child], why: "wait for execve in the child" });
+  }
+
+  barrier(fd: Register, why: string): void {
+    this.#add({ op: "BARRIER", args: [fd], why });
+  }
+
+  notify(kind: number, value: Argument): void {
+    this.#add({ op: "NOTIFY", args: [kind, value], why: `note ${kind}` });
+  }
+
+  sendFd(socket: Register, fd: Register, why: string): void {
+    this.#add({ op: "SENDFD", args: [socket, fd], why });
+  }
+
+  receiveFd(socket: Register, into: Register, why: string): void {
+    this.#add({ op: "RECVFD", into, args: [socket], why });
+  }
+
+  relay(options: RelayOptions): void {
+    const content = new Uint8Array(RELAY_SIZE);
+    const view = new DataView(content.buffer);
+    const descriptors = [options.stdin, options.stdout, options.stderr, options.log, options.listen];
+    const texts = [options.exitPath, options.logAttrs, options.unlinkPath];
+    let flags = 0;
+    if (options.terminal) flags |= RELAY_FLAG.TERMINAL;
+    if (options.logJson) flags |= RELAY_FLAG.LOG_JSON;
+    if (options.stdinOnce) flags |= RELAY_FLAG.STDIN_ONCE;
+    if (options.closeOnExit) flags |= RELAY_FLAG.CLOSE_ON_EXIT;
+    view.setUint32(0, options.pid.index, true);
+    view.setUint32(4, flags, true);
+    descriptors.forEach((register, index) => {
+      view.setInt32(8 + index * 4, register?.index ?? -1, true);
+    });
+    view.setUint32(28, options.expectedAttaches, true);
+    texts.forEach((text, index) => {
+      view.setUint32(32 + index * 4, text ? this.cstr(text).offset : 0, true);
+    });
+    this.#add({ op: "RELAY", args: [this.bytes(content)], why: "relay until the main process has ended" });
+  }
+
+  init(child: Register): void {
+    this.#add({ op: "INIT", args: [child], why: "forward signals and reap as PID 1" });
+  }
+
+  supervise(child: Register, status: Register): void {
+    this.#add({ op: "SUPERVISE", into: status, args: [child], why: `wait for ${child.name}` });
+  }
+
+  exit(code: number): void {
+    this.#add({ op: "EXIT", args: [code], why: `exit with ${code}` });
+  }
+
+  finish(): Program {
+    const bytes = this.#encode();
+    const instructions = [...this.#instructions];
+    const places = new Map(this.#places);
+    const labels = instructions.map(({ why }) => why);
+    const contents = this.#data.contents;
+    return {
+      bytes,
+      labels,
+      listing: () => formatListing(instructions, places, contents),
+      explain: (instruction, errno) =>
+        `${labels[instruction] ?? `instruction ${instruction}`}: ${errnoName(errno)} (${errnoText(errno)})`,
+    };
+  }
+
+  #add(instruction: Instruction): void {
+    this.#instructions.push(instruction);
+  }
+
+  #encode(): Uint8Array {
+    const data = this.#data.finish();
+    const count = this.#instructions.length;
+    const relocations = HEADER_SIZE + count * INSTRUCTION_SIZE;
+    const dataStart = relocations + data.relocations.length * RELOCATION_SIZE;
+    const total = dataStart + data.bytes.length;
+    if (count === 0) throw new RangeError("an empty program");
+    if (total > MAX_PROGRAM || data.scratch > MAX_SCRATCH) {
+      throw new RangeError(`a program of ${total} bytes and ${data.scratch} of scratch is too large`);
+    }
+    const bytes = new Uint8Array(total);
+    const view = new DataView(bytes.buffer);
+    const header = [
+      MAGIC,
+      VERSION,
+      total,
+      count,
+      data.relocations.length,
+      data.bytes.length,
+      data.scratch,
+      this.#registers,
+    ];
+    header.forEach((value, index) => {
+      view.setUint32(index * 4, value, true);
+    });
+    this.#instructions.forEach((instruction, index) => {
+      this.#encodeInstruction(view, HEADER_SIZE + index * INSTRUCTION_SIZE, instruction);
+    });
+    data.relocations.forEach(({ at, to }, index) => {
+      view.setUint32(relocations + index * RELOCATION_SIZE, at, true);
+      view.setUint32(relocations + index * RELOCATION_SIZE + 4, to, true);
+    });
+    bytes.set(data.bytes, dataStart);
+    return bytes;
+  }
+
+  #encodeInstruction(view: DataView, at: number, instruction: Instruction): void {
+    view.setUint8(at, OP[instruction.op]);
+    view.setUint8(at + 1, instruction.into?.index ?? this.#discard.index);
+    view.setUint16(at + 2, instruction.ignore ?? 0, true);
+    view.setUint32(at + 4, instruction.syscall?.number ?? this.#target(instruction), true);
+    view.setUint16(at + 14, instruction.full ? FLAG_FULL : 0, true);
+    instruction.args.forEach((argument, index) => {
+      const [kind, value] = this.#encodeArgument(argument);
+      view.setUint8(at + 8 + index, kind);
+      view.setBigInt64(at + 16 + index * 8, value, true);
+    });
+  }
+
+  /** The index an instruction jumps to; 0 for those that don't. */
+  #target({ target, why }: Instruction): number {
+    if (target === undefined) return 0;
+    const index = this.#places.get(target);
+    if (index === undefined) throw new Error(`label ${target.name} is used but placed nowhere (${why})`);
+    if (index >= this.#instructions.length)
+      throw new Error(`label ${target.name} has no instruction behind it (${why})`);
+    return index;
+  }
+
+  #encodeArgument(argument: Argument): [kind: number, value: bigint] {
+    if (typeof argument === "number" || typeof argument === "bigint") {
+      // Flags like 0x8000000000000000n are written unsigned; the register is the same 64 bits.
+      return [KIND.IMMEDIATE, BigInt.asIntN(64, BigInt(argument))];
+    }
+    switch (argument.kind) {
+      case "register":
+        return [KIND.REGISTER, BigInt(argument.index)];
+      case "register-address":
+        return [KIND.REGISTER_ADDRESS, BigInt(argument.register.index)];
+      case "data":
+        return [KIND.DATA, BigInt(this.#data.resolve(argument.offset))];
+    }
+  }
+}
+
+function checkRoom(ref: DataRef, width: number): void {
+  if (ref.length < width) throw new RangeError(`${width} bytes do not fit into ${ref.length}`);
+}
