@@ -50,6 +50,7 @@ const cLseek = libcFunction("int64_t lseek(int fd, int64_t offset, int whence)")
 const cFsync = libcFunction("int fsync(int fd)");
 const cSyncfs = libcFunction("int syncfs(int fd)");
 const cFcntl = libcFunction("int fcntl(int fd, int command, long argument)");
+const cUnshare = libcFunction("int unshare(int flags)");
 const cUmask = libcFunction("unsigned int umask(unsigned int mask)");
 
 /** Opens `path` relative to `directory`; close-on-exec always. Returns the descriptor. */
@@ -58,6 +59,17 @@ export function openat(directory: number, path: string, flags: number, mode = 0)
   return retrying("openat", [directory, path, flags], () =>
     cOpenat(directory, bytes, flags | O_CLOEXEC, mode),
   );
+}
+
+/** Like `openat`, but answers a negative error number where that throws. */
+export function tryOpenat(directory: number, path: string, flags: number, mode = 0): number {
+  const bytes = encodePath(path);
+  for (;;) {
+    const result = cOpenat(directory, bytes, flags | O_CLOEXEC, mode);
+    if (result >= 0) return result;
+    const errno = lastErrno();
+    if (errno !== ERRNO.EINTR) return -errno;
+  }
 }
 
 /** openat from the current directory. */
@@ -171,7 +183,14 @@ export function duplicate(fd: number): number {
   return retrying("fcntl", [fd, F_DUPFD_CLOEXEC], () => cFcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
-/** Sets the mask of the whole process, threads included; returns the old one. */
+const CLONE_FS = 0x200;
+
+/** Gives the calling thread its own umask and current directory, apart from the other threads' of the process. */
+export function unshareThreadUmask(): void {
+  if (cUnshare(CLONE_FS) < 0) fail("unshare", [CLONE_FS]);
+}
+
+/** Sets the file mode mask, of the whole process unless the thread has its own; returns the old one. */
 export function umask(mask: number): number {
   return cUmask(mask);
 }

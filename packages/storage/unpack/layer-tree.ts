@@ -1,0 +1,441 @@
+/**
+ * Writes archive entries into a layer directory.
+ *
+ * Every name is made in a directory opened inside the root by the kernel (RootDirectory), so whatever an archive says
+ * stays below it. What the kernel answers is turned into errors that name the entry. The thread's umask must be 0.
+ */
+import { BerthError } from "#errors/errors.ts";
+import { ERRNO } from "#kernel/errno.ts";
+import { FileDescriptor } from "#kernel/fd.ts";
+import {
+  fchmod,
+  fchmodat,
+  fchown,
+  fchownat,
+  fstatat,
+  fstatatIfExists,
+  futimens,
+  linkat,
+  listDirectory,
+  mkdirat,
+  mknodat,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  symlinkat,
+  utimensat,
+} from "#kernel/file-syscalls.ts";
+import { removeTreeAt } from "#kernel/remove-tree.ts";
+import { RootDirectory } from "#kernel/root-directory.ts";
+import { SyscallError } from "#kernel/syscall-error.ts";
+import {
+  close,
+  ftruncate,
+  lseek,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_RDONLY,
+  O_WRONLY,
+  openat,
+  SEEK_SET,
+  tryOpenat,
+  writeAll,
+} from "#kernel/syscalls.ts";
+import { setXattr, xattrPath } from "#kernel/xattr-syscalls.ts";
+import type { TarEntry } from "#storage/tar/tar-entry.ts";
+import type { TarHandler } from "#storage/tar/tar-reader.ts";
+import { entryPath, meaningOf } from "#storage/unpack/entry-path.ts";
+import {
+  type DirectoryAttributes,
+  OpenDirectories,
+  type OpenDirectory,
+} from "#storage/unpack/open-directories.ts";
+
+export interface LayerTreeOptions {
+  /** How whiteouts are written: for overlay, or by removing what they hide. */
+  whiteouts: "overlay" | "apply";
+  /** Attributes of a directory in the layers below, for directories the archive implies without describing them. */
+  lowerDirectory?: (path: string) => DirectoryAttributes | undefined;
+}
+
+/** A file whose content is arriving. */
+interface OpenFile {
+  fd: number;
+  entry: TarEntry;
+  parent: OpenDirectory;
+  /** Offset of the descriptor. */
+  position: number;
+}
+
+export class LayerTree implements TarHandler, Disposable {
+  /** Sum of the sizes of regular files, bytes. */
+  size = 0;
+  readonly #root: RootDirectory;
+  readonly #directories: OpenDirectories;
+  readonly #overlay: boolean;
+  /** Times of directories: set last, since making entries changes them. */
+  readonly #directoryTimes = new Map<string, { accessedAt: bigint; modifiedAt: bigint }>();
+  /** Overlay: whiteouts made for names of lower layers. */
+  readonly #whiteouts = new Set<string>();
+  /** Apply: what this layer itself brought, which its opaque marks do not hide. */
+  readonly #made = new Set<string>();
+  #file: OpenFile | undefined;
+  /** A directory or link was taken away: the cache is emptied before the next entry. */
+  #stale = false;
+  #current = "";
+
+  constructor(target: string, options: LayerTreeOptions) {
+    this.#root = new RootDirectory(target);
+    this.#directories = new OpenDirectories(this.#root, options.lowerDirectory ?? (() => undefined));
+    this.#overlay = options.whiteouts === "overlay";
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#file !== undefined) close(this.#file.fd);
+    this.#file = undefined;
+    this.#directories[Symbol.dispose]();
+    this.#root[Symbol.dispose]();
+  }
+
+  entry(entry: TarEntry): void {
+    this.#current = entry.name;
+    this.#explained(() => {
+      if (this.#stale) this.#directories.forget();
+      this.#stale = false;
+      this.#place(entry);
+    });
+  }
+
+  data(chunk: Buffer, offset: number): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#explained(() => {
+      if (offset !== file.position) lseek(file.fd, offset, SEEK_SET);
+      writeAll(file.fd, chunk);
+      file.position = offset + chunk.length;
+    });
+  }
+
+  end(): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#file = undefined;
+    this.#explained(() => {
+      try {
+        if (file.position !== file.entry.size) ftruncate(file.fd, file.entry.size);
+        applyToFile(file);
+      } finally {
+        close(file.fd);
+      }
+    });
+    this.size += file.entry.size;
+  }
+
+  /** Sets the times of directories; after the last entry. */
+  finish(): void {
+    for (const [path, { accessedAt, modifiedAt }] of this.#directoryTimes) {
+      this.#current = path;
+      this.#explained(() => {
+        using directory = this.#root.openIfExists(path, O_RDONLY | O_DIRECTORY);
+        if (directory !== undefined) futimens(directory.number, accessedAt, modifiedAt);
+      });
+    }
+  }
+
+  #place(entry: TarEntry): void {
+    const path = entryPath(entry.name);
+    if (path === "") {
+      this.#placeRoot(entry);
+      return;
+    }
+    const slash = path.lastIndexOf("/");
+    const parentPath = slash < 0 ? "" : path.slice(0, slash);
+    const name = path.slice(slash + 1);
+    const meaning = meaningOf(name);
+    switch (meaning.kind) {
+      case "marker":
+        return;
+      case "opaque":
+        this.#hideAll(parentPath);
+        return;
+      case "whiteout":
+        this.#hide(parentPath, meaning.hidden, entry);
+        return;
+      case "entry":
+        if (!this.#overlay) this.#rememberMade(path);
+        this.#make(entry, path, parentPath, name);
+    }
+  }
+
+  /** "./" describes the root itself. */
+  #placeRoot(entry: TarEntry): void {
+    if (entry.type !== "directory") throw invalid(entry.name, "is the root and no directory");
+    const root = this.#directories.get("");
+    fchown(root.fd, entry.uid, entry.gid);
+    applyXattrs(root.fd, entry);
+    fchmod(root.fd, entry.mode);
+    this.#rememberTimes("", entry);
+    this.#directories.forget();
+  }
+
+  #make(entry: TarEntry, path: string, parentPath: string, name: string): void {
+    const parent = this.#directories.get(parentPath);
+    switch (entry.type) {
+      case "file":
+        this.#file = { fd: this.#createFile(parent, path, name, entry), entry, parent, position: 0 };
+        return;
+      case "directory":
+        this.#makeDirectory(parent, path, name, entry);
+        return;
+      case "hardlink":
+        this.#makeHardLink(parent, path, name, entry);
+        return;
+      case "symlink":
+        this.#making(parent, path, name, () => symlinkat(entry.linkName, parent.fd, name));
+        break;
+      default: {
+        const kind = { "character-device": S_IFCHR, "block-device": S_IFBLK, fifo: S_IFIFO }[entry.type];
+        const { major, minor } = entry.type === "fifo" ? { major: 0, minor: 0 } : entry;
+        this.#making(parent, path, name, () => {
+          mknodat(parent.fd, name, kind | (entry.mode & 0o777), major, minor);
+        });
+      }
+    }
+    if (mustChown(entry, parent)) fchownat(parent.fd, name, entry.uid, entry.gid);
+    applyXattrs(xattrPath(parent.fd, name), entry);
+    if (entry.type !== "symlink" && (entry.mode & 0o7000) !== 0) fchmodat(parent.fd, name, entry.mode);
+    utimensat(parent.fd, name, entry.accessedAt ?? entry.modifiedAt, entry.modifiedAt);
+  }
+
+  #createFile(parent: OpenDirectory, path: string, name: string, entry: TarEntry): number {
+    const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    let fd = tryOpenat(parent.fd, name, flags, entry.mode & 0o777);
+    if (fd === -ERRNO.EEXIST) {
+      this.#clear(parent, path, name);
+      fd = tryOpenat(parent.fd, name, flags, entry.mode & 0o777);
+    }
+    if (fd < 0) throw new SyscallError("openat", -fd, [name]);
+    return fd;
+  }
+
+  #makeDirectory(parent: OpenDirectory, path: string, name: string, entry: TarEntry): void {
+    let fd = -1;
+    try {
+      mkdirat(parent.fd, name, entry.mode & 0o777);
+    } catch (error) {
+      if (!(error instanceof SyscallError) || error.errno !== ERRNO.EEXIST) throw error;
+      const existing = fstatat(parent.fd, name);
+      if ((existing.mode & S_IFMT) !== S_IFDIR) {
+        const hidesLower = this.#whiteouts.has(path);
+        this.#clear(parent, path, name);
+        mkdirat(parent.fd, name, entry.mode & 0o777);
+        // What the whiteout hid must not shine through the new directory.
+        if (hidesLower) setXattr(xattrPath(parent.fd, name), opaqueAttribute, opaqueValue);
+      }
+    }
+    fd = tryOpenat(parent.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (fd < 0) throw new SyscallError("openat", -fd, [name]);
+    try {
+      fchown(fd, entry.uid, entry.gid);
+      applyXattrs(fd, entry);
+      fchmod(fd, entry.mode);
+    } finally {
+      close(fd);
+    }
+    this.#rememberTimes(path, entry);
+    // Its set-group-id bit may have changed.
+    if ((entry.mode & 0o2000) !== 0) this.#directories.forget();
+  }
+
+  #makeHardLink(parent: OpenDirectory, path: string, name: string, entry: TarEntry): void {
+    const target = entryPath(entry.linkName);
+    if (target === "") throw invalid(entry.name, "is a hard link to the root");
+    const slash = target.lastIndexOf("/");
+    const targetName = target.slice(slash + 1);
+    using directory = this.#root.openIfExists(
+      slash < 0 ? "" : target.slice(0, slash),
+      O_RDONLY | O_DIRECTORY,
+    );
+    const status = directory && fstatatIfExists(directory.number, targetName);
+    if (directory === undefined || status === undefined) {
+      throw invalid(
+        entry.name,
+        `is a hard link to ${JSON.stringify(entry.linkName)}, which is not in this layer`,
+      );
+    }
+    if ((status.mode & S_IFMT) === S_IFDIR) {
+      throw invalid(entry.name, `is a hard link to the directory ${JSON.stringify(entry.linkName)}`);
+    }
+    const existing = fstatatIfExists(parent.fd, name);
+    if (existing !== undefined) {
+      // A link to itself, or one that was told twice.
+      if (existing.inode === status.inode && (existing.mode & S_IFMT) !== S_IFDIR) return;
+      this.#clear(parent, path, name);
+    }
+    linkat(directory.number, targetName, parent.fd, name);
+  }
+
+  #rememberTimes(path: string, entry: TarEntry): void {
+    this.#directoryTimes.set(path, {
+      accessedAt: entry.accessedAt ?? entry.modifiedAt,
+      modifiedAt: entry.modifiedAt,
+    });
+  }
+
+  /** Runs what makes a name; if it is taken, frees it and runs again. */
+  #making(parent: OpenDirectory, path: string, name: string, make: () => void): void {
+    try {
+      make();
+    } catch (error) {
+      if (!(error instanceof SyscallError) || error.errno !== ERRNO.EEXIST) throw error;
+      this.#clear(parent, path, name);
+      make();
+    }
+  }
+
+  /** Removes an entry that a later one of the same name replaces. */
+  #clear(parent: OpenDirectory, path: string, name: string): void {
+    const kind = (fstatatIfExists(parent.fd, name)?.mode ?? 0) & S_IFMT;
+    removeTreeAt(parent.fd, name);
+    this.#whiteouts.delete(path);
+    // Cached paths may lead through it. This entry still needs the descriptors, so they are not closed at once.
+    if (kind === S_IFDIR || kind === S_IFLNK) this.#stale = true;
+  }
+
+  #hide(parentPath: string, hidden: string, entry: TarEntry): void {
+    const path = parentPath === "" ? hidden : `${parentPath}/${hidden}`;
+    if (!this.#overlay) {
+      const parent = this.#directories.getIfExists(parentPath);
+      if (parent === undefined || this.#made.has(path)) return;
+      this.#clear(parent, path, hidden);
+      return;
+    }
+    const parent = this.#directories.get(parentPath);
+    const existing = fstatatIfExists(parent.fd, hidden);
+    if (existing === undefined) {
+      mknodat(parent.fd, hidden, S_IFCHR, 0, 0);
+      if (mustChown(entry, parent)) fchownat(parent.fd, hidden, entry.uid, entry.gid);
+      this.#whiteouts.add(path);
+    } else if ((existing.mode & S_IFMT) === S_IFDIR) {
+      // This layer brings a directory of that name: only the lower one is hidden.
+      setXattr(xattrPath(parent.fd, hidden), opaqueAttribute, opaqueValue);
+    }
+  }
+
+  /** The directory hides everything that lower layers have in it. */
+  #hideAll(path: string): void {
+    if (this.#overlay) {
+      setXattr(this.#directories.get(path).fd, opaqueAttribute, opaqueValue);
+      return;
+    }
+    const directory = this.#directories.getIfExists(path);
+    if (directory !== undefined) this.#removeLower(path, directory.fd);
+    this.#directories.forget();
+  }
+
+  /** Removes what this layer did not bring; directories of both are searched. */
+  #removeLower(path: string, fd: number): void {
+    for (const name of listDirectory(fd)) {
+      const child = path === "" ? name : `${path}/${name}`;
+      if (!this.#made.has(child)) {
+        removeTreeAt(fd, name);
+      } else if (((fstatatIfExists(fd, name)?.mode ?? 0) & S_IFMT) === S_IFDIR) {
+        using directory = new FileDescriptor(openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+        this.#removeLower(child, directory.number);
+      }
+    }
+  }
+
+  /** Notes a path and the directories above it. */
+  #rememberMade(path: string): void {
+    let end = path.length;
+    while (end > 0 && !this.#made.has(path.slice(0, end))) {
+      this.#made.add(path.slice(0, end));
+      end = path.lastIndexOf("/", end - 1);
+    }
+  }
+
+  /** Runs a step; failures of system calls become errors about the entry. */
+  #explained(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      throw error instanceof SyscallError ? explain(error, this.#current) : error;
+    }
+  }
+}
+
+const opaqueAttribute = "trusted.overlay.opaque";
+const opaqueValue = Buffer.from("y");
+
+/** Attributes by which overlayfs redirects and merges directories: from an archive they could reach other layers. */
+function isOverlayAttribute(name: string): boolean {
+  return name.startsWith("trusted.overlay.") || name.startsWith("user.overlay.");
+}
+
+/** New files belong to the process's user and, below a set-group-id directory, to that directory's group. */
+function mustChown(entry: TarEntry, parent: OpenDirectory): boolean {
+  return entry.uid !== 0 || entry.gid !== 0 || parent.setGroupId || runsUnprivileged;
+}
+
+const runsUnprivileged = process.geteuid?.() !== 0 || process.getegid?.() !== 0;
+
+function applyToFile({ fd, entry, parent }: OpenFile): void {
+  // In this order: a change of owner takes capabilities and set-id bits away.
+  if (mustChown(entry, parent)) fchown(fd, entry.uid, entry.gid);
+  applyXattrs(fd, entry);
+  if ((entry.mode & 0o7000) !== 0) fchmod(fd, entry.mode);
+  futimens(fd, entry.accessedAt ?? entry.modifiedAt, entry.modifiedAt);
+}
+
+function applyXattrs(subject: number | string, entry: TarEntry): void {
+  for (const [name, value] of entry.xattrs) {
+    if (isOverlayAttribute(name)) continue;
+    try {
+      setXattr(subject, name, value);
+    } catch (error) {
+      // File systems without this kind of attribute, and user attributes on links and devices: as Docker, done without.
+      if (!(error instanceof SyscallError)) throw error;
+      const unsupported = error.errno === ERRNO.EOPNOTSUPP;
+      if (!unsupported && !(error.errno === ERRNO.EPERM && name.startsWith("user."))) throw error;
+    }
+  }
+}
+
+function invalid(name: string, reason: string): BerthError {
+  return new BerthError("invalid", `archive entry ${JSON.stringify(name)} ${reason}`, {
+    operation: "unpack layer",
+    object: name,
+  });
+}
+
+/** Failures that the archive's own names bring about; the rest is the host's. */
+const archiveFaults: readonly number[] = [
+  ERRNO.ENAMETOOLONG,
+  ERRNO.ENOTDIR,
+  ERRNO.ELOOP,
+  ERRNO.EINVAL,
+  ERRNO.ENOENT,
+  ERRNO.EEXIST,
+];
+
+function explain(cause: SyscallError, entry: string): BerthError {
+  const detail = { operation: "unpack layer", object: entry, cause };
+  if (cause.errno === ERRNO.ENOSPC || cause.errno === ERRNO.EDQUOT) {
+    return new BerthError("no-space", `write ${entry}: no space left on device`, {
+      ...detail,
+      hint: "Free space where the daemon keeps its data, for example with: docker system prune",
+    });
+  }
+  const code = archiveFaults.includes(cause.errno) ? "invalid" : "internal";
+  return new BerthError(
+    code,
+    `archive entry ${JSON.stringify(entry)} cannot be unpacked: ${cause.message}`,
+    detail,
+  );
+}
