@@ -1,0 +1,171 @@
+/**
+ * The engines that are measured side by side: each with roots and a bridge of its own, under the same load, in turn.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export interface Peer {
+  name: string;
+  /** Path of its API socket. */
+  socket: string;
+  /** Process ids of everything that exists while it is idle. */
+  daemonProcesses(): number[];
+  /** Process ids of what exists because of one running container, without the container itself. */
+  shimProcesses(containerPid: number): number[];
+  stop(): Promise<void>;
+}
+
+const ROOT = resolve(import.meta.dirname, "..");
+/** Debian's packages of the peer, unpacked here and not installed: nothing on the machine changes. */
+const PEER_PACKAGES = ["docker.io", "containerd", "runc", "tini"];
+
+/** A Berth with everything of its own under `directory`. */
+export async function startBerth(directory: string): Promise<Peer> {
+  const socket = join(directory, "berth.sock");
+  const execRoot = join(directory, "run");
+  const args = ["--data-root", join(directory, "data"), "--exec-root", execRoot, "-H", `unix://${socket}`];
+  args.push("--pidfile", join(directory, "pid"), "--bridge", "bench-berth", "--bip", "172.28.0.1/16");
+  const daemon = start(join(ROOT, "bin/berthd"), args, directory, process.env);
+  await answers(socket, daemon, directory);
+  const launcher = () => processesWith(join(execRoot, "launcher.sock"));
+  return {
+    name: "berth",
+    socket,
+    daemonProcesses: () => [...tree(daemon.pid ?? 0), ...launcher()],
+    shimProcesses: (containerPid) => [parentOf(containerPid)],
+    stop: async () => {
+      await end(daemon);
+      for (const pid of launcher()) process.kill(pid);
+      removeLink("bench-berth");
+    },
+  };
+}
+
+/** Debian's dockerd, with its containerd. */
+export async function startDocker(directory: string): Promise<Peer> {
+  const unpacked = unpackPeer();
+  const socket = join(directory, "docker.sock");
+  const config = join(directory, "daemon.json");
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(config, "{}");
+  ip("link", "add", "bench-docker", "type", "bridge");
+  ip("addr", "add", "172.27.0.1/16", "dev", "bench-docker");
+  ip("link", "set", "bench-docker", "up");
+  const env = { ...process.env, PATH: `${unpacked}/usr/bin:${unpacked}/usr/sbin:${process.env.PATH}` };
+  const args = [
+    "--data-root",
+    join(directory, "data"),
+    "--exec-root",
+    join(directory, "run"),
+    "-H",
+    `unix://${socket}`,
+  ];
+  args.push("--pidfile", join(directory, "pid"), "--bridge", "bench-docker", "--config-file", config);
+  const daemon = start(join(unpacked, "usr/sbin/dockerd"), args, directory, env);
+  await answers(socket, daemon, directory);
+  return {
+    name: "dockerd",
+    socket,
+    daemonProcesses: () => tree(daemon.pid ?? 0),
+    shimProcesses: (containerPid) => [parentOf(containerPid)],
+    stop: async () => {
+      await end(daemon);
+      removeLink("bench-docker");
+    },
+  };
+}
+
+function unpackPeer(): string {
+  const directory = join(ROOT, "build/peers");
+  const unpacked = join(directory, "root");
+  if (existsSync(join(unpacked, "usr/sbin/dockerd"))) return unpacked;
+  mkdirSync(join(directory, "archives/partial"), { recursive: true });
+  console.error("bench: fetching Debian's dockerd, containerd and runc …");
+  execFileSync(
+    "apt-get",
+    [
+      "install",
+      "-y",
+      "-qq",
+      "--reinstall",
+      "--no-install-recommends",
+      "--download-only",
+      "-o",
+      `Dir::Cache::archives=${directory}/archives`,
+      ...PEER_PACKAGES,
+    ],
+    { stdio: ["ignore", "ignore", "inherit"] },
+  );
+  for (const file of readdirSync(join(directory, "archives"))) {
+    if (file.endsWith(".deb")) execFileSync("dpkg", ["-x", join(directory, "archives", file), unpacked]);
+  }
+  return unpacked;
+}
+
+function start(command: string, args: string[], directory: string, env: NodeJS.ProcessEnv): ChildProcess {
+  mkdirSync(directory, { recursive: true });
+  const shell = 'exec "$0" "$@" >>"$BENCH_LOG" 2>&1';
+  return spawn("sh", ["-c", shell, command, ...args], {
+    env: { ...env, BENCH_LOG: join(directory, "log") },
+    stdio: "ignore",
+  });
+}
+
+async function answers(socket: string, daemon: ChildProcess, directory: string): Promise<void> {
+  for (let attempt = 0; attempt < 300; attempt++) {
+    if (existsSync(socket)) return;
+    if (daemon.exitCode !== null) break;
+    await sleep(100);
+  }
+  const log = readFileSync(join(directory, "log"), "utf8").split("\n").slice(-15).join("\n");
+  throw new Error(`${daemon.spawnfile} did not start:\n${log}`);
+}
+
+async function end(daemon: ChildProcess): Promise<void> {
+  if (daemon.exitCode !== null) return;
+  const ended = new Promise((done) => daemon.once("exit", done));
+  daemon.kill("SIGTERM");
+  await Promise.race([ended, sleep(20_000)]);
+}
+
+/** A process and all its descendants. */
+export function tree(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
+    .split(" ")
+    .filter(Boolean)
+    .map(Number);
+  return [pid, ...children.flatMap(tree)];
+}
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+}
+
+/** Processes that have `word` among their arguments. */
+function processesWith(word: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(word);
+      } catch {
+        return false; // It ended in between.
+      }
+    });
+}
+
+/** Proportional set size, KiB (kernel Documentation/filesystems/proc.rst, smaps_rollup). */
+export function pss(pid: number): number {
+  return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1]);
+}
+
+function ip(...args: string[]): void {
+  execFileSync("ip", args);
+}
+
+function removeLink(name: string): void {
+  if (existsSync(`/sys/class/net/${name}`)) ip("link", "del", name);
+}

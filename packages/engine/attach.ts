@@ -1,0 +1,154 @@
+/**
+ * Joining a client's stream to a container's. The shim frames the output and writes the log; here bytes are only
+ * passed on, with the back-pressure of the sockets on both sides.
+ */
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import type { Container } from "#engine/container.ts";
+import { publishContainerEvent } from "#engine/container-events.ts";
+import { logPath } from "#engine/container-paths.ts";
+import { DetachFilter, parseDetachKeys } from "#engine/detach-keys.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import type { AttachOptions } from "#engine/engine-types.ts";
+import { BerthError } from "#errors/errors.ts";
+import { readLog } from "#logs/json-file-reader.ts";
+import type { AttachStreams } from "#program/launcher-client.types.ts";
+
+/** Checks, and answers how to go on once the client's connection has been taken over. */
+export function attachToContainer(
+  context: EngineContext,
+  container: Container,
+  options: AttachOptions,
+): { tty: boolean; connect: (client: Duplex) => Promise<void> } {
+  const { config } = container.record;
+  const tty = config.Tty ?? false;
+  const keys = parseDetachKeys(options.detachKeys);
+  if (container.record.state.Paused) {
+    throw new BerthError(
+      "conflict",
+      `Container ${container.id} is paused, unpause the container before attach.`,
+      {
+        operation: "attach",
+        object: container.record.name,
+      },
+    );
+  }
+  const streams: AttachStreams = {
+    stdin: options.stdin && (config.OpenStdin ?? false),
+    stdout: options.stdout,
+    stderr: options.stderr,
+  };
+  // Registered now, not after the hijack: a start that comes right behind must wait for this attach.
+  const shim = options.stream ? connectShim(context, container, streams) : undefined;
+  shim?.catch(() => undefined);
+  return {
+    tty,
+    connect: async (client) => {
+      publishContainerEvent(context, container, "attach");
+      if (options.logs) await sendLogged(context, container, options, client);
+      if (shim === undefined) {
+        client.end();
+        return;
+      }
+      await joinStreams(client, await shim, {
+        stdin: streams.stdin,
+        detachKeys: tty ? keys : undefined,
+        onDetach: () => publishContainerEvent(context, container, "detach"),
+      });
+    },
+  };
+}
+
+/** A connection to the shim: at once if it runs, else as soon as a start has made one. */
+function connectShim(context: EngineContext, container: Container, streams: AttachStreams): Promise<Socket> {
+  if (container.live !== undefined) return context.launcher.attach(container.live.controlSocket, streams);
+  return new Promise((connected, failed) => {
+    container.pendingAttaches.add({ streams, connected, failed });
+  });
+}
+
+/** Connects everybody who attached before the start. Called when the shim listens. */
+export async function connectPending(
+  context: EngineContext,
+  container: Container,
+  socket: string,
+): Promise<void> {
+  const pending = [...container.pendingAttaches];
+  container.pendingAttaches.clear();
+  await Promise.all(
+    pending.map(async (attach) => {
+      try {
+        attach.connected(await context.launcher.attach(socket, attach.streams));
+      } catch (error) {
+        attach.failed(error);
+      }
+    }),
+  );
+}
+
+/** A start failed: whoever waits for its streams is let go. */
+export function rejectPending(container: Container, error: unknown): void {
+  for (const attach of container.pendingAttaches) attach.failed(error);
+  container.pendingAttaches.clear();
+}
+
+export interface JoinOptions {
+  stdin: boolean;
+  /** Byte sequence that detaches; undefined for none. */
+  detachKeys: Buffer | undefined;
+  onDetach?: () => void;
+}
+
+/** Passes bytes both ways until the shim has said all, the client is gone, or the detach keys were typed. */
+export function joinStreams(client: Duplex, shim: Socket, options: JoinOptions): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = () => {
+      shim.destroy();
+      resolve();
+    };
+    shim.pipe(client);
+    shim.on("error", finish);
+    shim.on("close", finish);
+    client.on("error", finish);
+    client.on("close", finish);
+    if (!options.stdin) {
+      client.resume();
+    } else if (options.detachKeys === undefined) {
+      client.pipe(shim);
+    } else {
+      const filter = new DetachFilter(options.detachKeys, () => {
+        options.onDetach?.();
+        shim.unpipe(client);
+        client.end("read escape sequence\r\n");
+        finish();
+      });
+      client.pipe(filter).pipe(shim);
+    }
+  });
+}
+
+async function sendLogged(
+  context: EngineContext,
+  container: Container,
+  options: AttachOptions,
+  client: Duplex,
+): Promise<void> {
+  const log = readLog(
+    { path: logPath(context.config, container.id), ended: Promise.resolve() },
+    {
+      follow: false,
+      stdout: options.stdout,
+      stderr: options.stderr,
+      since: undefined,
+      until: undefined,
+      timestamps: false,
+      tail: undefined,
+      details: false,
+      framed: !(container.record.config.Tty ?? false),
+    },
+    new AbortController().signal,
+  );
+  for await (const chunk of log) {
+    if (!client.write(chunk)) await new Promise((resolve) => client.once("drain", resolve));
+  }
+}

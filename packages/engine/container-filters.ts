@@ -1,0 +1,129 @@
+/** `docker ps --filter` and `docker container prune --filter`. */
+import type { Container } from "#engine/container.ts";
+import type { ContainerStore } from "#engine/container-store.ts";
+import type { Filters } from "#engine/engine-types.ts";
+import { BerthError } from "#errors/errors.ts";
+
+type Test = (container: Container) => boolean;
+
+/** A test that all filter names must pass; values of one name are alternatives (labels must all hold). */
+export function containerFilter(filters: Filters, store: ContainerStore): Test {
+  const tests = Object.entries(filters).map(([name, values]) => {
+    const each = values.map((value) => singleTest(name, value, store));
+    return name === "label" || name === "label!"
+      ? (container: Container) => each.every((test) => test(container))
+      : (container: Container) => each.length === 0 || each.some((test) => test(container));
+  });
+  return (container) => tests.every((test) => test(container));
+}
+
+/** Do these filters ask for containers that do not run? Then `ps` shows all without `-a`. */
+export function asksForStopped(filters: Filters): boolean {
+  return filters.status !== undefined || filters.exited !== undefined;
+}
+
+const STATUSES = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+
+function singleTest(name: string, value: string, store: ContainerStore): Test {
+  switch (name) {
+    case "id":
+      return ({ id }) => id.startsWith(value);
+    case "name": {
+      const pattern = compile(value);
+      return ({ record }) => pattern.test(record.name) || pattern.test(`/${record.name}`);
+    }
+    case "label":
+    case "label!": {
+      const at = value.indexOf("=");
+      const key = at < 0 ? value : value.slice(0, at);
+      const wanted = at < 0 ? undefined : value.slice(at + 1);
+      const has: Test = ({ record }) => {
+        const labels = record.config.Labels ?? {};
+        return key in labels && (wanted === undefined || labels[key] === wanted);
+      };
+      return name === "label" ? has : (container) => !has(container);
+    }
+    case "status":
+      if (!STATUSES.includes(value)) throw invalid(name, value);
+      return ({ record }) => record.state.Status === value;
+    case "exited": {
+      const code = Number(value);
+      if (!Number.isInteger(code)) throw invalid(name, value);
+      return ({ record }) => record.state.Status === "exited" && record.state.ExitCode === code;
+    }
+    case "ancestor":
+      return ({ record }) =>
+        record.imageName === value ||
+        record.imageName.replace(/:latest$/, "") === value ||
+        record.imageId === value ||
+        record.imageId.replace("sha256:", "").startsWith(value);
+    case "before": {
+      const limit = Date.parse(store.get(value).record.created);
+      return ({ record }) => Date.parse(record.created) < limit;
+    }
+    case "since": {
+      const limit = Date.parse(store.get(value).record.created);
+      return ({ record }) => Date.parse(record.created) > limit;
+    }
+    case "volume":
+      return ({ record }) =>
+        record.mounts.some(
+          (mount) => mount.volume === value || mount.source === value || mount.destination === value,
+        );
+    case "network":
+      return ({ record }) => record.hostConfig.NetworkMode === value || value in record.endpoints;
+    case "publish":
+    case "expose": {
+      const key = value.includes("/") ? value : `${value}/tcp`;
+      return ({ record }) =>
+        name === "publish"
+          ? key in (record.hostConfig.PortBindings ?? {})
+          : key in (record.config.ExposedPorts ?? {});
+    }
+    case "health":
+      return ({ record }) => value === "none" && record.config.Healthcheck === undefined;
+    case "is-task":
+      return () => value === "false" || value === "0";
+    case "until": {
+      const limit = untilMilliseconds(value);
+      return ({ record }) => Date.parse(record.created) < limit;
+    }
+    default:
+      throw new BerthError("invalid", `invalid filter '${name}'`, {
+        operation: "list containers",
+        object: name,
+      });
+  }
+}
+
+/** Names are matched as regular expressions, as dockerd does; one that is none matches literally. */
+function compile(pattern: string): RegExp {
+  try {
+    return new RegExp(pattern);
+  } catch {
+    return new RegExp(pattern.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  }
+}
+
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+
+/** A moment: seconds since the epoch, an RFC 3339 time, or how long ago as a Go duration ("1h30m"). */
+function untilMilliseconds(value: string): number {
+  if (/^\d+(\.\d+)?$/.test(value)) return Number(value) * 1000;
+  const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(ms|[smh])/g)];
+  if (parts.length > 0 && parts.map((part) => part[0]).join("") === value) {
+    return (
+      Date.now() - parts.reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS[unit ?? "s"] ?? 0), 0)
+    );
+  }
+  const time = Date.parse(value);
+  if (Number.isNaN(time)) throw invalid("until", value);
+  return time;
+}
+
+function invalid(name: string, value: string): BerthError {
+  return new BerthError("invalid", `invalid filter '${name}=${value}'`, {
+    operation: "list containers",
+    object: name,
+  });
+}

@@ -1,0 +1,212 @@
+/** The verbs on containers, by name or id: finds the container, enters its queue, calls the verb. */
+import type { Duplex, Readable } from "node:stream";
+import type {
+  ContainerCreateRequest,
+  ContainerCreateResponse,
+  ContainerInspect,
+  ContainerSummary,
+} from "#api-types/container.ts";
+import { attachToContainer } from "#engine/attach.ts";
+import { publishContainerEvent } from "#engine/container-events.ts";
+import { asksForStopped, containerFilter } from "#engine/container-filters.ts";
+import { logPath } from "#engine/container-paths.ts";
+import { inspectContainer, summarize } from "#engine/container-view.ts";
+import { createContainer } from "#engine/create.ts";
+import { describeProgram } from "#engine/describe-program.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import type {
+  AttachOptions,
+  ContainerService,
+  Filters,
+  LogOptions,
+  WaitCondition,
+} from "#engine/engine-types.ts";
+import { freezeContainer } from "#engine/pause.ts";
+import { removeContainer } from "#engine/remove.ts";
+import { startContainer } from "#engine/start.ts";
+import { killContainer, stopContainer } from "#engine/stop.ts";
+import { listProcesses } from "#engine/top.ts";
+import { waitForContainer } from "#engine/wait.ts";
+import { BerthError } from "#errors/errors.ts";
+import { readLog } from "#logs/json-file-reader.ts";
+
+export class Containers implements ContainerService {
+  readonly #context: EngineContext;
+
+  constructor(context: EngineContext) {
+    this.#context = context;
+  }
+
+  create(name: string, request: ContainerCreateRequest, platform: string): Promise<ContainerCreateResponse> {
+    return createContainer(this.#context, name, request, platform);
+  }
+
+  start(nameOrId: string): Promise<void> {
+    const container = this.#context.containers.get(nameOrId);
+    return container.queue.run(() => startContainer(this.#context, container));
+  }
+
+  stop(nameOrId: string, options: { signal?: string; timeout?: number }): Promise<void> {
+    const container = this.#context.containers.get(nameOrId);
+    return container.queue.run(() => stopContainer(this.#context, container, options));
+  }
+
+  restart(nameOrId: string, options: { signal?: string; timeout?: number }): Promise<void> {
+    const container = this.#context.containers.get(nameOrId);
+    return container.queue.run(async () => {
+      // Between stop and start an automatic removal must not get in.
+      const { AutoRemove } = container.record.hostConfig;
+      container.record.hostConfig.AutoRemove = false;
+      try {
+        if (container.isRunning) await stopContainer(this.#context, container, options);
+        await startContainer(this.#context, container);
+      } finally {
+        if (AutoRemove !== undefined) container.record.hostConfig.AutoRemove = AutoRemove;
+      }
+      publishContainerEvent(this.#context, container, "restart");
+    });
+  }
+
+  /** Not queued: a kill must get through while a stop waits. */
+  kill(nameOrId: string, signal: string): Promise<void> {
+    return killContainer(this.#context, this.#context.containers.get(nameOrId), signal);
+  }
+
+  pause(nameOrId: string): Promise<void> {
+    const container = this.#context.containers.get(nameOrId);
+    return container.queue.run(() => freezeContainer(this.#context, container, true));
+  }
+
+  unpause(nameOrId: string): Promise<void> {
+    const container = this.#context.containers.get(nameOrId);
+    return container.queue.run(() => freezeContainer(this.#context, container, false));
+  }
+
+  async rename(nameOrId: string, name: string): Promise<void> {
+    const container = this.#context.containers.get(nameOrId);
+    const wanted = name.replace(/^\//, "");
+    if (wanted === "") {
+      throw new BerthError("invalid", "Neither old nor new names may be empty", {
+        operation: "rename container",
+        object: nameOrId,
+      });
+    }
+    await container.queue.run(async () => {
+      const oldName = `/${container.record.name}`;
+      this.#context.containers.rename(container, wanted);
+      publishContainerEvent(this.#context, container, "rename", { oldName });
+    });
+  }
+
+  async remove(
+    nameOrId: string,
+    options: { force: boolean; volumes: boolean; link: boolean },
+  ): Promise<void> {
+    const container = this.#context.containers.get(nameOrId);
+    if (options.link) {
+      throw new BerthError("invalid", "links are not supported by this network", {
+        operation: "remove link",
+        object: nameOrId,
+      });
+    }
+    // A forced removal does not wait behind a stop that is still in its grace.
+    if (options.force && container.isRunning) await this.kill(nameOrId, "SIGKILL").catch(ignoreConflict);
+    await container.queue.run(() => removeContainer(this.#context, container, options));
+  }
+
+  async resize(nameOrId: string, rows: number, columns: number): Promise<void> {
+    const container = this.#context.containers.get(nameOrId);
+    if (container.live === undefined) {
+      throw new BerthError("conflict", `Container ${container.id} is not running`, {
+        operation: "resize container",
+        object: nameOrId,
+      });
+    }
+    container.live.shim.resize(rows, columns);
+    publishContainerEvent(this.#context, container, "resize", {
+      height: String(rows),
+      width: String(columns),
+    });
+  }
+
+  async wait(nameOrId: string, condition: WaitCondition, signal: AbortSignal) {
+    return { result: waitForContainer(this.#context.containers.get(nameOrId), condition, signal) };
+  }
+
+  inspect(nameOrId: string): Promise<ContainerInspect> {
+    return inspectContainer(this.#context, this.#context.containers.get(nameOrId));
+  }
+
+  async list(options: {
+    all: boolean;
+    limit: number;
+    size: boolean;
+    filters: Filters;
+  }): Promise<ContainerSummary[]> {
+    const passes = containerFilter(options.filters, this.#context.containers);
+    const all = options.all || options.limit > 0 || asksForStopped(options.filters);
+    const chosen = this.#context.containers
+      .all()
+      .filter((container) => (all || container.isRunning) && passes(container))
+      .reverse();
+    const limited = options.limit > 0 ? chosen.slice(0, options.limit) : chosen;
+    return limited.map((container) => summarize(this.#context, container));
+  }
+
+  top(nameOrId: string, psArgs: string): Promise<{ Titles: string[]; Processes: string[][] }> {
+    return listProcesses(this.#context, this.#context.containers.get(nameOrId), psArgs);
+  }
+
+  async logs(
+    nameOrId: string,
+    options: LogOptions,
+    signal: AbortSignal,
+  ): Promise<{ tty: boolean; stream: Readable }> {
+    const container = this.#context.containers.get(nameOrId);
+    const tty = container.record.config.Tty ?? false;
+    const driver = container.record.hostConfig.LogConfig?.Type;
+    if (driver === "none") {
+      throw new BerthError("not-implemented", "configured logging driver does not support reading", {
+        operation: "read logs",
+        object: nameOrId,
+      });
+    }
+    const ended = container.isRunning
+      ? new Promise<void>((resolve) => {
+          container.exitWaiters.add(() => resolve());
+        })
+      : Promise.resolve();
+    const source = { path: logPath(this.#context.config, container.id), ended };
+    return { tty, stream: readLog(source, { ...options, framed: !tty }, signal) };
+  }
+
+  async attach(
+    nameOrId: string,
+    options: AttachOptions,
+  ): Promise<{ tty: boolean; connect: (client: Duplex) => Promise<void> }> {
+    return attachToContainer(this.#context, this.#context.containers.get(nameOrId), options);
+  }
+
+  async prune(filters: Filters): Promise<{ ContainersDeleted: string[] | null; SpaceReclaimed: number }> {
+    const passes = containerFilter(filters, this.#context.containers);
+    const deleted: string[] = [];
+    for (const container of this.#context.containers.all()) {
+      if (container.isRunning || !passes(container)) continue;
+      await container.queue.run(async () => {
+        if (container.isRunning || container.record.phase !== "present") return;
+        await removeContainer(this.#context, container, { force: false, volumes: false });
+        deleted.push(container.id);
+      });
+    }
+    return { ContainersDeleted: deleted.length > 0 ? deleted : null, SpaceReclaimed: 0 };
+  }
+
+  async describeProgram(nameOrId: string): Promise<string> {
+    return describeProgram(this.#context.containers.get(nameOrId));
+  }
+}
+
+/** It ended by itself in between: just as well. */
+function ignoreConflict(error: unknown): void {
+  if (!(error instanceof BerthError && error.code === "conflict")) throw error;
+}

@@ -1,0 +1,144 @@
+/** What `docker inspect` and `docker ps` show of a container. */
+
+import { join } from "node:path";
+import type { ContainerInspect, ContainerSummary, NetworkSettings, Port } from "#api-types/container.ts";
+import type { EndpointSettings, PortBinding } from "#api-types/network.ts";
+import type { Container } from "#engine/container.ts";
+import { containerDirectory, logPath } from "#engine/container-paths.ts";
+import { mountPoint } from "#engine/container-record.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import { FROM_TMPFS_FLAG } from "#engine/resolve-mounts.ts";
+import { statusText } from "#engine/status-text.ts";
+import { nowNanoseconds } from "#engine/timestamps.ts";
+
+export async function inspectContainer(
+  context: EngineContext,
+  container: Container,
+): Promise<ContainerInspect> {
+  const { record } = container;
+  const directory = containerDirectory(context.config, record.id);
+  return {
+    Id: record.id,
+    Created: record.created,
+    Path: record.path,
+    Args: record.args,
+    State: { ...record.state },
+    Image: record.imageId,
+    ResolvConfPath: join(directory, "resolv.conf"),
+    HostnamePath: join(directory, "hostname"),
+    HostsPath: join(directory, "hosts"),
+    LogPath: record.hostConfig.LogConfig?.Type === "none" ? "" : logPath(context.config, record.id),
+    Name: `/${record.name}`,
+    RestartCount: record.restartCount,
+    Driver: context.storage.name,
+    Platform: "linux",
+    MountLabel: "",
+    ProcessLabel: "",
+    AppArmorProfile: "",
+    ExecIDs: container.execIds.size === 0 ? null : [...container.execIds],
+    HostConfig: record.hostConfig,
+    GraphDriver: { Name: context.storage.name, Data: await context.storage.metadata(record.id) },
+    Mounts: mountPoints(context, container),
+    Config: record.config,
+    NetworkSettings: networkSettings(context, container),
+  };
+}
+
+export function summarize(context: EngineContext, container: Container): ContainerSummary {
+  const { record } = container;
+  const settings = networkSettings(context, container);
+  const annotations = record.hostConfig.Annotations;
+  return {
+    Id: record.id,
+    Names: [`/${record.name}`],
+    Image: record.imageName,
+    ImageID: record.imageId,
+    Command: [record.path, ...record.args].join(" "),
+    Created: Math.floor(Date.parse(record.created) / 1000),
+    Ports: portsOf(settings.Ports),
+    Labels: record.config.Labels ?? {},
+    State: record.state.Status,
+    Status: statusText(record.state, nowNanoseconds()),
+    HostConfig: {
+      NetworkMode: record.hostConfig.NetworkMode ?? "bridge",
+      ...(annotations === undefined ? {} : { Annotations: annotations }),
+    },
+    NetworkSettings: { Networks: settings.Networks },
+    Mounts: mountPoints(context, container),
+  };
+}
+
+function mountPoints(context: EngineContext, container: Container) {
+  return container.record.mounts
+    .filter((mount) => mount.type !== "tmpfs" || mount.mode !== FROM_TMPFS_FLAG)
+    .map((mount) => mountPoint(mount, (name) => join(context.config.dataRoot, "volumes", name, "_data")));
+}
+
+/** With the default bridge's endpoint repeated at the top level, as old clients read it. */
+function networkSettings(context: EngineContext, container: Container): NetworkSettings {
+  const { record } = container;
+  const held = record.state.Running ? context.networks.settings(record.id) : undefined;
+  const networks = held?.endpoints ?? restingEndpoints(container);
+  const top = networks.bridge;
+  return {
+    Bridge: "",
+    SandboxID: held?.sandboxId ?? "",
+    SandboxKey: held?.sandboxKey ?? "",
+    Ports: held?.ports ?? {},
+    HairpinMode: false,
+    LinkLocalIPv6Address: "",
+    LinkLocalIPv6PrefixLen: 0,
+    SecondaryIPAddresses: null,
+    SecondaryIPv6Addresses: null,
+    EndpointID: top?.EndpointID ?? "",
+    Gateway: top?.Gateway ?? "",
+    GlobalIPv6Address: top?.GlobalIPv6Address ?? "",
+    GlobalIPv6PrefixLen: top?.GlobalIPv6PrefixLen ?? 0,
+    IPAddress: top?.IPAddress ?? "",
+    IPPrefixLen: top?.IPPrefixLen ?? 0,
+    IPv6Gateway: top?.IPv6Gateway ?? "",
+    MacAddress: top?.MacAddress ?? "",
+    Networks: networks,
+  };
+}
+
+/** What a container that does not run is configured to join. */
+function restingEndpoints(container: Container): Record<string, EndpointSettings> {
+  const { hostConfig, endpoints } = container.record;
+  const mode = hostConfig.NetworkMode ?? "bridge";
+  if (mode.startsWith("container:")) return {};
+  const names = Object.keys(endpoints);
+  const all = names.length > 0 ? names : [mode];
+  return Object.fromEntries(all.map((name) => [name, { ...EMPTY_ENDPOINT, ...endpoints[name] }]));
+}
+
+const EMPTY_ENDPOINT: EndpointSettings = {
+  IPAMConfig: null,
+  Links: null,
+  Aliases: null,
+  MacAddress: "",
+  DriverOpts: null,
+  GwPriority: 0,
+  NetworkID: "",
+  EndpointID: "",
+  Gateway: "",
+  IPAddress: "",
+  IPPrefixLen: 0,
+  IPv6Gateway: "",
+  GlobalIPv6Address: "",
+  GlobalIPv6PrefixLen: 0,
+  DNSNames: null,
+};
+
+function portsOf(ports: Record<string, PortBinding[] | null>): Port[] {
+  return Object.entries(ports).flatMap(([key, bindings]) => {
+    const [port = "", protocol = "tcp"] = key.split("/");
+    const inside = { PrivatePort: Number(port), Type: protocol };
+    if (bindings === null || bindings.length === 0) return [inside];
+    return bindings.map((binding) => ({
+      IP: binding.HostIp,
+      PublicPort: Number(binding.HostPort),
+      ...inside,
+    }));
+  });
+}

@@ -1,0 +1,71 @@
+/**
+ * One container in memory: its record, its queue, the shim while it runs, and who waits for it.
+ * Holds no policy; the verbs are in files of their own (start.ts, stop.ts, remove.ts …).
+ */
+import type { Socket } from "node:net";
+import type { ContainerStatus } from "#api-types/container.ts";
+import type { ContainerRecord } from "#engine/container-record.ts";
+import { SerialQueue } from "#engine/serial-queue.ts";
+import type { AttachStreams, ExitRecord, ShimHandle } from "#program/launcher-client.types.ts";
+import type { ContainerLaunch } from "#runtime/launch-types.ts";
+
+/** A client that attached before the start; it is connected to the shim as soon as that listens. */
+export interface PendingAttach {
+  streams: AttachStreams;
+  connected: (shim: Socket) => void;
+  failed: (error: unknown) => void;
+}
+
+/** A running (or starting) container's live side. */
+export interface LiveContainer {
+  shim: ShimHandle;
+  controlSocket: string;
+}
+
+export type ExitWaiter = (exitCode: number) => void;
+
+export class Container {
+  readonly record: ContainerRecord;
+  readonly queue = new SerialQueue();
+  live: LiveContainer | undefined;
+  /** What the last start was compiled from, for `berth debug program`. */
+  lastLaunch: ContainerLaunch | undefined;
+  readonly pendingAttaches = new Set<PendingAttach>();
+  readonly execIds = new Set<string>();
+  /** Resolved at the next exit / at removal. */
+  readonly exitWaiters = new Set<ExitWaiter>();
+  readonly removalWaiters = new Set<ExitWaiter>();
+  /** Settles when the exit that is being waited for has been fully recorded (state, events). */
+  settled: Promise<void> = Promise.resolve();
+  /** Settles when what the last run left behind (cgroups, exec directory) is gone. */
+  cleaned: Promise<void> = Promise.resolve();
+  /** Set while a stop or removal is going on, so that restart policies leave it alone. */
+  stopping = false;
+  restartTimer: NodeJS.Timeout | undefined;
+  lastExit: ExitRecord | undefined;
+
+  constructor(record: ContainerRecord) {
+    this.record = record;
+  }
+
+  get id(): string {
+    return this.record.id;
+  }
+
+  get shortId(): string {
+    return this.record.id.slice(0, 12);
+  }
+
+  get isRunning(): boolean {
+    return this.record.state.Running;
+  }
+
+  setStatus(status: ContainerStatus): void {
+    const { state } = this.record;
+    state.Status = status;
+    state.Running = status === "running" || status === "paused" || status === "restarting";
+    state.Paused = status === "paused";
+    state.Restarting = status === "restarting";
+    state.Dead = status === "dead";
+  }
+}

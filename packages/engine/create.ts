@@ -1,0 +1,141 @@
+/**
+ * Making a container: the request is checked and completed, its row written, then its volumes, directories and
+ * writable layer made. When a step fails, everything made so far is removed, the row last.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import type {
+  ContainerConfig,
+  ContainerCreateRequest,
+  ContainerCreateResponse,
+} from "#api-types/container.ts";
+import { publishContainerEvent } from "#engine/container-events.ts";
+import { containerDirectory } from "#engine/container-paths.ts";
+import type { ContainerRecord } from "#engine/container-record.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import { checkLogDriver } from "#engine/log-plan.ts";
+import { commandOf, mergeConfig } from "#engine/merge-config.ts";
+import { randomName } from "#engine/random-name.ts";
+import { purge } from "#engine/remove.ts";
+import { makeVolumes, resolveMounts } from "#engine/resolve-mounts.ts";
+import { checkSecurityOptions } from "#engine/security-options.ts";
+import { formatNanoseconds, nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
+import { completeHostConfig } from "#engine/validate-host-config.ts";
+import { BerthError } from "#errors/errors.ts";
+import type { Image } from "#images/image-types.ts";
+import { resolveCapabilities } from "#runtime/capabilities.ts";
+import { parseSignal } from "#runtime/signals.ts";
+
+/** Throws "not-found" for an unknown image, "conflict" for a taken name, "invalid" for what can never work. */
+export async function createContainer(
+  context: EngineContext,
+  name: string,
+  request: ContainerCreateRequest,
+  platform: string,
+): Promise<ContainerCreateResponse> {
+  const { record, warnings, image } = composeRecord(context, name, request, platform);
+  const container = context.containers.add(record);
+  try {
+    await makeVolumes(context, record, image);
+    await mkdir(containerDirectory(context.config, record.id), { recursive: true, mode: 0o710 });
+    await context.storage.createWritable(record.id, image.topLayer, {});
+  } catch (error) {
+    context.containers.retire(container);
+    await purge(context, record, true);
+    throw error;
+  }
+  record.phase = "present";
+  context.containers.save(container);
+  publishContainerEvent(context, container, "create");
+  return { Id: record.id, Warnings: warnings };
+}
+
+/** Everything that can be refused is refused here, before anything is made. */
+function composeRecord(
+  context: EngineContext,
+  name: string,
+  request: ContainerCreateRequest,
+  platform: string,
+): { record: ContainerRecord; warnings: string[]; image: Image } {
+  const { HostConfig, NetworkingConfig, ...userConfig } = request;
+  if (!userConfig.Image) {
+    throw new BerthError("invalid", "no image specified", { operation: "create container", object: name });
+  }
+  const image = context.images.resolve(userConfig.Image);
+  checkPlatform(image, userConfig.Image, platform);
+  const id = randomBytes(32).toString("hex");
+  const config = mergeConfig(userConfig, image.config);
+  const { path, args } = commandOf(config);
+  const { hostConfig, warnings } = completeHostConfig(HostConfig ?? {}, context.limits);
+  checkLogDriver(hostConfig);
+  checkSecurityOptions(hostConfig);
+  resolveCapabilities({
+    add: hostConfig.CapAdd ?? [],
+    drop: hostConfig.CapDrop ?? [],
+    privileged: hostConfig.Privileged ?? false,
+  });
+  if (config.StopSignal) parseSignal(config.StopSignal);
+  completeIdentity(config, hostConfig.NetworkMode ?? "bridge", id);
+  const mounts = resolveMounts(config, hostConfig, (other) => context.containers.get(other).record);
+  const record: ContainerRecord = {
+    id,
+    name: name.replace(/^\//, "") || randomName((candidate) => context.containers.isNameTaken(candidate)),
+    phase: "creating",
+    created: formatNanoseconds(nowNanoseconds()),
+    imageId: image.id,
+    imageName: userConfig.Image,
+    config,
+    hostConfig,
+    endpoints: NetworkingConfig?.EndpointsConfig ?? {},
+    mounts,
+    path,
+    args,
+    state: {
+      Status: "created",
+      Running: false,
+      Paused: false,
+      Restarting: false,
+      OOMKilled: false,
+      Dead: false,
+      Pid: 0,
+      ExitCode: 0,
+      Error: "",
+      StartedAt: ZERO_TIME,
+      FinishedAt: ZERO_TIME,
+    },
+    restartCount: 0,
+    startTicks: "",
+    manuallyStopped: false,
+    populated: false,
+  };
+  return { record, warnings, image };
+}
+
+/** A host name of Docker's rules; the short id where none was given. */
+function completeIdentity(config: ContainerConfig, networkMode: string, id: string): void {
+  if (networkMode.startsWith("container:") && config.Hostname) {
+    throw new BerthError("invalid", "conflicting options: hostname and the network mode", {
+      operation: "create container",
+    });
+  }
+  if (!config.Hostname && networkMode !== "host") config.Hostname = id.slice(0, 12);
+  config.Hostname ??= "";
+  config.Domainname ??= "";
+  if (config.Hostname.length > 63 || !/^[\w.-]*$/.test(config.Hostname)) {
+    throw new BerthError("invalid", `invalid hostname format: ${config.Hostname}`, {
+      operation: "create container",
+    });
+  }
+}
+
+function checkPlatform(image: Image, reference: string, platform: string): void {
+  if (platform === "") return;
+  const [os = "", architecture = ""] = platform.split("/");
+  if ((os && os !== image.os) || (architecture && architecture !== image.architecture)) {
+    throw new BerthError(
+      "not-found",
+      `image with reference ${reference} was found but does not provide the specified platform (${platform})`,
+      { operation: "create container", object: reference },
+    );
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * What the verbs of the engine work with. Made once in apps/berthd; handed to every verb as its first argument, so
+ * that each verb is a function in a file of its own and none of them owns the others.
+ */
+import type { DaemonConfig } from "#config/config-types.ts";
+import type { ContainerStore } from "#engine/container-store.ts";
+import type { EventBus } from "#engine/event-bus.ts";
+import type { HostLimits } from "#engine/validate-host-config.ts";
+import type { Logger } from "#errors/logger-types.ts";
+import type { ImageService } from "#images/image-types.ts";
+import type { NetworkController } from "#networks/network-types.ts";
+import type { LauncherClient } from "#program/launcher-client.types.ts";
+import type { CgroupLayout, HostFacts } from "#runtime/launch-types.ts";
+import type { Database } from "#state/database.ts";
+import type { StorageDriver } from "#storage/driver-types.ts";
+import type { VolumeService } from "#volumes/volume-types.ts";
+
+export interface EngineContext {
+  readonly config: DaemonConfig;
+  readonly logger: Logger;
+  readonly database: Database;
+  readonly storage: StorageDriver;
+  readonly images: ImageService;
+  readonly networks: NetworkController;
+  readonly volumes: VolumeService;
+  readonly launcher: LauncherClient;
+  /** Path of the launcher binary, bound into containers that want an init. */
+  readonly launcherPath: string;
+  readonly events: EventBus;
+  readonly containers: ContainerStore;
+  readonly cgroups: CgroupLayout;
+  readonly host: HostFacts;
+  readonly limits: HostLimits;
+  /** Work that goes on after its request was answered; awaited at shutdown. */
+  readonly background: BackgroundWork;
+}
+
+/** Runs what nobody waits for, and logs its failures. */
+export class BackgroundWork {
+  readonly #running = new Set<Promise<void>>();
+  readonly #logger: Logger;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  run(what: string, work: () => Promise<void>): void {
+    const promise: Promise<void> = work()
+      .catch((error: unknown) => this.#logger.error(`${what} failed`, { error }))
+      .finally(() => this.#running.delete(promise));
+    this.#running.add(promise);
+  }
+
+  /** Resolves when all that was started so far has ended. */
+  async drain(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * What happened, told to whoever listens (`docker events`). The last events are kept for `--since`.
+ *
+ * Publishing never waits: each subscriber has a bounded queue, and one that does not read is ended, alone.
+ */
+import type { EventMessage } from "#api-types/system.ts";
+import type { EventService, Filters } from "#engine/engine-types.ts";
+import { matchesEvent } from "#engine/event-filters.ts";
+import { nowNanoseconds } from "#engine/timestamps.ts";
+
+/** dockerd keeps 256 events for late subscribers. */
+const KEPT = 256;
+/** A subscriber further behind than this is dropped. */
+const MAX_QUEUED = 4096;
+
+interface Subscriber {
+  queue: EventMessage[];
+  wake: (() => void) | undefined;
+  overrun: boolean;
+}
+
+export class EventBus implements EventService {
+  readonly #past: EventMessage[] = [];
+  readonly #subscribers = new Set<Subscriber>();
+
+  publish(type: string, action: string, id: string, attributes: Record<string, string>): void {
+    const nanoseconds = nowNanoseconds();
+    const message: EventMessage = {
+      // The first three fields are what clients older than API 1.22 read; dockerd still sends them.
+      ...(type === "container" || type === "image" ? { status: action, id } : {}),
+      ...(type === "container" && attributes.image !== undefined ? { from: attributes.image } : {}),
+      Type: type,
+      Action: action,
+      Actor: { ID: id, Attributes: attributes },
+      scope: "local",
+      time: Number(nanoseconds / 1_000_000_000n),
+      timeNano: Number(nanoseconds),
+    };
+    this.#past.push(message);
+    if (this.#past.length > KEPT) this.#past.shift();
+    for (const subscriber of this.#subscribers) {
+      if (subscriber.queue.length >= MAX_QUEUED) subscriber.overrun = true;
+      else subscriber.queue.push(message);
+      subscriber.wake?.();
+    }
+  }
+
+  async *subscribe(options: {
+    since?: bigint | undefined;
+    until?: bigint | undefined;
+    filters: Filters;
+    signal: AbortSignal;
+  }): AsyncIterable<EventMessage> {
+    const subscriber: Subscriber = { queue: [], wake: undefined, overrun: false };
+    const { since, until, filters, signal } = options;
+    if (since !== undefined) {
+      subscriber.queue.push(...this.#past.filter((event) => BigInt(event.timeNano) >= since));
+    }
+    const stop = () => subscriber.wake?.();
+    signal.addEventListener("abort", stop);
+    const timer = until === undefined ? undefined : setTimeout(stop, millisecondsUntil(until));
+    this.#subscribers.add(subscriber);
+    try {
+      while (!signal.aborted && !subscriber.overrun) {
+        const event = subscriber.queue.shift();
+        if (event !== undefined) {
+          if (until !== undefined && BigInt(event.timeNano) > until) return;
+          if (matchesEvent(event, filters)) yield event;
+        } else {
+          if (until !== undefined && nowNanoseconds() >= until) return;
+          await new Promise<void>((resolve) => {
+            subscriber.wake = resolve;
+          });
+          subscriber.wake = undefined;
+        }
+      }
+    } finally {
+      this.#subscribers.delete(subscriber);
+      signal.removeEventListener("abort", stop);
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** For setTimeout, whose longest delay is 2^31-1 ms. */
+function millisecondsUntil(nanoseconds: bigint): number {
+  const milliseconds = Number((nanoseconds - nowNanoseconds()) / 1_000_000n) + 1;
+  return Math.max(0, Math.min(milliseconds, 0x7fffffff));
+}

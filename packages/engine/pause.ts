@@ -1,0 +1,27 @@
+/** Freezing and thawing all processes of a container. */
+
+import type { Container } from "#engine/container.ts";
+import { publishContainerEvent } from "#engine/container-events.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import { BerthError } from "#errors/errors.ts";
+import { freeze, thaw } from "#runtime/cgroups/freezer.ts";
+
+export async function freezeContainer(
+  context: EngineContext,
+  container: Container,
+  frozen: boolean,
+): Promise<void> {
+  const { record } = container;
+  const operation = frozen ? "pause container" : "unpause container";
+  const refuse = (message: string) => new BerthError("conflict", message, { operation, object: record.name });
+  if (!record.state.Running) throw refuse(`Container ${record.id} is not running`);
+  if (frozen === record.state.Paused) {
+    throw refuse(
+      frozen ? `Container ${record.id} is already paused` : `Container ${record.id} is not paused`,
+    );
+  }
+  await (frozen ? freeze : thaw)(context.cgroups, record.id);
+  container.setStatus(frozen ? "paused" : "running");
+  context.containers.save(container);
+  publishContainerEvent(context, container, frozen ? "pause" : "unpause");
+}

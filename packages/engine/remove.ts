@@ -1,0 +1,73 @@
+/** Removing a container: its name is free when this resolves; its files go in the background. */
+import { rm } from "node:fs/promises";
+import type { Container } from "#engine/container.ts";
+import { publishContainerEvent } from "#engine/container-events.ts";
+import { containerDirectory } from "#engine/container-paths.ts";
+import type { ContainerRecord } from "#engine/container-record.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import { killAndWait } from "#engine/stop.ts";
+import { BerthError } from "#errors/errors.ts";
+
+/** Call inside the container's queue. */
+export async function removeContainer(
+  context: EngineContext,
+  container: Container,
+  options: { force: boolean; volumes: boolean },
+): Promise<void> {
+  const { record } = container;
+  if (record.phase === "removing") return;
+  if (record.state.Running) {
+    if (!options.force) throw stillRunning(container);
+    await killAndWait(context, container);
+  }
+  clearTimeout(container.restartTimer);
+  await container.settled;
+  if (context.containers.find(record.id) !== container) return;
+  const { name } = record;
+  publishContainerEvent(context, container, "destroy");
+  context.containers.retire(container);
+  for (const waiter of container.removalWaiters) waiter(record.state.ExitCode);
+  container.removalWaiters.clear();
+  context.background.run(`removal of the files of ${name}`, async () => {
+    await container.cleaned;
+    await purge(context, record, options.volumes);
+  });
+}
+
+/** Deletes everything a record owns, then the record. May be repeated from any point. */
+export async function purge(
+  context: EngineContext,
+  record: ContainerRecord,
+  volumes: boolean,
+): Promise<void> {
+  await context.storage.remove(record.id);
+  await rm(containerDirectory(context.config, record.id), { recursive: true, force: true });
+  for (const mount of record.mounts) {
+    if (mount.type !== "volume") continue;
+    context.volumes.dereference(mount.volume, record.id);
+    if (volumes && mount.anonymous) await removeUnused(context, mount.volume);
+  }
+  context.containers.forget(record.id);
+}
+
+/** An anonymous volume may have been given to another container meanwhile; then it stays. */
+async function removeUnused(context: EngineContext, volume: string): Promise<void> {
+  try {
+    await context.volumes.remove(volume, true);
+  } catch (error) {
+    if (!(error instanceof BerthError && error.code === "conflict")) throw error;
+  }
+}
+
+function stillRunning(container: Container): BerthError {
+  const { name, state } = container.record;
+  const what = state.Paused ? "paused" : state.Restarting ? "restarting" : "running";
+  const remedy =
+    what === "paused"
+      ? "unpause the container before removing or force remove"
+      : "stop the container before removing or force remove";
+  return new BerthError("conflict", `cannot remove container "/${name}": container is ${what}: ${remedy}`, {
+    operation: "remove container",
+    object: name,
+  });
+}

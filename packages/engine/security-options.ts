@@ -1,0 +1,58 @@
+/** `--security-opt`, parsed. Pure, but for reading a seccomp profile the client already put inline. */
+import type { HostConfig } from "#api-types/container.ts";
+import { BerthError } from "#errors/errors.ts";
+
+export interface SecurityOptions {
+  noNewPrivileges: boolean;
+  /** "default", "unconfined", or a profile in Docker's JSON form. */
+  seccomp: string;
+  apparmor: string | undefined;
+  /** systempaths=unconfined: nothing masked, nothing read-only. */
+  unconfinedPaths: boolean;
+}
+
+/** Throws "invalid" with Docker's text for an option that isn't one. */
+export function parseSecurityOptions(options: readonly string[]): SecurityOptions {
+  const parsed: SecurityOptions = {
+    noNewPrivileges: false,
+    seccomp: "default",
+    apparmor: undefined,
+    unconfinedPaths: false,
+  };
+  for (const option of options) {
+    const [, name = "", value] = /^([^=:]+)(?:[=:]([\s\S]*))?$/.exec(option) ?? [];
+    if (name === "no-new-privileges") {
+      if (value !== undefined && !["true", "false"].includes(value)) throw invalid(option);
+      parsed.noNewPrivileges = value !== "false";
+    } else if (name === "seccomp" && value !== undefined) {
+      parsed.seccomp = value === "builtin" ? "default" : value;
+    } else if (name === "apparmor" && value !== undefined) {
+      parsed.apparmor = value;
+    } else if (name === "systempaths" && value === "unconfined") {
+      parsed.unconfinedPaths = true;
+    } else if (name !== "label" || value === undefined) {
+      throw invalid(option);
+    }
+  }
+  return parsed;
+}
+
+export function checkSecurityOptions(hostConfig: HostConfig): void {
+  const { seccomp } = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
+  if (seccomp === "default" || seccomp === "unconfined") return;
+  try {
+    JSON.parse(seccomp);
+  } catch (cause) {
+    throw new BerthError("invalid", `Decoding seccomp profile failed: ${cause}`, {
+      operation: "create container",
+      hint: "give a seccomp profile as JSON, or seccomp=unconfined",
+      cause,
+    });
+  }
+}
+
+function invalid(option: string): BerthError {
+  return new BerthError("invalid", `invalid --security-opt 2: ${JSON.stringify(option)}`, {
+    operation: "create container",
+  });
+}

@@ -1,0 +1,95 @@
+/**
+ * Starting a container: everything the run needs is taken, compiled into a program, and handed to the launcher. When
+ * any step fails, all that was taken is given back and the container is as it was, with the reason in its state.
+ */
+import { mkdir, rm } from "node:fs/promises";
+import { connectPending, rejectPending } from "#engine/attach.ts";
+import type { Container } from "#engine/container.ts";
+import { publishContainerEvent } from "#engine/container-events.ts";
+import { runDirectory } from "#engine/container-paths.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import { followToExit, releaseRun } from "#engine/exit.ts";
+import { prepareLaunch } from "#engine/prepare-launch.ts";
+import { removeContainer } from "#engine/remove.ts";
+import { formatNanoseconds, nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
+import { BerthError } from "#errors/errors.ts";
+import { readStartTicks } from "#kernel/process-status.ts";
+import { compileContainer } from "#runtime/compile-container.ts";
+import { explainStartFailure } from "#runtime/explain.ts";
+
+/** Call inside the container's queue. "not-modified" if it runs already. */
+export async function startContainer(context: EngineContext, container: Container): Promise<void> {
+  const { record } = container;
+  if (record.state.Running && record.state.Status !== "restarting") {
+    throw new BerthError("not-modified", `Container ${record.id} is already running`, {
+      operation: "start container",
+      object: record.name,
+    });
+  }
+  clearTimeout(container.restartTimer);
+  await container.settled;
+  await container.cleaned;
+  record.manuallyStopped = false;
+  try {
+    await launch(context, container);
+  } catch (error) {
+    await undoStart(context, container, error);
+    throw error;
+  }
+}
+
+async function launch(context: EngineContext, container: Container): Promise<void> {
+  const { record } = container;
+  const directory = runDirectory(context.config, record.id);
+  await rm(directory, { recursive: true, force: true });
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const request = await prepareLaunch(context, container, directory);
+  container.lastLaunch = request;
+  const compiled = compileContainer(request);
+  const shim = context.launcher.launch(compiled.program, compiled.controlSocket);
+  container.live = { shim, controlSocket: compiled.controlSocket };
+  const attached = shim.listening.then(() => connectPending(context, container, compiled.controlSocket));
+  attached.catch((error: unknown) => rejectPending(container, error));
+  try {
+    const pid = await shim.started;
+    record.state.Pid = pid;
+    record.startTicks = readStartTicks(pid) ?? "";
+  } catch (cause) {
+    throw explainStartFailure(compiled, cause, record.path);
+  }
+  record.state.StartedAt = formatNanoseconds(nowNanoseconds());
+  record.state.FinishedAt = ZERO_TIME;
+  record.state.ExitCode = 0;
+  record.state.Error = "";
+  record.state.OOMKilled = false;
+  // All in one turn of the event loop: the exit may come before the caller goes on.
+  container.setStatus("running");
+  context.containers.save(container);
+  publishContainerEvent(context, container, "start");
+  followToExit(context, container, shim);
+}
+
+async function undoStart(context: EngineContext, container: Container, error: unknown): Promise<void> {
+  const { record } = container;
+  container.live?.shim.close();
+  container.live = undefined;
+  rejectPending(container, error);
+  record.state.Error = error instanceof Error ? error.message : String(error);
+  record.state.ExitCode = exitCodeOf(error);
+  record.state.Pid = 0;
+  const ranBefore = record.state.StartedAt !== ZERO_TIME;
+  container.setStatus(ranBefore ? "exited" : "created");
+  context.containers.save(container);
+  await releaseRun(context, container);
+  for (const waiter of container.exitWaiters) waiter(record.state.ExitCode);
+  container.exitWaiters.clear();
+  if (record.hostConfig.AutoRemove)
+    await removeContainer(context, container, { force: false, volumes: true });
+}
+
+/** 127: no such command, 126: not executable, 128: anything else that kept it from starting. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof BerthError && "exitCode" in error && typeof error.exitCode === "number")
+    return error.exitCode;
+  return 128;
+}

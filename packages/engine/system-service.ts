@@ -1,0 +1,166 @@
+/** `docker version`, `docker info`, `docker system df`. */
+import { arch, freemem, hostname, totalmem } from "node:os";
+import type { EngineContext } from "#engine/engine-context.ts";
+import type { SystemService } from "#engine/engine-types.ts";
+import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
+import type { SystemFacts } from "#kernel/host-facts.ts";
+
+export const BERTH_VERSION = "0.1.0";
+
+export class System implements SystemService {
+  readonly #context: EngineContext;
+  readonly #facts: SystemFacts;
+  readonly #id: string;
+
+  constructor(context: EngineContext, facts: SystemFacts, id: string) {
+    this.#context = context;
+    this.#facts = facts;
+    this.#id = id;
+  }
+
+  async version(): Promise<Record<string, unknown>> {
+    const details = { KernelVersion: this.#facts.kernelRelease, Os: "linux", Arch: goArchitecture() };
+    return {
+      Platform: { Name: "Berth" },
+      Components: [
+        { Name: "Engine", Version: BERTH_VERSION, Details: { ...details, NodeVersion: process.version } },
+        { Name: "berth-oci", Version: BERTH_VERSION, Details: {} },
+      ],
+      Version: BERTH_VERSION,
+      GitCommit: "",
+      GoVersion: "",
+      Os: "linux",
+      Arch: goArchitecture(),
+      KernelVersion: this.#facts.kernelRelease,
+      BuildTime: "",
+    };
+  }
+
+  async info(): Promise<Record<string, unknown>> {
+    const { config, storage, images, containers, cgroups, limits } = this.#context;
+    const all = containers.all();
+    const count = (status: string) => all.filter(({ record }) => record.state.Status === status).length;
+    const running = all.filter(({ record }) => record.state.Running && !record.state.Paused).length;
+    return {
+      ID: this.#id,
+      Name: hostname(),
+      ServerVersion: BERTH_VERSION,
+      Containers: all.length,
+      ContainersRunning: running,
+      ContainersPaused: count("paused"),
+      ContainersStopped: all.length - running - count("paused"),
+      Images: images.count(),
+      Driver: storage.name,
+      DriverStatus: await storage.status(),
+      DockerRootDir: config.dataRoot,
+      Plugins: {
+        Volume: ["local"],
+        Network: ["bridge", "host", "null"],
+        Authorization: null,
+        Log: ["json-file", "none"],
+      },
+      MemoryLimit: true,
+      SwapLimit: limits.swapLimit,
+      CpuCfsPeriod: true,
+      CpuCfsQuota: true,
+      CPUShares: true,
+      CPUSet: true,
+      PidsLimit: true,
+      OomKillDisable: cgroups.version === 1,
+      IPv4Forwarding: config.ipForward,
+      Debug: config.debug,
+      NFd: 0,
+      NGoroutines: 0,
+      NEventsListener: 0,
+      SystemTime: formatNanoseconds(nowNanoseconds()),
+      LoggingDriver: config.logDriver,
+      CgroupDriver: "cgroupfs",
+      CgroupVersion: String(cgroups.version),
+      KernelVersion: this.#facts.kernelRelease,
+      OperatingSystem: this.#facts.operatingSystem,
+      OSVersion: this.#facts.osVersion,
+      OSType: "linux",
+      Architecture: this.#facts.machine,
+      NCPU: limits.cpus,
+      MemTotal: totalmem(),
+      MemFree: freemem(),
+      IndexServerAddress: "https://index.docker.io/v1/",
+      RegistryConfig: registryConfig(config.insecureRegistries, config.registryMirrors),
+      GenericResources: null,
+      HttpProxy: "",
+      HttpsProxy: "",
+      NoProxy: "",
+      Labels: config.labels,
+      ExperimentalBuild: config.experimental,
+      Runtimes: { berth: { path: "berth-oci" } },
+      DefaultRuntime: "berth",
+      // Containers always outlive the daemon.
+      LiveRestoreEnabled: true,
+      Swarm: {
+        NodeID: "",
+        NodeAddr: "",
+        LocalNodeState: "inactive",
+        ControlAvailable: false,
+        Error: "",
+        RemoteManagers: null,
+      },
+      Isolation: "",
+      InitBinary: "docker-init",
+      ContainerdCommit: { ID: "" },
+      RuncCommit: { ID: "" },
+      InitCommit: { ID: "" },
+      SecurityOptions: ["name=seccomp,profile=builtin", ...(cgroups.version === 2 ? ["name=cgroupns"] : [])],
+      Warnings: this.#warnings(),
+      DefaultAddressPools: config.defaultAddressPools.map(({ base, size }) => ({ Base: base, Size: size })),
+    };
+  }
+
+  async diskUsage(types: string[]): Promise<Record<string, unknown>> {
+    const { images, containers, volumes } = this.#context;
+    const wanted = (type: string) => types.length === 0 || types.includes(type);
+    const imageList = wanted("image") ? await images.list({ all: true, filters: {} }) : [];
+    return {
+      LayersSize: imageList.reduce((sum, image) => sum + image.Size, 0),
+      Images: imageList,
+      Containers: wanted("container")
+        ? containers.all().map(({ record }) => ({ Id: record.id, Names: [`/${record.name}`], SizeRw: 0 }))
+        : [],
+      Volumes: wanted("volume") ? volumes.list({}).Volumes : [],
+      BuildCache: [],
+    };
+  }
+
+  authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }> {
+    return this.#context.images.authenticate(auth);
+  }
+
+  #warnings(): string[] | null {
+    const warnings: string[] = [];
+    if (!this.#context.limits.swapLimit) warnings.push("WARNING: No swap limit support");
+    if (!this.#context.config.iptables)
+      warnings.push("WARNING: iptables is disabled: published ports cannot be reached");
+    return warnings.length > 0 ? warnings : null;
+  }
+}
+
+/** Go's names for architectures, which Docker's JSON uses. */
+function goArchitecture(): string {
+  return arch() === "x64" ? "amd64" : arch();
+}
+
+function registryConfig(insecure: string[], mirrors: string[]): Record<string, unknown> {
+  const ranges = insecure.filter((entry) => entry.includes("/"));
+  const hosts = insecure.filter((entry) => !entry.includes("/"));
+  return {
+    AllowNondistributableArtifactsCIDRs: null,
+    AllowNondistributableArtifactsHostnames: null,
+    InsecureRegistryCIDRs: ["::1/128", "127.0.0.0/8", ...ranges],
+    IndexConfigs: {
+      "docker.io": { Name: "docker.io", Mirrors: mirrors, Secure: true, Official: true },
+      ...Object.fromEntries(
+        hosts.map((Name) => [Name, { Name, Mirrors: [], Secure: false, Official: false }]),
+      ),
+    },
+    Mirrors: mirrors.length > 0 ? mirrors : null,
+  };
+}

@@ -1,0 +1,183 @@
+/**
+ * Checks and defaults of a HostConfig, with the texts Docker's clients know. Pure: what depends on the machine comes
+ * in as `limits`.
+ */
+import type { HostConfig } from "#api-types/container.ts";
+import { BerthError } from "#errors/errors.ts";
+
+export interface HostLimits {
+  cpus: number;
+  cgroupVersion: 1 | 2;
+  /** Does the kernel account swap per cgroup? */
+  swapLimit: boolean;
+  defaultShmSize: number;
+  defaultIpcMode: string;
+  defaultCgroupnsMode: string;
+  logDriver: string;
+  logOpts: Record<string, string>;
+  init: boolean;
+}
+
+/** The smallest memory limit in which a container can start at all (dockerd's bound). */
+const MIN_MEMORY = 6 * 1024 * 1024;
+/** CFS bounds, kernel Documentation/scheduler/sched-bwc.rst: period 1 ms to 1 s, quota from 1 ms. */
+const CFS = { minPeriod: 1000, maxPeriod: 1_000_000, minQuota: 1000 };
+
+/** The HostConfig with every default put in, and warnings for what the kernel cannot do. Throws "invalid". */
+export function completeHostConfig(
+  given: HostConfig,
+  limits: HostLimits,
+): { hostConfig: HostConfig; warnings: string[] } {
+  const warnings: string[] = [];
+  const hostConfig: HostConfig = { ...given };
+  if (!given.NetworkMode || given.NetworkMode === "default") hostConfig.NetworkMode = "bridge";
+  if (!given.IpcMode) hostConfig.IpcMode = limits.defaultIpcMode;
+  if (!given.CgroupnsMode) {
+    hostConfig.CgroupnsMode =
+      limits.defaultCgroupnsMode || (limits.cgroupVersion === 2 && !given.Privileged ? "private" : "host");
+  }
+  if (!given.ShmSize) hostConfig.ShmSize = limits.defaultShmSize;
+  if (given.ShmSize !== undefined && given.ShmSize < 0) throw invalid("SHM size can not be less than 0");
+  if (!given.LogConfig?.Type) {
+    const options = { ...limits.logOpts, ...given.LogConfig?.Config };
+    hostConfig.LogConfig = { Type: limits.logDriver, Config: options };
+  }
+  hostConfig.RestartPolicy = completeRestartPolicy(given);
+  if (given.Init == null && limits.init) hostConfig.Init = true;
+  checkMemory(hostConfig, limits, warnings);
+  checkCpu(hostConfig, limits);
+  checkNumbers(hostConfig);
+  return { hostConfig, warnings };
+}
+
+function completeRestartPolicy(given: HostConfig): { Name: string; MaximumRetryCount: number } {
+  const policy = {
+    Name: given.RestartPolicy?.Name || "no",
+    MaximumRetryCount: given.RestartPolicy?.MaximumRetryCount ?? 0,
+  };
+  if (!["no", "always", "on-failure", "unless-stopped"].includes(policy.Name)) {
+    throw invalid(
+      `invalid restart policy: unknown policy '${policy.Name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,
+    );
+  }
+  if (policy.MaximumRetryCount !== 0 && policy.Name !== "on-failure") {
+    throw invalid("invalid restart policy: maximum retry count can only be used with 'on-failure'");
+  }
+  if (policy.MaximumRetryCount < 0) {
+    throw invalid("invalid restart policy: maximum retry count cannot be negative");
+  }
+  if (given.AutoRemove && policy.Name !== "no") {
+    throw invalid("can't create 'AutoRemove' container with restart policy");
+  }
+  return policy;
+}
+
+function checkMemory(hostConfig: HostConfig, limits: HostLimits, warnings: string[]): void {
+  const memory = hostConfig.Memory ?? 0;
+  const swap = hostConfig.MemorySwap ?? 0;
+  const reservation = hostConfig.MemoryReservation ?? 0;
+  if (memory < 0 || (memory !== 0 && memory < MIN_MEMORY))
+    throw invalid("Minimum memory limit allowed is 6MB");
+  if (memory > 0 && swap > 0 && swap < memory) {
+    throw invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
+  }
+  if (memory === 0 && swap > 0) {
+    throw invalid("You should always set the Memory limit when using Memoryswap limit, see usage");
+  }
+  if (reservation > 0 && reservation < MIN_MEMORY) {
+    throw invalid("Minimum memory reservation allowed is 6MB");
+  }
+  if (memory > 0 && reservation > memory) {
+    throw invalid("Minimum memory limit can not be less than memory reservation limit, see usage");
+  }
+  if (memory > 0 && !limits.swapLimit) {
+    if (swap > 0) {
+      warnings.push(
+        "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.",
+      );
+    }
+    hostConfig.MemorySwap = -1;
+  } else if (memory > 0 && swap === 0) {
+    // As much swap again as memory, like dockerd.
+    hostConfig.MemorySwap = memory * 2;
+  }
+  const swappiness = hostConfig.MemorySwappiness;
+  if (swappiness != null && swappiness !== -1 && (swappiness < 0 || swappiness > 100)) {
+    throw invalid(`Invalid value: ${swappiness}, valid memory swappiness range is 0-100`);
+  }
+}
+
+function checkCpu(hostConfig: HostConfig, limits: HostLimits): void {
+  const nano = hostConfig.NanoCpus ?? 0;
+  const period = hostConfig.CpuPeriod ?? 0;
+  const quota = hostConfig.CpuQuota ?? 0;
+  if (nano > 0 && period > 0)
+    throw invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set.");
+  if (nano > 0 && quota > 0)
+    throw invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set.");
+  if (nano < 0 || nano > limits.cpus * 1e9) {
+    throw invalid(
+      `Range of CPUs is from 0.01 to ${limits.cpus}.00, as there are only ${limits.cpus} CPUs available`,
+    );
+  }
+  if (period !== 0 && (period < CFS.minPeriod || period > CFS.maxPeriod)) {
+    throw invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+  }
+  if (quota > 0 && quota < CFS.minQuota) {
+    throw invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
+  }
+  for (const [name, list, what] of [
+    ["CpusetCpus", hostConfig.CpusetCpus, "CPUs"],
+    ["CpusetMems", hostConfig.CpusetMems, "memory nodes"],
+  ] as const) {
+    if (list && !isIndexList(list))
+      throw invalid(`Invalid value ${list} for ${name === "CpusetCpus" ? "cpuset cpus" : "cpuset mems"}`);
+    if (list && what === "CPUs" && largestIndex(list) >= limits.cpus) {
+      throw invalid(`Requested CPUs are not available - requested ${list}, available: 0-${limits.cpus - 1}`);
+    }
+  }
+}
+
+function checkNumbers(hostConfig: HostConfig): void {
+  const score = hostConfig.OomScoreAdj ?? 0;
+  if (score < -1000 || score > 1000) {
+    throw invalid(`Invalid value ${score}, range for oom score adj is [-1000, 1000]`);
+  }
+  const weight = hostConfig.BlkioWeight ?? 0;
+  if (weight !== 0 && (weight < 10 || weight > 1000)) {
+    throw invalid("Range of blkio weight is from 10 to 1000");
+  }
+  for (const name of Object.keys(hostConfig.Sysctls ?? {})) {
+    if (!isNamespacedSysctl(name)) {
+      throw invalid(
+        `sysctl '${name}' is not allowed`,
+        "only sysctls of the container's own namespaces can be set",
+      );
+    }
+  }
+}
+
+/** Sysctls that belong to the ipc, uts and network namespaces (kernel Documentation/admin-guide/sysctl). */
+function isNamespacedSysctl(name: string): boolean {
+  return (
+    /^net\./.test(name) ||
+    /^fs\.mqueue\./.test(name) ||
+    /^kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced|domainname)$/.test(name)
+  );
+}
+
+/** "0-2,4": bounded so that a huge range costs nothing. */
+function isIndexList(list: string): boolean {
+  return /^\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*$/.test(list);
+}
+
+function largestIndex(list: string): number {
+  return Math.max(...list.split(/[,-]/).map(Number));
+}
+
+function invalid(message: string, hint?: string): BerthError {
+  return new BerthError("invalid", message, {
+    operation: "create container",
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
