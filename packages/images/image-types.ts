@@ -86,7 +86,16 @@ export interface ImageService {
       inUse: (imageId: string) => { id: string; running: boolean }[];
     },
   ): Promise<ImageDeleteItem[]>;
-  /** The name to show for an image id in `docker ps` events and so on: a tag if it has one, else the id. */
+  /**
+   * Removes images that were forcibly removed while stopped containers stood on them and that nobody uses any more. To
+   * be called after a container was removed, and once at start-up.
+   */
+  collect(inUse: (imageId: string) => { id: string; running: boolean }[]): Promise<void>;
+  /** Cache ids of all image layers: the images' part of what `StorageDriver.reconcile` must keep. */
+  cacheIds(): Set<string>;
+  /** Bytes of all layers, each counted once (`docker system df`). */
+  layersSize(): number;
+  /** How many images there are. */
   count(): number;
   stop(): Promise<void>;
 }

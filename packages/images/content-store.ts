@@ -1,0 +1,229 @@
+/**
+ * Compressed layer blobs on their way from a registry to a layer directory.
+ *
+ * Owns `<data root>/image/blobs/sha256` (verified, flushed, named by digest) and `<data root>/image/partial` (incomplete,
+ * resumable). A blob is wanted by at least one running pull or is removed: once its layer is unpacked it would only take
+ * the space a second time. Partial downloads cut by the network stay for an hour if they are worth resuming.
+ * Must never give out a file that was not compared with its digest.
+ */
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { BerthError } from "#errors/errors.ts";
+import { type Digest, hexOf } from "./digest.ts";
+import { diskError, noSpace } from "./disk-errors.ts";
+import { delayFor, isTransientStatus, pause, type RetryDelay } from "./registry/back-off.ts";
+import type { BlobResult } from "./registry/blob-messages.ts";
+import type { BlobTransfer } from "./registry/blob-transfer.ts";
+import { ExchangeError } from "./registry/http-exchange.ts";
+import type { BlobAddress } from "./registry/registry-session.ts";
+import { type JoinOptions, SharedWork } from "./shared-work.ts";
+import { Slots } from "./slots.ts";
+
+/** Less is fetched again faster than anybody notices; so failed pulls of small images leave nothing. */
+const resumableBytes = 1 << 20;
+const partialLifetimeMs = 60 * 60 * 1000;
+
+export interface Blob {
+  digest: Digest;
+  /** Bytes. */
+  size: number;
+}
+
+/** Where a blob can be had. */
+export interface BlobSource {
+  blobAddress(digest: Digest): BlobAddress;
+  reauthorize(wwwAuthenticate: string | undefined, signal: AbortSignal | undefined): Promise<boolean>;
+  blobError(status: number, wwwAuthenticate: string | undefined, body: string): BerthError;
+}
+
+export type TransferProgress =
+  | { phase: "waiting" }
+  | { phase: "downloading"; current: number; total: number }
+  | { phase: "retrying"; seconds: number }
+  | { phase: "verifying" }
+  | { phase: "downloaded" };
+
+export interface ContentStoreOptions {
+  /** `<data root>/image`. */
+  root: string;
+  transfer: BlobTransfer;
+  maxConcurrentDownloads: number;
+  maxDownloadAttempts: number;
+  delay: RetryDelay;
+}
+
+export class ContentStore {
+  readonly #options: ContentStoreOptions;
+  readonly #blobs: string;
+  readonly #partial: string;
+  readonly #downloads = new SharedWork<TransferProgress, string>();
+  readonly #slots: Slots;
+  readonly #wanted = new Map<Digest, number>();
+
+  constructor(options: ContentStoreOptions) {
+    this.#options = options;
+    this.#blobs = join(options.root, "blobs", "sha256");
+    this.#partial = join(options.root, "partial");
+    this.#slots = new Slots(Math.max(1, options.maxConcurrentDownloads));
+  }
+
+  /** Removes what an earlier process left, except partial downloads young enough to be resumed. */
+  async start(): Promise<void> {
+    await rm(this.#blobs, { recursive: true, force: true });
+    await mkdir(this.#blobs, { recursive: true, mode: 0o700 });
+    await mkdir(this.#partial, { recursive: true, mode: 0o700 });
+    await this.sweep();
+  }
+
+  /** Removes partial downloads nobody came back for. Called at start-up and now and then. */
+  async sweep(): Promise<void> {
+    for (const name of await readdir(this.#partial)) {
+      const path = join(this.#partial, name);
+      if (this.#wanted.has(`sha256:${name}`)) continue;
+      const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 })); // gone meanwhile: rm below does not mind
+      if (Date.now() - mtimeMs > partialLifetimeMs) await rm(path, { force: true });
+    }
+  }
+
+  /**
+   * The blob as a file, verified; downloads it unless another pull is at it already. The lease keeps the file until it
+   * is disposed. Throws BerthError; on failure nothing but a resumable partial file remains.
+   */
+  async fetch(
+    blob: Blob,
+    source: BlobSource,
+    options: JoinOptions<TransferProgress>,
+  ): Promise<{ path: string } & AsyncDisposable> {
+    this.#wanted.set(blob.digest, (this.#wanted.get(blob.digest) ?? 0) + 1);
+    try {
+      const path = await this.#downloads.join(
+        blob.digest,
+        (report, signal) => this.#download(blob, source, report, signal),
+        options,
+      );
+      return { path, [Symbol.asyncDispose]: () => this.#release(blob.digest) };
+    } catch (error) {
+      await this.#release(blob.digest);
+      throw error;
+    }
+  }
+
+  async #release(digest: Digest): Promise<void> {
+    const left = (this.#wanted.get(digest) ?? 1) - 1;
+    if (left > 0) {
+      this.#wanted.set(digest, left);
+      return;
+    }
+    this.#wanted.delete(digest);
+    await this.#downloads.settled(digest);
+    if (!this.#wanted.has(digest)) await rm(this.#target(digest), { force: true });
+  }
+
+  #target(digest: Digest): string {
+    return join(this.#blobs, hexOf(digest));
+  }
+
+  async #download(
+    blob: Blob,
+    source: BlobSource,
+    report: (progress: TransferProgress) => void,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const target = this.#target(blob.digest);
+    if (await stat(target).catch(() => undefined)) return target; // kept for another pull that still unpacks it
+    if (this.#slots.full) report({ phase: "waiting" });
+    using _slot = await this.#slots.take(signal);
+    const partial = join(this.#partial, hexOf(blob.digest));
+    try {
+      await this.#attempts({ blob, source, partial, target, report, signal });
+    } catch (error) {
+      await this.#tidy(partial, error);
+      throw error;
+    }
+    report({ phase: "downloaded" });
+    return target;
+  }
+
+  /** Keeps a partial file only if the network, not its content or the disk, was the trouble. */
+  async #tidy(partial: string, error: unknown): Promise<void> {
+    const { size } = await stat(partial).catch(() => ({ size: 0 })); // none was made
+    const resumable = !(error instanceof BerthError) || error.cause instanceof ExchangeError;
+    if (resumable && size >= resumableBytes) return;
+    await rm(partial, { force: true });
+  }
+
+  async #attempts(task: {
+    blob: Blob;
+    source: BlobSource;
+    partial: string;
+    target: string;
+    report: (progress: TransferProgress) => void;
+    signal: AbortSignal;
+  }): Promise<void> {
+    const { blob, source, partial, target, report, signal } = task;
+    let challenged = false;
+    for (let attempt = 1; ; attempt++) {
+      report({ phase: "downloading", current: 0, total: blob.size });
+      const request = { ...source.blobAddress(blob.digest), partial, target, ...blob };
+      const result = await this.#options.transfer.receive(
+        request,
+        (received, verifying) =>
+          report(
+            verifying
+              ? { phase: "verifying" }
+              : { phase: "downloading", current: received, total: blob.size },
+          ),
+        signal,
+      );
+      if (result.outcome === "complete") return;
+      signal.throwIfAborted();
+      if (result.outcome === "refused" && result.status === 401 && !challenged) {
+        challenged = true;
+        if (await source.reauthorize(result.wwwAuthenticate, signal)) {
+          attempt--;
+          continue;
+        }
+      }
+      if (result.outcome !== "refused") challenged = false; // a token may run out more than once
+      if (!isWorthRepeating(result) || attempt >= this.#options.maxDownloadAttempts) {
+        throw transferError(result, blob, source);
+      }
+      const retryAfter = result.outcome === "refused" ? result.retryAfter : undefined;
+      const wait = delayFor(attempt, retryAfter, this.#options.delay);
+      report({ phase: "retrying", seconds: Math.ceil(wait / 1000) });
+      await pause(wait, signal);
+    }
+  }
+}
+
+function isWorthRepeating(result: BlobResult): boolean {
+  if (result.outcome === "refused") return isTransientStatus(result.status);
+  // Unlike for a manifest, nobody listening is worth waiting for: this registry did answer a moment ago.
+  return result.outcome === "network" && result.code !== "ETOOLONG" && result.code !== "EREDIRECT";
+}
+
+function transferError(result: BlobResult, blob: Blob, source: BlobSource): BerthError {
+  const detail = { operation: "download layer", object: blob.digest };
+  switch (result.outcome) {
+    case "refused":
+      return source.blobError(result.status, result.wwwAuthenticate, result.body);
+    case "digest":
+      return new BerthError(
+        "internal",
+        `filesystem layer verification failed for digest ${blob.digest}: the registry sent ${result.actual}`,
+        { ...detail, hint: "the layer is damaged in the registry or on the way; push the image again" },
+      );
+    case "disk":
+      return result.code === "ENOSPC" || result.code === "EDQUOT"
+        ? noSpace("download layer", blob.digest)
+        : diskError(new Error(result.message), "download layer", blob.digest);
+    case "network":
+      return new BerthError("internal", result.message, {
+        ...detail,
+        // Says that what came so far is good; a registry that sends too much is not to be believed.
+        ...(result.code === "ETOOLONG" ? {} : { cause: new ExchangeError(result.message, result.code) }),
+      });
+    default:
+      return new BerthError("internal", `download of ${blob.digest} ended: ${result.outcome}`, detail);
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * The images of one daemon: composition of registry client, stores, archives and descriptions behind `ImageService`.
+ *
+ * Owns `<data root>/image` and the image layers of the storage driver. Never touches containers: who uses an image is
+ * told to it by those who ask it to remove one.
+ */
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import type { ImageDeleteItem, ImageHistoryItem, ImageInspect, ImageSummary } from "#api-types/image.ts";
+import { BerthError } from "#errors/errors.ts";
+import type { Database } from "#state/database.ts";
+import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
+import { ContentStore } from "./content-store.ts";
+import { imageHistory, inspectImage, listImages } from "./describe.ts";
+import { ImageStore, type StoredImage } from "./image-store.ts";
+import type {
+  Image,
+  ImageEventListener,
+  ImageListFilters,
+  ImageOptions,
+  ImageService,
+  PullRequest,
+} from "./image-types.ts";
+import { type ImportOptions, importImage } from "./import.ts";
+import { LayerStore } from "./layer-store.ts";
+import { type LoadDependencies, type LoadOptions, loadImages } from "./load.ts";
+import { resolveImage } from "./names.ts";
+import { pullImage } from "./pull.ts";
+import { familiarRepository, familiarText, parseReference, parseTag, repositoryOf } from "./reference.ts";
+import { TokenCache } from "./registry/authorizer.ts";
+import { exponentialDelay, type RetryDelay } from "./registry/back-off.ts";
+import { BlobTransfer } from "./registry/blob-transfer.ts";
+import { closeConnections } from "./registry/http-exchange.ts";
+import { collectWithdrawn, type RemoveOptions, removeImage } from "./remove.ts";
+
+export { imageMigrations } from "./schema.ts";
+
+export interface ImageServiceDependencies {
+  database: Database;
+  storage: StorageDriver;
+  unpacker: LayerUnpacker;
+  options: ImageOptions;
+  onEvent: ImageEventListener;
+  /** Tests shorten the pauses between attempts. */
+  retryDelay?: RetryDelay;
+}
+
+const sweepEveryMs = 10 * 60 * 1000;
+
+export function createImageService(dependencies: ImageServiceDependencies): ImageService {
+  return new Images(dependencies);
+}
+
+class Images implements ImageService {
+  readonly #dependencies: ImageServiceDependencies;
+  readonly #root: string;
+  readonly #transfer = new BlobTransfer();
+  readonly #tokens = new TokenCache();
+  readonly #layers: LayerStore;
+  readonly #images: ImageStore;
+  readonly #content: ContentStore;
+  readonly #stop = new AbortController();
+  readonly #running = new Set<Promise<unknown>>();
+  #sweeper: NodeJS.Timeout | undefined;
+
+  constructor(dependencies: ImageServiceDependencies) {
+    this.#dependencies = dependencies;
+    this.#root = join(dependencies.options.dataRoot, "image");
+    this.#layers = new LayerStore(dependencies);
+    this.#images = new ImageStore(dependencies.database, this.#layers);
+    this.#content = new ContentStore({
+      root: this.#root,
+      transfer: this.#transfer,
+      maxConcurrentDownloads: dependencies.options.maxConcurrentDownloads,
+      maxDownloadAttempts: dependencies.options.maxDownloadAttempts,
+      delay: dependencies.retryDelay ?? exponentialDelay,
+    });
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.#root, { recursive: true, mode: 0o700 });
+    await rm(this.#scratch, { recursive: true, force: true });
+    await this.#layers.start();
+    await this.#content.start();
+    this.#sweeper = setInterval(() => {
+      this.#content.sweep().catch(() => {}); // a directory that cannot be read now can be next time
+    }, sweepEveryMs);
+    this.#sweeper.unref();
+  }
+
+  async pull(request: PullRequest): Promise<void> {
+    const { options, retryDelay } = this.#dependencies;
+    const pulled = await this.#track(
+      pullImage(
+        { ...request, signal: this.#signal(request.signal) },
+        {
+          images: this.#images,
+          layers: this.#layers,
+          content: this.#content,
+          connect: { ...options, delay: retryDelay ?? exponentialDelay, tokens: this.#tokens },
+          flush: () => this.#flush(),
+        },
+      ),
+    );
+    const name = familiarText(pulled.reference);
+    this.#emit("pull", name, pulled.id, { name: familiarRepository(repositoryOf(pulled.reference)) });
+  }
+
+  async load(archive: Readable, options: LoadOptions): Promise<void> {
+    const signal = this.#signal(options.signal);
+    const ids = await this.#track(loadImages(archive, { ...options, signal }, this.#archiveDependencies()));
+    for (const id of ids) this.#emit("load", id, id);
+  }
+
+  async importArchive(archive: Readable, options: ImportOptions): Promise<string> {
+    const signal = this.#signal(options.signal);
+    const id = await this.#track(importImage(archive, { ...options, signal }, this.#archiveDependencies()));
+    this.#emit("import", id, id);
+    return id;
+  }
+
+  resolve(reference: string): Image {
+    return resolveImage(reference, this.#images);
+  }
+
+  async list(options: ImageListFilters): Promise<ImageSummary[]> {
+    return listImages(options, this.#images);
+  }
+
+  async inspect(reference: string): Promise<ImageInspect> {
+    return inspectImage(this.#find(reference), this.#images, this.#dependencies.storage);
+  }
+
+  async history(reference: string): Promise<ImageHistoryItem[]> {
+    return imageHistory(this.#find(reference), this.#images, this.#layers);
+  }
+
+  tag(reference: string, repository: string, tag: string): void {
+    const image = this.#find(reference);
+    const target = parseReference(repository);
+    if (target.digest !== undefined) {
+      throw new BerthError("invalid", "refusing to create a tag with a digest reference", {
+        operation: "tag image",
+        object: repository,
+      });
+    }
+    const name = {
+      repository: repositoryOf(target),
+      tag: tag === "" ? (target.tag ?? "latest") : parseTag(tag),
+      digest: undefined,
+    };
+    this.#images.setName(name, image.id);
+    this.#emit("tag", image.id, image.id, { name: familiarText({ ...target, tag: name.tag }) });
+  }
+
+  async remove(reference: string, options: RemoveOptions): Promise<ImageDeleteItem[]> {
+    return removeImage(reference, options, {
+      images: this.#images,
+      layers: this.#layers,
+      onEvent: (action, id) => this.#emit(action, id, id),
+    });
+  }
+
+  async collect(inUse: RemoveOptions["inUse"]): Promise<void> {
+    await collectWithdrawn(inUse, { images: this.#images, layers: this.#layers });
+  }
+
+  cacheIds(): Set<string> {
+    return this.#layers.cacheIds();
+  }
+
+  layersSize(): number {
+    return this.#layers.totalSize();
+  }
+
+  count(): number {
+    return this.#images.count();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#sweeper);
+    this.#stop.abort(
+      new BerthError("unavailable", "the daemon is shutting down", { operation: "image operation" }),
+    );
+    await Promise.allSettled(this.#running);
+    await this.#transfer.close();
+    closeConnections();
+  }
+
+  get #scratch(): string {
+    return join(this.#root, "tmp");
+  }
+
+  #archiveDependencies(): LoadDependencies {
+    return {
+      images: this.#images,
+      layers: this.#layers,
+      scratch: this.#scratch,
+      flush: () => this.#flush(),
+    };
+  }
+
+  /** What was unpacked reaches the disk before a row says that it is there. */
+  #flush(): Promise<void> {
+    return this.#transfer.sync(this.#dependencies.options.dataRoot);
+  }
+
+  #find(reference: string): StoredImage {
+    return resolveImage(reference, this.#images);
+  }
+
+  #signal(signal: AbortSignal | undefined): AbortSignal {
+    return signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
+  }
+
+  async #track<T>(work: Promise<T>): Promise<T> {
+    this.#running.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#running.delete(work);
+    }
+  }
+
+  /** Docker's events carry the image's labels and a name. */
+  #emit(
+    action: Parameters<ImageEventListener>[0],
+    actor: string,
+    id: string,
+    attributes: Record<string, string> = { name: id },
+  ): void {
+    const labels = this.#images.get(id)?.config.Labels ?? {};
+    this.#dependencies.onEvent(action, actor, { ...labels, ...attributes });
+  }
+}

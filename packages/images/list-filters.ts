@@ -1,0 +1,96 @@
+/**
+ * The filters of `docker images`: dangling, label, before, since, until, reference.
+ */
+import { posix } from "node:path";
+import { BerthError } from "#errors/errors.ts";
+import { parseGoDuration } from "./go-duration.ts";
+import { type ImageName, type ImageStore, nameText, type StoredImage } from "./image-store.ts";
+import { resolveImage } from "./names.ts";
+import { familiarRepository } from "./reference.ts";
+
+const known = ["dangling", "label", "label!", "before", "since", "until", "reference"];
+
+/** What of an image is listed: nothing, or it with these of its names. */
+export type ImageFilter = (image: StoredImage, names: ImageName[]) => ImageName[] | undefined;
+
+/** Reads the filters; throws BerthError "invalid" for unknown ones and "not-found" for images they name. */
+export function imageFilter(filters: Record<string, string[]>, images: ImageStore): ImageFilter {
+  for (const name of Object.keys(filters)) {
+    if (!known.includes(name)) throw invalid(`invalid filter '${name}'`);
+  }
+  const dangling = danglingFilter(filters.dangling ?? []);
+  const labels = (filters.label ?? []).map(labelFilter);
+  const otherLabels = (filters["label!"] ?? []).map(labelFilter);
+  const before = smallest((filters.before ?? []).map((name) => createdAt(resolveImage(name, images))));
+  const since = greatest((filters.since ?? []).map((name) => createdAt(resolveImage(name, images))));
+  const until = smallest((filters.until ?? []).map(untilTime));
+  const patterns = filters.reference ?? [];
+  return (image, names) => {
+    const created = createdAt(image);
+    if (before !== undefined && created >= before) return undefined;
+    if (since !== undefined && created <= since) return undefined;
+    if (until !== undefined && created > until) return undefined;
+    const held = image.config.Labels ?? {};
+    if (!labels.every((matches) => matches(held)) || otherLabels.some((matches) => matches(held)))
+      return undefined;
+    if (dangling !== undefined && dangling !== (names.length === 0)) return undefined;
+    if (patterns.length === 0) return names;
+    const matching = names.filter((name) => patterns.some((pattern) => matchesName(pattern, name)));
+    return matching.length > 0 ? matching : undefined;
+  };
+}
+
+/** Milliseconds since the epoch; images without a date are the oldest. */
+export function createdAt(image: { created: string }): number {
+  const time = Date.parse(image.created);
+  return Number.isNaN(time) ? 0 : time;
+}
+
+/** Docker's rule: the pattern matches the name with its tag, or the repository alone; "*" does not cross a slash. */
+export function matchesName(pattern: string, name: ImageName): boolean {
+  return (
+    posix.matchesGlob(nameText(name), pattern) ||
+    posix.matchesGlob(familiarRepository(name.repository), pattern)
+  );
+}
+
+function danglingFilter(values: string[]): boolean | undefined {
+  if (values.length === 0) return undefined;
+  const all = values.map((value) => {
+    if (["1", "true", "True", "TRUE", "t", "T"].includes(value)) return true;
+    if (["0", "false", "False", "FALSE", "f", "F"].includes(value)) return false;
+    throw invalid(`invalid filter 'dangling=[${values.join(" ")}]'`);
+  });
+  if (all.every((value) => value === all[0])) return all[0];
+  throw invalid(`invalid filter 'dangling=[${values.join(" ")}]'`);
+}
+
+function labelFilter(text: string): (labels: Record<string, string>) => boolean {
+  const equals = text.indexOf("=");
+  if (equals === -1) return (labels) => Object.hasOwn(labels, text);
+  const key = text.slice(0, equals);
+  const value = text.slice(equals + 1);
+  return (labels) => Object.hasOwn(labels, key) && labels[key] === value;
+}
+
+/** A date, seconds since the epoch, or a duration back from now. */
+function untilTime(text: string): number {
+  const ago = parseGoDuration(text);
+  if (ago !== undefined) return Date.now() - ago / 1e6;
+  if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text) * 1000;
+  const time = Date.parse(text);
+  if (Number.isNaN(time)) throw invalid(`invalid filter 'until=[${text}]'`);
+  return time;
+}
+
+function smallest(values: number[]): number | undefined {
+  return values.length === 0 ? undefined : Math.min(...values);
+}
+
+function greatest(values: number[]): number | undefined {
+  return values.length === 0 ? undefined : Math.max(...values);
+}
+
+function invalid(message: string): BerthError {
+  return new BerthError("invalid", message, { operation: "list images" });
+}

@@ -1,0 +1,58 @@
+/**
+ * From what a client typed to an image: a name, a digest, an id or the beginning of one.
+ */
+import { BerthError } from "#errors/errors.ts";
+import { isDigest } from "./digest.ts";
+import type { ImageName, ImageStore, StoredImage } from "./image-store.ts";
+import {
+  familiarText,
+  idPrefix,
+  parseReference,
+  type Reference,
+  repositoryOf,
+  withDefaultTag,
+} from "./reference.ts";
+
+/** Throws not-found "No such image: x", or "invalid" where the text is neither a name nor an id. */
+export function resolveImage(text: string, images: ImageStore): StoredImage {
+  const whole = /^[0-9a-f]{64}$/.test(text) ? `sha256:${text}` : text;
+  if (isDigest(whole)) {
+    const image = images.get(whole);
+    if (image === undefined) throw noSuchImage(whole);
+    return image;
+  }
+  const reference = withDefaultTag(parseReference(text));
+  const named = images.find(imageName(reference));
+  const image = named === undefined ? undefined : images.get(named);
+  // busybox:1.36@sha256:…: the tag is decoration, but a wrong digest is not.
+  if (image !== undefined) return image;
+  const prefix = idPrefix(text);
+  const candidates = prefix === undefined ? [] : images.withPrefix(prefix);
+  if (candidates[0] !== undefined && candidates.length === 1) return candidates[0];
+  throw noSuchImage(
+    familiarText(reference),
+    candidates.length > 1 ? `${text} is the beginning of several image ids; give more digits` : undefined,
+  );
+}
+
+export function imageName(reference: Reference): ImageName {
+  return {
+    repository: repositoryOf(reference),
+    tag: reference.digest === undefined ? reference.tag : undefined,
+    digest: reference.digest,
+  };
+}
+
+/** Did the client mean the image itself, by id, rather than one of its names? */
+export function isIdOf(text: string, image: StoredImage): boolean {
+  const prefix = idPrefix(text);
+  return prefix !== undefined && image.id.startsWith(`sha256:${prefix}`);
+}
+
+function noSuchImage(object: string, hint?: string): BerthError {
+  return new BerthError("not-found", `No such image: ${object}`, {
+    operation: "find image",
+    object,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}

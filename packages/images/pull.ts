@@ -1,0 +1,269 @@
+/**
+ * docker pull: from a name to an image with all its layers.
+ *
+ * Order: manifest, configuration, then all layers at once; the image is committed when the last one is unpacked. Layers
+ * are shared with pulls that run at the same time. A pull that fails gives back all it alone held.
+ */
+import type { RegistryAuth } from "#api-types/image.ts";
+import { BerthError } from "#errors/errors.ts";
+import type { ContentStore, TransferProgress } from "./content-store.ts";
+import { type Digest, shortId } from "./digest.ts";
+import { configLimit, type ImageConfig, parseImageConfig } from "./image-config.ts";
+import type { ImageName, ImageStore } from "./image-store.ts";
+import type { PullRequest, ReportProgress } from "./image-types.ts";
+import type { LayerStack } from "./layer-stack.ts";
+import type { LayerStore, UnpackProgress } from "./layer-store.ts";
+import { hostPlatform, type Platform, parsePlatform, platformRank, platformText } from "./platform.ts";
+import { progressMessage, statusMessage, throttle } from "./progress.ts";
+import { familiarText, parseReference, type Reference, repositoryOf, withDefaultTag } from "./reference.ts";
+import { type ConnectOptions, fetchTopManifest } from "./registry/connect.ts";
+import { chooseManifest, type Descriptor, type ImageManifest, parseManifest } from "./registry/manifest.ts";
+import type { FetchedManifest, RegistrySession } from "./registry/registry-session.ts";
+
+export interface PullDependencies {
+  images: ImageStore;
+  layers: LayerStore;
+  content: ContentStore;
+  connect: ConnectOptions;
+  /** Flushes the file system of the layers. */
+  flush: () => Promise<void>;
+}
+
+/** What was pulled, for the event. */
+export interface Pulled {
+  id: Digest;
+  reference: Reference;
+}
+
+/** Throws BerthError as described at ImageService.pull. */
+export async function pullImage(request: PullRequest, dependencies: PullDependencies): Promise<Pulled> {
+  const { report, signal } = request;
+  const reference = pullReference(request.name, request.tag);
+  const platform = parsePlatform(request.platform);
+  const { images } = dependencies;
+  const { session, manifest: top } = await fetchTopManifest(
+    reference,
+    usableAuth(request.auth),
+    dependencies.connect,
+    signal,
+  );
+  report({ status: `Pulling from ${reference.path}`, id: reference.tag ?? reference.digest ?? "" });
+  const manifest = await imageManifest(session, top, platform, reference, signal);
+  const id = manifest.config.digest;
+  const names = namesFor(reference, top.digest);
+  const before = images.find(names[0] ?? { repository: "", tag: "", digest: undefined });
+  const present = images.get(id);
+  if (present === undefined) {
+    await fetchImage(session, manifest, names, reference, request, dependencies);
+  } else {
+    for (const name of names) if (images.find(name) !== id) images.setName(name, id);
+  }
+  const config = images.get(id)?.document;
+  if (request.platform !== "" && config !== undefined)
+    warnOfOtherPlatform(config, platform, reference, report);
+  report({ status: `Digest: ${top.digest}` });
+  const verdict =
+    before === id && present !== undefined ? "Image is up to date for" : "Downloaded newer image for";
+  report({ status: `Status: ${verdict} ${familiarText(reference)}` });
+  return { id, reference };
+}
+
+/** `tag` may be a digest; `name` may already hold either, and then wins over an empty tag. */
+export function pullReference(name: string, tag: string): Reference {
+  const named = parseReference(name);
+  if (tag === "") return withDefaultTag(named);
+  const suffix = tag.includes(":") ? `@${tag}` : `:${tag}`;
+  const bare = familiarText({ ...named, tag: undefined, digest: undefined });
+  return parseReference(bare + suffix);
+}
+
+function usableAuth(auth: RegistryAuth | undefined): RegistryAuth | undefined {
+  // Clients send an empty object where they have no credentials.
+  return auth !== undefined && Object.values(auth).some(Boolean) ? auth : undefined;
+}
+
+function namesFor(reference: Reference, manifestDigest: Digest): ImageName[] {
+  const repository = repositoryOf(reference);
+  const digestName = { repository, tag: undefined, digest: manifestDigest };
+  if (reference.digest !== undefined) return [digestName];
+  return [{ repository, tag: reference.tag, digest: undefined }, digestName];
+}
+
+/** Follows an index to the manifest of the platform. */
+async function imageManifest(
+  session: RegistrySession,
+  top: FetchedManifest,
+  platform: Platform,
+  reference: Reference,
+  signal: AbortSignal | undefined,
+): Promise<ImageManifest> {
+  const name = familiarText(reference);
+  const parsed = parseManifest(top.bytes, top.mediaType, name);
+  if (parsed.kind === "image") return parsed;
+  const chosen = chooseManifest(parsed, platform, name);
+  const fetched = await session.manifest(chosen.digest, signal);
+  const inner = parseManifest(fetched.bytes, fetched.mediaType || chosen.mediaType, name);
+  if (inner.kind === "image") return inner;
+  throw new BerthError("invalid", `invalid manifest of ${name}: an index inside an index`, {
+    operation: "pull image",
+    object: name,
+  });
+}
+
+async function fetchImage(
+  session: RegistrySession,
+  manifest: ImageManifest,
+  names: readonly ImageName[],
+  reference: Reference,
+  request: PullRequest,
+  { images, layers, content, flush }: PullDependencies,
+): Promise<void> {
+  const name = familiarText(reference);
+  const { mediaType, digest, size } = manifest.config;
+  if (!isImageConfigType(mediaType)) {
+    throw new BerthError("invalid", `${name} is not an image: its configuration is ${mediaType}`, {
+      operation: "pull image",
+      object: name,
+    });
+  }
+  if (size > configLimit) {
+    throw new BerthError("too-large", `image configuration of ${name} is larger than ${configLimit} bytes`, {
+      operation: "pull image",
+      object: name,
+    });
+  }
+  const config = await session.smallBlob(digest, configLimit, request.signal);
+  const document = parseImageConfig(config, name);
+  checkConfig(document, manifest, name);
+  await using stack = layers.hold(document.rootfs.diff_ids);
+  await makeLayers({ stack, document, manifest, session, layers, content, request });
+  await flush();
+  request.signal?.throwIfAborted();
+  images.commit({ id: digest, config, chain: stack.chain, size: stack.size() }, names);
+  for (const [index, layer] of manifest.layers.entries()) {
+    images.recordSource(document.rootfs.diff_ids[index] ?? "", session.repository, layer.digest, layer.size);
+  }
+}
+
+function isImageConfigType(mediaType: string): boolean {
+  return [
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.oci.image.config.v1+json",
+    "application/octet-stream", // Docker before 1.10
+    "",
+  ].includes(mediaType);
+}
+
+function checkConfig(document: ImageConfig, manifest: ImageManifest, name: string): void {
+  const detail = { operation: "pull image", object: name };
+  if (document.rootfs.diff_ids.length !== manifest.layers.length) {
+    throw new BerthError(
+      "invalid",
+      `invalid image ${name}: the manifest lists ${manifest.layers.length} layers, the configuration ${document.rootfs.diff_ids.length}`,
+      detail,
+    );
+  }
+  if (document.os !== "" && document.os !== hostPlatform().os) {
+    throw new BerthError(
+      "invalid",
+      `image operating system "${document.os}" cannot be used on this platform`,
+      detail,
+    );
+  }
+}
+
+interface LayerTask {
+  stack: LayerStack;
+  document: ImageConfig;
+  manifest: ImageManifest;
+  session: RegistrySession;
+  layers: LayerStore;
+  content: ContentStore;
+  request: PullRequest;
+}
+
+/** All missing layers at once. The first failure stops the others; returns or throws when none is at work any more. */
+async function makeLayers(task: LayerTask): Promise<void> {
+  const { stack, manifest, request } = task;
+  const missing = new Set(stack.missing());
+  for (const [index, layer] of manifest.layers.entries()) {
+    request.report(
+      statusMessage(shortId(layer.digest), missing.has(index) ? "Pulling fs layer" : "Already exists"),
+    );
+  }
+  const stop = new AbortController();
+  const signal = request.signal === undefined ? stop.signal : AbortSignal.any([request.signal, stop.signal]);
+  const results = await Promise.allSettled(
+    [...missing].map(async (index) => {
+      try {
+        await makeLayer(task, index, signal);
+      } catch (error) {
+        stop.abort(error);
+        throw error;
+      }
+    }),
+  );
+  request.signal?.throwIfAborted();
+  if (stop.signal.aborted) throw stop.signal.reason;
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
+async function makeLayer(task: LayerTask, index: number, signal: AbortSignal): Promise<void> {
+  const { stack, manifest, session, layers, content, request } = task;
+  const layer = manifest.layers[index] as Descriptor;
+  const chainId = stack.chain[index] ?? "";
+  await layers.make<TransferProgress>(
+    chainId,
+    (report, workSignal) => content.fetch(layer, session, { report, signal: workSignal }),
+    { report: layerReporter(shortId(layer.digest), request.report), signal },
+  );
+  request.report(statusMessage(shortId(layer.digest), "Pull complete"));
+}
+
+/** Turns what happens to a layer into Docker's lines. */
+function layerReporter(
+  id: string,
+  report: ReportProgress,
+): (progress: TransferProgress | UnpackProgress) => void {
+  const downloading = throttle((current, total) =>
+    report(progressMessage(id, "Downloading", current, total)),
+  );
+  const extracting = throttle((current, total) => report(progressMessage(id, "Extracting", current, total)));
+  return (progress) => {
+    switch (progress.phase) {
+      case "waiting":
+        return report(statusMessage(id, "Waiting"));
+      case "downloading":
+        return downloading(progress.current, progress.total, progress.current === progress.total);
+      case "retrying":
+        return report(
+          statusMessage(id, `Retrying in ${progress.seconds} second${progress.seconds === 1 ? "" : "s"}`),
+        );
+      case "verifying":
+        return report(statusMessage(id, "Verifying Checksum"));
+      case "downloaded":
+        return report(statusMessage(id, "Download complete"));
+      case "extracting":
+        return extracting(progress.current, progress.total, progress.current === progress.total);
+      case "unpacked":
+        return undefined; // "Pull complete" follows
+    }
+  };
+}
+
+function warnOfOtherPlatform(
+  config: ImageConfig,
+  wanted: Platform,
+  reference: Reference,
+  report: ReportProgress,
+): void {
+  if (platformRank(config, wanted) !== undefined) return;
+  const actual = platformText({
+    os: config.os,
+    architecture: config.architecture,
+    variant: config.variant ?? "",
+  });
+  report({
+    status: `WARNING: image with reference ${familiarText(reference)} was found but does not match the specified platform: wanted ${platformText(wanted)}, actual: ${actual}`,
+  });
+}
