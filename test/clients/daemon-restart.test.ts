@@ -1,0 +1,66 @@
+/** The daemon is killed while containers run: nothing is lost. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { TestDaemon } from "#test/fixtures/daemon.ts";
+
+const IMAGE = "berth/busybox";
+let daemon: TestDaemon;
+before(async () => {
+  daemon = await TestDaemon.start({ subnet: 3 });
+  daemon.loadBusybox();
+});
+after(() => daemon.stop());
+
+test("SIGKILL with ten containers, some printing, some ending: all accounted for, every line once", async () => {
+  const lines = 60;
+  const printing = [0, 1, 2, 3];
+  const ending = [4, 5, 6];
+  const sleeping = [7, 8, 9];
+  const start = (n: number, script: string) => {
+    const ran = daemon.docker("run", "-d", "--name", `c${n}`, IMAGE, "sh", "-c", script);
+    assert.equal(ran.code, 0, ran.stderr);
+  };
+  for (const n of sleeping) start(n, "sleep 60");
+  for (const n of printing)
+    start(n, `i=0; while [ $i -lt ${lines} ]; do echo line $i; i=$((i+1)); sleep 0.05; done; exit ${n}`);
+  for (const n of ending) start(n, `sleep 1; echo bye; exit ${n}`);
+  await daemon.kill("SIGKILL");
+  await sleep(1500);
+  await daemon.boot();
+  for (const n of ending) {
+    assert.equal(daemon.docker("wait", `c${n}`).stdout.trim(), String(n));
+    assert.equal(daemon.docker("logs", `c${n}`).stdout, "bye\n");
+  }
+  for (const n of printing) {
+    assert.equal(daemon.docker("wait", `c${n}`).stdout.trim(), String(n));
+    const expected = Array.from({ length: lines }, (_, at) => `line ${at}\n`).join("");
+    assert.equal(daemon.docker("logs", `c${n}`).stdout, expected);
+  }
+  for (const n of sleeping) {
+    assert.equal(daemon.docker("inspect", "-f", "{{.State.Running}}", `c${n}`).stdout.trim(), "true");
+    assert.equal(daemon.docker("exec", `c${n}`, "echo", "alive").stdout, "alive\n");
+    assert.equal(daemon.docker("stop", "-t", "0", `c${n}`).code, 0);
+  }
+});
+
+test("a published port works on after a restart and is given back after the stop", async () => {
+  daemon.docker("run", "-d", "--name", "web", "-p", "18081:80", IMAGE, "httpd", "-f", "-h", "/etc");
+  await daemon.kill("SIGKILL");
+  await daemon.boot();
+  const fetched = await fetch("http://127.0.0.1:18081/passwd");
+  assert.match(await fetched.text(), /root/);
+  const second = daemon.docker("run", "--rm", "-p", "18081:80", IMAGE, "true");
+  assert.match(second.stderr, /port is already allocated/);
+  assert.equal(daemon.docker("rm", "-f", "web").code, 0);
+  assert.equal(daemon.docker("run", "--rm", "-p", "18081:80", IMAGE, "true").code, 0);
+});
+
+test("names, volumes and images are there after an orderly restart", async () => {
+  daemon.docker("run", "--name", "keeper", "-v", "kept:/k", IMAGE, "sh", "-c", "echo data > /k/file; exit 4");
+  await daemon.kill("SIGTERM");
+  await daemon.boot();
+  assert.equal(daemon.docker("inspect", "-f", "{{.State.ExitCode}}", "keeper").stdout.trim(), "4");
+  assert.equal(daemon.docker("run", "--rm", "-v", "kept:/k", IMAGE, "cat", "/k/file").stdout, "data\n");
+  assert.match(daemon.docker("images").stdout, /berth\/busybox/);
+});

@@ -1,0 +1,203 @@
+/** A long-running container by the real command line: ports, exec, logs, stop, start, rename, rm. */
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { networkInterfaces } from "node:os";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { TestDaemon } from "#test/fixtures/daemon.ts";
+
+const IMAGE = "berth/busybox";
+const PORT = 18080;
+let daemon: TestDaemon;
+before(async () => {
+  daemon = await TestDaemon.start({ subnet: 2 });
+  daemon.loadBusybox();
+});
+after(() => daemon.stop());
+
+function ok(...args: string[]): string {
+  const { code, stdout, stderr } = daemon.docker(...args);
+  assert.equal(code, 0, `docker ${args.join(" ")}: ${stderr}`);
+  return stdout.trim();
+}
+
+function fetchText(url: string): string {
+  const { status, stdout, stderr } = spawnSync("curl", ["-sS", "--max-time", "5", url], { encoding: "utf8" });
+  assert.equal(status, 0, stderr);
+  return stdout;
+}
+
+test("a published web server is reached from everywhere it should be", () => {
+  ok("run", "-d", "--name", "web", "-p", `${PORT}:80`, "-v", "www:/www", IMAGE, "httpd", "-f", "-h", "/www");
+  ok("exec", "web", "sh", "-c", "echo hi > /www/index.html");
+  assert.equal(fetchText(`http://127.0.0.1:${PORT}/`), "hi\n");
+  const own = Object.values(networkInterfaces())
+    .flat()
+    .filter((address) => address?.family === "IPv4" && !address.internal)
+    .map((address) => address?.address);
+  for (const address of own) assert.equal(fetchText(`http://${address}:${PORT}/`), "hi\n", address);
+  const inside = ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web");
+  assert.equal(ok("run", "--rm", IMAGE, "wget", "-qO-", `http://${inside}/`), "hi");
+  assert.equal(ok("run", "--rm", IMAGE, "wget", "-qO-", `http://10.213.2.1:${PORT}/`), "hi");
+  assert.match(ok("port", "web"), new RegExp(`80/tcp -> 0.0.0.0:${PORT}`));
+  assert.match(ok("ps", "--filter", "name=web"), /Up .*->80\/tcp\s+web/);
+});
+
+test("a UDP port is published too", async () => {
+  ok(
+    "run",
+    "-d",
+    "--name",
+    "udp",
+    "-p",
+    `${PORT}:9000/udp`,
+    IMAGE,
+    "nc",
+    "-u",
+    "-l",
+    "-p",
+    "9000",
+    "-e",
+    "echo",
+    "pong",
+  );
+  let answer = "";
+  for (let attempt = 0; attempt < 20 && answer === ""; attempt++) {
+    await sleep(100);
+    answer = spawnSync("sh", ["-c", `echo ping | timeout 1 busybox nc -u -w 1 127.0.0.1 ${PORT}`], {
+      encoding: "utf8",
+    }).stdout;
+  }
+  assert.match(answer, /pong/);
+  ok("rm", "-f", "udp");
+});
+
+test("a port that another container has is refused; the container is there, nothing else is", () => {
+  const links = () => readdirSync("/sys/class/net").length;
+  const rules = () =>
+    spawnSync("iptables-save", { encoding: "utf8" })
+      .stdout.split("\n")
+      .filter((line) => line.startsWith("-A")).length;
+  const earlier = [links(), rules()];
+  const ran = daemon.docker("run", "-d", "--name", "second", "-p", `${PORT}:80`, IMAGE, "sleep", "1");
+  assert.equal(ran.code, 125);
+  assert.match(ran.stderr, /port is already allocated/);
+  assert.equal(ok("inspect", "-f", "{{.State.Status}}", "second"), "created");
+  assert.deepEqual([links(), rules()], earlier);
+  ok("rm", "second");
+});
+
+test("a port that a process of the host has is refused", async () => {
+  const server = createServer().listen(18099, "0.0.0.0");
+  await new Promise((done) => server.once("listening", done));
+  const ran = await daemon.dockerAsync("run", "--rm", "-p", "18099:80", IMAGE, "true");
+  server.close();
+  assert.equal(ran.code, 125);
+  assert.match(ran.stderr, /address already in use/);
+});
+
+test("exec: output, input, exit codes, user, environment", () => {
+  assert.equal(ok("exec", "-e", "A=1", "-w", "/tmp", "web", "sh", "-c", "echo $A; pwd"), "1\n/tmp");
+  assert.equal(daemon.docker("exec", "web", "sh", "-c", "exit 5").code, 5);
+  assert.equal(daemon.docker("exec", "web", "no-such-command").code, 127);
+  assert.equal(daemon.docker("exec", "web", "/etc/passwd").code, 126);
+  assert.equal(ok("exec", "-u", "nobody", "web", "id", "-un"), "nobody");
+  assert.equal(daemon.dockerWith({ input: "x\ny\n" }, "exec", "-i", "web", "wc", "-l").stdout.trim(), "2");
+  ok("exec", "-d", "web", "touch", "/tmp/detached");
+  assert.match(ok("top", "web"), /httpd/);
+});
+
+test("logs: tail, since, timestamps, streams, follow to the end", async () => {
+  ok(
+    "run",
+    "-d",
+    "--name",
+    "talker",
+    IMAGE,
+    "sh",
+    "-c",
+    "for i in 1 2 3; do echo line $i; done; echo oops >&2; sleep 1; echo last",
+  );
+  const follow = daemon.dockerAsync("logs", "-f", "talker");
+  assert.equal(ok("wait", "talker"), "0");
+  assert.deepEqual(await follow, { code: 0, stdout: "line 1\nline 2\nline 3\nlast\n", stderr: "oops\n" });
+  assert.equal(ok("logs", "--tail", "1", "talker"), "last");
+  assert.match(ok("logs", "-t", "--tail", "1", "talker"), /^\d{4}-\d\d-\d\dT[\d:.]+Z last$/);
+  assert.equal(daemon.docker("logs", "--since", "2099-01-01T00:00:00Z", "talker").stdout, "");
+  ok("rm", "talker");
+});
+
+test("stop, start, restart, rename, kill; the data of volumes stays", () => {
+  ok("stop", "-t", "1", "web");
+  assert.match(ok("ps", "-a", "--filter", "name=web"), /Exited \(\d+\)/);
+  ok("start", "web");
+  assert.equal(fetchText(`http://127.0.0.1:${PORT}/`), "hi\n");
+  ok("restart", "-t", "0", "web");
+  assert.equal(fetchText(`http://127.0.0.1:${PORT}/`), "hi\n");
+  ok("rename", "web", "site");
+  ok("kill", "site");
+  assert.equal(ok("inspect", "-f", "{{.State.ExitCode}}", "site"), "137");
+  ok("rename", "site", "web");
+  ok("start", "web");
+});
+
+test("pause stops the processes, unpause lets them go on", () => {
+  ok("pause", "web");
+  assert.match(ok("ps"), /\(Paused\)/);
+  ok("unpause", "web");
+  assert.equal(fetchText(`http://127.0.0.1:${PORT}/`), "hi\n");
+});
+
+test("rm -f -v gives everything back", async () => {
+  ok("rm", "-f", "-v", "web");
+  assert.equal(spawnSync("curl", ["-s", "--max-time", "2", `http://127.0.0.1:${PORT}/`]).status === 0, false);
+  for (let attempt = 0; attempt < 50 && readdirSync(`${daemon.dataRoot}/containers`).length > 0; attempt++)
+    await sleep(100);
+  assert.deepEqual(readdirSync(`${daemon.dataRoot}/containers`), []);
+  assert.deepEqual(readdirSync(`${daemon.execRoot}/containers`), []);
+  assert.ok(
+    !existsSync("/sys/fs/cgroup/memory/berth") ||
+      readdirSync("/sys/fs/cgroup/memory/berth").every((name) => !/^[0-9a-f]{64}$/.test(name)),
+  );
+});
+
+test("attach sees what comes, and the container's end", async () => {
+  ok("run", "-d", "--name", "slow", IMAGE, "sh", "-c", "sleep 1; echo seen; exit 3");
+  const ran = await daemon.dockerAsync("attach", "slow");
+  assert.deepEqual([ran.code, ran.stdout], [3, "seen\n"]);
+  ok("rm", "slow");
+});
+
+test("events tell the life of a container in order", async () => {
+  const child = spawn(
+    "docker",
+    ["events", "--format", "{{.Type}} {{.Action}}", "--filter", "type=container"],
+    { env: daemon.environment },
+  );
+  let seen = "";
+  child.stdout.on("data", (chunk) => {
+    seen += chunk;
+  });
+  await sleep(300);
+  await daemon.dockerAsync("run", "--rm", IMAGE, "true");
+  for (let attempt = 0; attempt < 50 && !seen.includes("destroy"); attempt++) await sleep(50);
+  child.kill();
+  assert.deepEqual(
+    seen.trim().split("\n"),
+    ["create", "attach", "start", "die", "destroy"].map((action) => `container ${action}`),
+  );
+});
+
+test("inspect shows the layout on disk that Docker's users know", () => {
+  ok("create", "--name", "made", IMAGE, "true");
+  const driver = JSON.parse(ok("inspect", "-f", "{{json .GraphDriver}}", "made"));
+  assert.equal(driver.Name, "overlay2");
+  assert.match(driver.Data.UpperDir, /overlay2\/[0-9a-f]{64}\/diff$/);
+  assert.ok(existsSync(driver.Data.UpperDir));
+  for (const lower of driver.Data.LowerDir.split(":")) assert.ok(existsSync(lower), lower);
+  const id = ok("inspect", "-f", "{{.Id}}", "made");
+  assert.equal(readFileSync(`${daemon.dataRoot}/overlay2/${id}/link`, "utf8").length, 26);
+  ok("rm", "made");
+});
