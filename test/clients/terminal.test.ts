@@ -1,0 +1,115 @@
+/** `docker run -it` under a real terminal (tmux): job control, resize, detaching. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { TestDaemon } from "#test/fixtures/daemon.ts";
+
+const IMAGE = "berth/busybox";
+let daemon: TestDaemon;
+before(async () => {
+  daemon = await TestDaemon.start({ subnet: 4 });
+  daemon.loadBusybox();
+});
+after(() => daemon.stop());
+
+/** A tmux server of its own with one window. */
+class Terminal {
+  readonly #socket: string;
+  constructor(name: string) {
+    this.#socket = `${daemon.directory}/${name}`;
+    this.#tmux(
+      "new-session",
+      "-d",
+      "-x",
+      "80",
+      "-y",
+      "24",
+      "-e",
+      `DOCKER_HOST=unix://${daemon.socket}`,
+      "sh",
+    );
+    this.#tmux("set-option", "-g", "remain-on-exit", "on");
+  }
+
+  #tmux(...args: string[]): string {
+    return spawnSync("tmux", ["-S", this.#socket, "-f", "/dev/null", ...args], { encoding: "utf8" }).stdout;
+  }
+
+  type(...keys: string[]): void {
+    this.#tmux("send-keys", ...keys);
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#tmux("resize-window", "-x", String(columns), "-y", String(rows));
+  }
+
+  get screen(): string {
+    return this.#tmux("capture-pane", "-p", "-S", "-100");
+  }
+
+  /** Waits (ten seconds at most) until the screen matches. */
+  async shows(pattern: RegExp): Promise<void> {
+    for (let attempt = 0; attempt < 200; attempt++) {
+      if (pattern.test(this.screen)) return;
+      await sleep(50);
+    }
+    assert.match(this.screen, pattern);
+  }
+
+  [Symbol.dispose](): void {
+    this.#tmux("kill-server");
+  }
+}
+
+test("a shell on a terminal: PID 1, job control, Ctrl-C, resize, exit code", async () => {
+  using terminal = new Terminal("tty");
+  terminal.type(`docker run --rm -it ${IMAGE} sh; echo "code=$?"`, "Enter");
+  await terminal.shows(/\/ #/);
+  terminal.type("ps", "Enter");
+  await terminal.shows(/\n\s+1 root\s+0:00 sh/);
+  terminal.type("stty size", "Enter");
+  await terminal.shows(/\n24 80/);
+  terminal.resize(100, 30);
+  await sleep(300);
+  terminal.type("stty size", "Enter");
+  await terminal.shows(/\n30 100/);
+  terminal.type("sleep 100", "Enter");
+  await sleep(300);
+  terminal.type("C-c");
+  terminal.type("echo interrupted=$?", "Enter");
+  await terminal.shows(/\ninterrupted=130/);
+  terminal.type("sleep 50 &", "Enter");
+  terminal.type("jobs", "Enter");
+  await terminal.shows(/Running\s+sleep 50/);
+  terminal.type("exit 42", "Enter");
+  await terminal.shows(/\ncode=42/);
+});
+
+test("the detach keys leave the container running", async () => {
+  using terminal = new Terminal("detach");
+  terminal.type(`docker run --name left -it ${IMAGE} sh; echo "code=$?"`, "Enter");
+  await terminal.shows(/\/ #/);
+  terminal.type("C-p", "C-q");
+  await terminal.shows(/read escape sequence[\s\S]*code=0/);
+  assert.equal(daemon.docker("inspect", "-f", "{{.State.Running}}", "left").stdout.trim(), "true");
+  terminal.type("clear; docker attach left", "Enter");
+  await sleep(300);
+  terminal.type("echo back", "Enter");
+  await terminal.shows(/\nback/);
+  terminal.type("exit", "Enter");
+  await sleep(500);
+  daemon.docker("rm", "-f", "left");
+});
+
+test("exec with a terminal", async () => {
+  daemon.docker("run", "-d", "--name", "box", IMAGE, "sleep", "100");
+  using terminal = new Terminal("exec");
+  terminal.type('docker exec -it box sh; echo "code=$?"', "Enter");
+  await terminal.shows(/\/ #/);
+  terminal.type("tty; stty size", "Enter");
+  await terminal.shows(/\/dev\/pts\/\d+\s+24 80/);
+  terminal.type("exit 6", "Enter");
+  await terminal.shows(/\ncode=6/);
+  daemon.docker("rm", "-f", "box");
+});
