@@ -1,0 +1,133 @@
+/** Container operations that answer once; those that stream are in container-streams.ts and takeover-handlers.ts. */
+import type { ContainerCreateRequest } from "#api-types/container.ts";
+import { BerthError } from "#errors/errors.ts";
+import { containerCreateShape } from "./container-shapes.ts";
+import type { Query } from "./query.ts";
+import { sendEmpty, sendJson } from "./reply.ts";
+import { type Handlers, nameOf } from "./request-context.ts";
+import { type ApiVersion, atLeast } from "./versions.ts";
+
+export const containerHandlers: Handlers = {
+  async ContainerList({ engine, query, response, ...context }) {
+    const containers = await engine.containers.list({
+      all: query.flag("all"),
+      limit: query.integer("limit") ?? 0,
+      size: query.flag("size"),
+      filters: context.filters(),
+    });
+    sendJson(response, 200, containers);
+  },
+
+  async ContainerCreate({ engine, query, response, version, ...context }) {
+    const request = await context.json(containerCreateShape);
+    if (Object.keys(request).every((key) => key === "HostConfig" || key === "NetworkingConfig")) {
+      throw new BerthError("invalid", "config cannot be empty in order to create a container", {
+        operation: "create container",
+      });
+    }
+    applyOldDefaults(request, version);
+    const platform = atLeast(version, "1.41") ? query.text("platform") : "";
+    sendJson(response, 201, await engine.containers.create(query.text("name"), request, platform));
+  },
+
+  async ContainerInspect(context) {
+    const size = context.query.flag("size");
+    sendJson(context.response, 200, await context.engine.containers.inspect(nameOf(context), { size }));
+  },
+
+  async ContainerStart(context) {
+    await context.engine.containers.start(nameOf(context));
+    sendEmpty(context.response, 204);
+  },
+
+  async ContainerStop(context) {
+    await context.engine.containers.stop(nameOf(context), stopOptions(context.query, context.version));
+    sendEmpty(context.response, 204);
+  },
+
+  async ContainerRestart(context) {
+    await context.engine.containers.restart(nameOf(context), stopOptions(context.query, context.version));
+    sendEmpty(context.response, 204);
+  },
+
+  async ContainerKill(context) {
+    await context.engine.containers.kill(nameOf(context), context.query.text("signal") || "SIGKILL");
+    sendEmpty(context.response, 204);
+  },
+
+  async ContainerPause(context) {
+    await context.engine.containers.pause(nameOf(context));
+    sendEmpty(context.response, 204);
+  },
+
+  async ContainerUnpause(context) {
+    await context.engine.containers.unpause(nameOf(context));
+    sendEmpty(context.response, 204);
+  },
+
+  async ContainerRename(context) {
+    await context.engine.containers.rename(nameOf(context), context.query.text("name"));
+    sendEmpty(context.response, 204);
+  },
+
+  async ContainerDelete(context) {
+    const { query } = context;
+    await context.engine.containers.remove(nameOf(context), {
+      force: query.flag("force"),
+      volumes: query.flag("v"),
+      link: query.flag("link"),
+    });
+    sendEmpty(context.response, 204);
+  },
+
+  async ContainerResize(context) {
+    const { query } = context;
+    await context.engine.containers.resize(nameOf(context), query.count("h"), query.count("w"));
+    sendEmpty(context.response, 200);
+  },
+
+  async ContainerTop(context) {
+    sendJson(
+      context.response,
+      200,
+      await context.engine.containers.top(nameOf(context), context.query.text("ps_args")),
+    );
+  },
+
+  async ContainerPrune(context) {
+    sendJson(context.response, 200, await context.engine.containers.prune(context.filters()));
+  },
+};
+
+function stopOptions(query: Query, version: ApiVersion): { signal?: string; timeout?: number } {
+  const options: { signal?: string; timeout?: number } = {};
+  const signal = query.text("signal");
+  if (signal !== "" && atLeast(version, "1.42")) options.signal = signal;
+  const timeout = query.integer("t");
+  if (timeout !== undefined) options.timeout = timeout;
+  return options;
+}
+
+/** What older clients take for granted and newer ones say. */
+function applyOldDefaults(request: ContainerCreateRequest, version: ApiVersion): void {
+  const endpoints = Object.keys(request.NetworkingConfig?.EndpointsConfig ?? {});
+  if (!atLeast(version, "1.44") && endpoints.length > 1) {
+    throw new BerthError(
+      "invalid",
+      `Container cannot be created with network endpoints: ${endpoints.join(", ")}`,
+      {
+        operation: "create container",
+        hint: "API version 1.44 and newer allow several networks at creation.",
+      },
+    );
+  }
+  if (!atLeast(version, "1.44") && request.Healthcheck !== undefined)
+    delete request.Healthcheck.StartInterval;
+  if (atLeast(version, "1.42")) return;
+  const host = request.HostConfig ?? {};
+  request.HostConfig = host;
+  for (const mount of host.Mounts ?? []) delete mount.BindOptions?.CreateMountpoint;
+  if (!atLeast(version, "1.41")) host.CgroupnsMode ||= "host";
+  if (!atLeast(version, "1.40")) host.IpcMode ||= "shareable";
+  if (!atLeast(version, "1.25")) host.AutoRemove = false;
+}

@@ -1,0 +1,27 @@
+/** Every handler, by operation id. What isn't here is answered 501. */
+import { berthHandlers } from "./berth.ts";
+import { containerStreamHandlers } from "./container-streams.ts";
+import { containerHandlers } from "./containers.ts";
+import { eventHandlers } from "./events.ts";
+import { execHandlers } from "./exec.ts";
+import { imageHandlers } from "./images.ts";
+import { networkHandlers } from "./networks.ts";
+import { pluginHandlers } from "./plugins.ts";
+import type { Handlers } from "./request-context.ts";
+import { systemHandlers } from "./system.ts";
+import { takeoverHandlers } from "./takeover-handlers.ts";
+import { volumeHandlers } from "./volumes.ts";
+
+export const handlers: Handlers = {
+  ...berthHandlers,
+  ...containerHandlers,
+  ...containerStreamHandlers,
+  ...eventHandlers,
+  ...execHandlers,
+  ...imageHandlers,
+  ...networkHandlers,
+  ...pluginHandlers,
+  ...systemHandlers,
+  ...takeoverHandlers,
+  ...volumeHandlers,
+};

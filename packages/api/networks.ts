@@ -1,0 +1,73 @@
+/** Network operations. */
+import type { NetworkResource } from "#api-types/network.ts";
+import type { Filters } from "#engine/engine-types.ts";
+import { BerthError } from "#errors/errors.ts";
+import { sendJson } from "./reply.ts";
+import { type Handlers, nameOf } from "./request-context.ts";
+
+export const networkHandlers: Handlers = {
+  NetworkList(context) {
+    const networks = filterNetworks(context.engine.networks.list(), context.filters());
+    // Who is on a network is for inspect to tell.
+    sendJson(
+      context.response,
+      200,
+      networks.map((network) => ({ ...network, Containers: {} })),
+    );
+  },
+
+  NetworkInspect(context) {
+    const network = context.engine.networks.inspect(nameOf(context));
+    const scope = context.query.text("scope");
+    if (scope !== "" && scope !== network.Scope) {
+      throw new BerthError("not-found", `network ${nameOf(context)} not found`, {
+        operation: "inspect network",
+        object: nameOf(context),
+      });
+    }
+    sendJson(context.response, 200, network);
+  },
+};
+
+const builtIn = new Set(["bridge", "host", "none"]);
+
+type Test = (network: NetworkResource, value: string) => boolean;
+
+/** Docker's network filters; a network has to pass each, by any of its values. */
+const tests: Readonly<Record<string, Test>> = {
+  id: (network, value) => network.Id.includes(value),
+  name: (network, value) => network.Name.includes(value),
+  driver: (network, value) => network.Driver === value,
+  scope: (network, value) => network.Scope === value,
+  type: (network, value) => builtIn.has(network.Name) === (value === "builtin"),
+  dangling: (network, value) =>
+    (!builtIn.has(network.Name) && Object.keys(network.Containers).length === 0) ===
+    (value === "true" || value === "1"),
+};
+
+/** Throws "invalid" for a filter that doesn't exist or a value it doesn't know. */
+export function filterNetworks(networks: NetworkResource[], filters: Filters): NetworkResource[] {
+  for (const [name, values] of Object.entries(filters)) {
+    if (name !== "label" && !Object.hasOwn(tests, name)) throw invalid(`invalid filter '${name}'`);
+    if (name === "type" && !values.every((value) => value === "custom" || value === "builtin")) {
+      throw invalid(`invalid filter: 'type'='${values.join(",")}'`);
+    }
+  }
+  return networks.filter((network) =>
+    Object.entries(filters).every(([name, values]) => {
+      if (name === "label") return values.every((value) => hasLabel(network.Labels, value));
+      return values.length === 0 || values.some((value) => tests[name]?.(network, value));
+    }),
+  );
+}
+
+function hasLabel(labels: Record<string, string>, wanted: string): boolean {
+  const at = wanted.indexOf("=");
+  if (at < 0) return Object.hasOwn(labels, wanted);
+  const key = wanted.slice(0, at);
+  return Object.hasOwn(labels, key) && labels[key] === wanted.slice(at + 1);
+}
+
+function invalid(message: string): BerthError {
+  return new BerthError("invalid", message, { operation: "list networks" });
+}

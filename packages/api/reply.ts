@@ -1,0 +1,24 @@
+/** Answers that are given whole. */
+import type { ServerResponse } from "node:http";
+
+export function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  const text = `${JSON.stringify(body)}\n`;
+  response.writeHead(status, {
+    "Content-Type": "application/json",
+    "Content-Length": Buffer.byteLength(text),
+  });
+  response.end(text);
+}
+
+export function sendText(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Content-Length": Buffer.byteLength(text),
+  });
+  response.end(text);
+}
+
+export function sendEmpty(response: ServerResponse, status: number): void {
+  response.writeHead(status, status === 204 || status === 304 ? {} : { "Content-Length": 0 });
+  response.end();
+}

@@ -1,0 +1,137 @@
+/**
+ * The body of a request: as a stream, or as a whole up to a limit. What isn't read is thrown away, within a budget, so that
+ * an answer given early reaches a client that is still sending; memory never holds more than the limit.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Duplex, Readable } from "node:stream";
+import { BerthError } from "#errors/errors.ts";
+
+export interface RequestBody {
+  /** From the headers; undefined when only the end will tell (chunked). */
+  readonly length: number | undefined;
+  readonly stream: Readable;
+  /** Everything. Throws "too-large" beyond `limit` bytes, at once where the headers already tell. */
+  read(limit: number): Promise<Buffer>;
+}
+
+/** The body of an ordinary request. */
+export function bodyOf(request: IncomingMessage): RequestBody {
+  const length = declaredLength(request);
+  return {
+    length,
+    stream: request,
+    async read(limit) {
+      if (length !== undefined && length > limit) throw tooLarge(limit);
+      const chunks: Buffer[] = [];
+      let size = 0;
+      // Not `for await`: leaving that loop early would destroy the connection before the answer is out.
+      await new Promise<void>((resolve, reject) => {
+        request.on("data", (chunk: Buffer) => {
+          size += chunk.length;
+          if (size > limit) {
+            request.removeAllListeners("data").pause();
+            reject(tooLarge(limit));
+          } else {
+            chunks.push(chunk);
+          }
+        });
+        request.on("end", resolve);
+        request.on("error", () => reject(cutShort()));
+        request.on("close", () => reject(cutShort()));
+      });
+      return Buffer.concat(chunks);
+    },
+  };
+}
+
+/**
+ * The body of a request whose connection is being taken over: Node gives no body then, so it is the first bytes of what follows the head.
+ * What comes after it stays in the socket.
+ */
+export function bodyBeforeTakeover(request: IncomingMessage, socket: Duplex): RequestBody {
+  const length = declaredLength(request);
+  return {
+    length,
+    stream: socket,
+    async read(limit) {
+      // Newer versions of Node do give the body.
+      if (!request.complete || request.readableLength > 0) return await bodyOf(request).read(limit);
+      if (length === undefined) {
+        throw new BerthError(
+          "invalid",
+          "a request that takes the connection over must tell the length of its body",
+          {
+            operation: "read request body",
+          },
+        );
+      }
+      if (length > limit) throw tooLarge(limit);
+      if (length === 0) return Buffer.alloc(0);
+      for (;;) {
+        const chunk: Buffer | null = socket.read(length);
+        if (chunk !== null) {
+          // At the end of the stream Node gives what there is.
+          if (chunk.length < length) throw cutShort();
+          return chunk;
+        }
+        await nextReadable(socket);
+      }
+    },
+  };
+}
+
+/** Bytes read and thrown away of a body that nobody wanted, and how long to wait for them in milliseconds. */
+const discardBytes = 256 * 1024 * 1024;
+const discardTime = 30_000;
+
+/** After an answer was given: lets the client finish sending, but not for ever. */
+export function discardRest(request: IncomingMessage): void {
+  if (request.complete || request.destroyed) return;
+  let size = 0;
+  const timer = setTimeout(() => request.destroy(), discardTime);
+  timer.unref();
+  request.removeAllListeners("data");
+  request.on("data", (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > discardBytes) request.destroy();
+  });
+  // A listener, because a client that goes away now is no news.
+  request.on("error", () => {});
+  request.on("close", () => clearTimeout(timer));
+  request.on("end", () => clearTimeout(timer));
+  request.resume();
+}
+
+function declaredLength(request: IncomingMessage): number | undefined {
+  if (request.headers["transfer-encoding"] !== undefined) return undefined;
+  return Number(request.headers["content-length"] ?? 0);
+}
+
+function nextReadable(socket: Duplex): Promise<void> {
+  if (socket.readableEnded || socket.destroyed) return Promise.reject(cutShort());
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void) => () => {
+      socket.off("readable", onReadable);
+      socket.off("end", onEnd);
+      socket.off("close", onEnd);
+      act();
+    };
+    const onReadable = settle(resolve);
+    const onEnd = settle(() => reject(cutShort()));
+    socket.on("readable", onReadable);
+    socket.on("end", onEnd);
+    socket.on("close", onEnd);
+  });
+}
+
+function tooLarge(limit: number): BerthError {
+  return new BerthError("too-large", `request body too large: the limit is ${limit} bytes`, {
+    operation: "read request body",
+  });
+}
+
+function cutShort(): BerthError {
+  return new BerthError("invalid", "the request ended before its body was complete", {
+    operation: "read request body",
+  });
+}

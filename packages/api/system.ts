@@ -1,0 +1,82 @@
+/** What the daemon says of itself: ping, version, info, disk usage; and the check of registry credentials. */
+import { BerthError } from "#errors/errors.ts";
+import { sendJson } from "./reply.ts";
+import type { Handlers, RequestContext } from "./request-context.ts";
+import { object, text } from "./shape.ts";
+
+interface AuthRequest {
+  username?: string;
+  password?: string;
+  auth?: string;
+  email?: string;
+  serveraddress?: string;
+  identitytoken?: string;
+  registrytoken?: string;
+}
+
+const authShape = object<AuthRequest>({
+  username: text,
+  password: text,
+  auth: text,
+  email: text,
+  serveraddress: text,
+  identitytoken: text,
+  registrytoken: text,
+});
+
+const usageTypes = new Set(["container", "image", "volume", "build-cache"]);
+
+export const systemHandlers: Handlers = {
+  SystemPing: (context) => ping(context, "OK"),
+  SystemPingHead: (context) => ping(context, ""),
+
+  async SystemVersion({ engine, response, spoken }) {
+    const version = await engine.system.version();
+    const spokenFields = { ApiVersion: spoken.newest, MinAPIVersion: spoken.oldest };
+    const components = Array.isArray(version.Components) ? (version.Components as unknown[]) : [];
+    sendJson(response, 200, {
+      ...version,
+      ...spokenFields,
+      Components: components.map((component) => withSpoken(component, spokenFields)),
+    });
+  },
+
+  async SystemInfo({ engine, response }) {
+    sendJson(response, 200, await engine.system.info());
+  },
+
+  async SystemDataUsage({ engine, query, response }) {
+    const types = query.texts("type");
+    const unknown = types.find((type) => !usageTypes.has(type));
+    if (unknown !== undefined) {
+      throw new BerthError("invalid", `unknown object type: ${unknown}`, { operation: "disk usage" });
+    }
+    sendJson(response, 200, await engine.system.diskUsage(types));
+  },
+
+  async SystemAuth(context) {
+    const credentials = await context.json(authShape);
+    sendJson(context.response, 200, await context.engine.system.authenticate({ ...credentials }));
+  },
+};
+
+/** HEAD answers the same head as GET. */
+function ping({ response }: RequestContext, text: string): void {
+  response.writeHead(200, {
+    "Builder-Version": "1",
+    Swarm: "inactive",
+    "Cache-Control": "no-cache, no-store, must-revalidate",
+    Pragma: "no-cache",
+    "Content-Type": "text/plain; charset=utf-8",
+    "Content-Length": text.length,
+  });
+  response.end(text);
+}
+
+/** The CLI shows the API versions from the details of the component "Engine". */
+function withSpoken(component: unknown, spoken: Record<string, string>): unknown {
+  if (typeof component !== "object" || component === null) return component;
+  const { Name, Details } = component as { Name?: unknown; Details?: object };
+  if (Name !== "Engine") return component;
+  return { ...component, Details: { Experimental: "false", ...Details, ...spoken } };
+}

@@ -1,0 +1,56 @@
+/** Attach and exec start: the operations that take their connection over. */
+import type { Duplex } from "node:stream";
+import { execStartShape } from "./container-shapes.ts";
+import { streamErrorText } from "./error-table.ts";
+import { finish, frame, multiplexedStream, rawStream } from "./hijack.ts";
+import { sendEmpty } from "./reply.ts";
+import { type Handlers, nameOf, type RequestContext } from "./request-context.ts";
+import { atLeast } from "./versions.ts";
+
+export const takeoverHandlers: Handlers = {
+  async ContainerAttach(context) {
+    const { engine, query } = context;
+    const attachment = await engine.containers.attach(nameOf(context), {
+      stdin: query.flag("stdin"),
+      stdout: query.flag("stdout"),
+      stderr: query.flag("stderr"),
+      stream: query.flag("stream"),
+      logs: query.flag("logs"),
+      detachKeys: query.text("detachKeys"),
+    });
+    await converse(context, attachment);
+  },
+
+  async ExecStart(context) {
+    const { engine, version } = context;
+    const request = await context.json(execStartShape);
+    const started = await engine.execs.start(nameOf(context), {
+      detach: request.Detach ?? false,
+      tty: request.Tty ?? false,
+      consoleSize: atLeast(version, "1.42") ? (request.ConsoleSize ?? null) : null,
+    });
+    if (started === undefined) sendEmpty(context.response, 200);
+    else await converse(context, started);
+  },
+};
+
+/** The content type of a stream of container output. */
+export function outputType(context: RequestContext, tty: boolean): string {
+  return !tty && atLeast(context.version, "1.42") ? multiplexedStream : rawStream;
+}
+
+async function converse(
+  context: RequestContext,
+  { tty, connect }: { tty: boolean; connect: (client: Duplex) => Promise<void> },
+): Promise<void> {
+  // A client that doesn't ask for an upgrade is told raw-stream whatever the framing, as dockerd does.
+  const upgrade = context.request.headers.upgrade !== undefined;
+  const client = context.takeOver(upgrade ? outputType(context, tty) : rawStream);
+  try {
+    await connect(client);
+  } catch (error) {
+    const text = `${streamErrorText(error, context.logger, context.operation)}\r\n`;
+    if (client.writable) client.write(tty ? text : frame(1, text));
+  }
+  finish(client);
+}
