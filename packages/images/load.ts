@@ -94,14 +94,12 @@ async function loadOne(
   }
   await using stack = layers.hold(diffIds);
   const made = await Promise.allSettled(
-    stack
-      .missing()
-      .map((index) =>
-        layers.make<never>(stack.chain[index] ?? "", async () => ({ path: candidate.layers[index] ?? "" }), {
-          report: quiet ? () => {} : layerReporter(shortId(diffIds[index] ?? ""), report),
-          signal,
-        }),
-      ),
+    stack.missing().map((index) =>
+      layers.make<never>(stack.chain[index] ?? "", async () => ({ path: candidate.layers[index] ?? "" }), {
+        report: quiet ? () => {} : layerReporter(shortId(diffIds[index] ?? ""), report),
+        signal,
+      }),
+    ),
   );
   signal?.throwIfAborted();
   for (const result of made) if (result.status === "rejected") throw result.reason;

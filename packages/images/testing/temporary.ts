@@ -1,0 +1,69 @@
+/**
+ * A directory of one test, gone at its end; and an image service in it.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import type { ProgressMessage } from "#api-types/image.ts";
+import { Database } from "#state/database.ts";
+import { createImageService, imageMigrations } from "../image-service.ts";
+import type { ImageOptions, ImageService } from "../image-types.ts";
+import { FakeStorage, FakeUnpacker } from "./fake-storage.ts";
+
+export function temporaryDirectory(t: TestContext): string {
+  const path = mkdtempSync(join(tmpdir(), "berth-images-"));
+  t.after(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+export interface Fixture {
+  root: string;
+  service: ImageService;
+  storage: FakeStorage;
+  unpacker: FakeUnpacker;
+  database: Database;
+  events: string[];
+  /** Starts another service on the same state, as a new daemon would. */
+  restart(): Promise<ImageService>;
+}
+
+/** A started service with fake storage; retries without pauses. */
+export async function imageFixture(
+  t: TestContext,
+  options: Partial<ImageOptions> = {},
+  root: string = temporaryDirectory(t),
+): Promise<Fixture> {
+  const storage = new FakeStorage(join(root, "layers"));
+  const unpacker = new FakeUnpacker();
+  const database = Database.open(join(root, "state.db"), [imageMigrations]);
+  const events: string[] = [];
+  const begin = async () => {
+    const service = createImageService({
+      database,
+      storage,
+      unpacker,
+      options: {
+        dataRoot: root,
+        insecureRegistries: [],
+        registryMirrors: [],
+        maxConcurrentDownloads: 3,
+        maxDownloadAttempts: 3,
+        ...options,
+      },
+      onEvent: (action, id) => events.push(`${action} ${id}`),
+      retryDelay: () => 1,
+    });
+    await service.start();
+    t.after(() => service.stop());
+    return service;
+  };
+  const service = await begin();
+  return { root, service, storage, unpacker, database, events, restart: begin };
+}
+
+/** Collects progress. */
+export function collector(): { report: (message: ProgressMessage) => void; messages: ProgressMessage[] } {
+  const messages: ProgressMessage[] = [];
+  return { messages, report: (message) => messages.push(message) };
+}
