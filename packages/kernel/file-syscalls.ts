@@ -259,6 +259,26 @@ export function listDirectory(fd: number): string[] {
   return readdirSync(`/proc/self/fd/${fd}`, { encoding: "buffer" }).map(decodePath);
 }
 
+const cGetdents64 = libcFunction("long syscall(long nr, long fd, void *out, long size)");
+/** One of the few numbers that differ between the architectures. */
+const SYS_getdents64 = process.arch === "arm64" ? 61 : 217;
+const DT_UNKNOWN = 0;
+
+/**
+ * Does the file system tell entries' types when listing (d_type)? Reads the first entries of an open directory, which
+ * should hold a file or directory.
+ */
+export function listsTypes(fd: number): boolean {
+  const out = Buffer.alloc(4096);
+  const length = cGetdents64(SYS_getdents64, fd, out, out.length);
+  if (length < 0) fail("getdents64", [fd]);
+  // struct linux_dirent64: inode (8), offset (8), record length (2), type (1), name.
+  for (let at = 0; at < length; at += out.readUInt16LE(at + 16)) {
+    if (out[at + 18] === DT_UNKNOWN) return false;
+  }
+  return true;
+}
+
 /** Magic numbers of file systems, linux/magic.h, with the names docker info shows. */
 const fileSystemNames = new Map<number, string>([
   [0x61756673, "aufs"],

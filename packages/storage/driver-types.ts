@@ -53,6 +53,11 @@ export interface UnpackRequest {
   /** How whiteouts are written: character device 0/0 and trusted.overlay.opaque, or applied by removal. */
   whiteouts: "overlay" | "apply";
   expectedDiffId?: string;
+  /**
+   * Layer directories below, uppermost first: directories that the archive implies without describing them get the
+   * mode and owner they have there (else 0755, root).
+   */
+  lower?: string[];
   /** Called with compressed bytes consumed so far, a few times a second. */
   onProgress?: (consumed: number) => void;
   signal?: AbortSignal;

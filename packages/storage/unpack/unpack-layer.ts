@@ -4,14 +4,16 @@
  */
 import { createHash } from "node:crypto";
 import { BerthError } from "#errors/errors.ts";
+import { S_IFDIR, S_IFMT } from "#kernel/file-syscalls.ts";
 import { umask, unshareThreadUmask } from "#kernel/syscalls.ts";
 import type { UnpackRequest, UnpackResult } from "#storage/driver-types.ts";
+import { LayerStack } from "#storage/layered-lookup.ts";
 import { TarReader } from "#storage/tar/tar-reader.ts";
 import { readLayer } from "#storage/unpack/layer-source.ts";
 import { LayerTree } from "#storage/unpack/layer-tree.ts";
 
 /** The part of an UnpackRequest that can be sent to another thread. */
-export type UnpackTask = Pick<UnpackRequest, "source" | "target" | "whiteouts" | "expectedDiffId">;
+export type UnpackTask = Pick<UnpackRequest, "source" | "target" | "whiteouts" | "expectedDiffId" | "lower">;
 
 export interface UnpackHooks {
   /** Compressed bytes consumed so far. */
@@ -32,7 +34,14 @@ export function prepareThread(): void {
  */
 export async function unpackLayer(task: UnpackTask, hooks: UnpackHooks = {}): Promise<UnpackResult> {
   const hash = createHash("sha256");
-  using tree = new LayerTree(task.target, { whiteouts: task.whiteouts });
+  using lower = new LayerStack(task.lower ?? []);
+  using tree = new LayerTree(task.target, {
+    whiteouts: task.whiteouts,
+    lowerDirectory: (path) => {
+      const status = lower.stat(path, { follow: false });
+      return status !== undefined && (status.mode & S_IFMT) === S_IFDIR ? status : undefined;
+    },
+  });
   const reader = new TarReader(tree);
   for await (const chunk of readLayer(task.source, (consumed) => hooks.onProgress?.(consumed))) {
     if (hooks.aborted?.() === true) throw new DOMException("unpacking was cancelled", "AbortError");

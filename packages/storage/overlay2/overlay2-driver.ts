@@ -1,0 +1,350 @@
+/**
+ * The overlay2 storage driver, with Docker's layout on disk:
+ *
+ *   overlay2/<id>/diff    content of the layer          overlay2/<id>/link    its short name
+ *   overlay2/<id>/lower   "l/AAA:l/BBB", above first    overlay2/<id>/work    for the kernel
+ *   overlay2/<id>/merged  mount point                   overlay2/l/<name>     → ../<id>/diff
+ *
+ * A layer is built under the name `.new-<id>` and renamed when it is whole; it is renamed to `.gone-…` before it is deleted.
+ * So a directory with a plain name is always complete, and what a crash leaves is known by its name. Nothing is mounted
+ * here: the launcher does that in the container's own mount namespace.
+ */
+import { randomUUID } from "node:crypto";
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { BerthError } from "#errors/errors.ts";
+import { FileDescriptor } from "#kernel/fd.ts";
+import { fchmod, fchown, fstat, mkdirat, renameat2, symlinkat } from "#kernel/file-syscalls.ts";
+import { isErrno } from "#kernel/syscall-error.ts";
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
+import type { RootfsPlan } from "#runtime/launch-types.ts";
+import type { StorageDriver, WritableOptions } from "#storage/driver-types.ts";
+import { BackgroundRemoval } from "#storage/overlay2/background-removal.ts";
+import { type InitStep, makeInitLayer, planInitLayer } from "#storage/overlay2/init-layer.ts";
+import {
+  linkDirectory,
+  linkedCacheId,
+  linkTarget,
+  newLinkName,
+  parseLower,
+} from "#storage/overlay2/layer-links.ts";
+import { type OverlaySupport, probeOverlay } from "#storage/overlay2/probe.ts";
+
+/** Layers below one another at most; as Docker. */
+const maxDepth = 128;
+const newPrefix = ".new-";
+const gonePrefix = ".gone-";
+const initSuffix = "-init";
+
+/** What a layer's small files say; never changes once the layer exists. */
+interface LayerRecord {
+  link: string;
+  /** "l/AAA" …, uppermost first. */
+  lower: string[];
+}
+
+export interface Overlay2Options {
+  /** The daemon's data root; layers live in `<dataRoot>/overlay2`. */
+  dataRoot: string;
+}
+
+/** Makes the driver's directory and checks that overlayfs works there ("unavailable" otherwise). */
+export function createOverlay2Driver(options: Overlay2Options): Overlay2Driver {
+  const home = join(options.dataRoot, "overlay2");
+  mkdirSync(home, { recursive: true, mode: 0o710 });
+  mkdirSync(join(home, linkDirectory), { recursive: true, mode: 0o700 });
+  return new Overlay2Driver(home, probeOverlay(home));
+}
+
+export class Overlay2Driver implements StorageDriver {
+  readonly name = "overlay2";
+  readonly #home: string;
+  readonly #support: OverlaySupport;
+  readonly #records = new Map<string, LayerRecord>();
+  /** Plans of init layers by the image layer they go on. */
+  readonly #initPlans = new Map<string, InitStep[]>();
+  readonly #removal = new BackgroundRemoval();
+
+  constructor(home: string, support: OverlaySupport) {
+    this.#home = home;
+    this.#support = support;
+  }
+
+  async status(): Promise<[string, string][]> {
+    return [
+      ["Backing Filesystem", this.#support.backingFileSystem],
+      ["Supports d_type", "true"],
+      // Both are switched off by mount option wherever the kernel has them.
+      ["Using metacopy", "false"],
+      ["Native Overlay Diff", "true"],
+      ["userxattr", "false"],
+    ];
+  }
+
+  async create(cacheId: string, parent: string | undefined): Promise<void> {
+    this.#create(cacheId, parent, false);
+  }
+
+  async createWritable(cacheId: string, parent: string | undefined, options: WritableOptions): Promise<void> {
+    const init = `${cacheId}${initSuffix}`;
+    this.#create(init, parent, false, (diff) => {
+      makeInitLayer(diff, this.#initPlan(parent), options.uid ?? 0, options.gid ?? 0);
+    });
+    this.#create(cacheId, init, true);
+  }
+
+  async remove(cacheId: string): Promise<void> {
+    this.#checkId(cacheId);
+    for (const id of [cacheId, `${cacheId}${initSuffix}`]) this.#remove(id);
+  }
+
+  async exists(cacheId: string): Promise<boolean> {
+    return this.#isPresent(cacheId);
+  }
+
+  diffPath(cacheId: string): string {
+    return this.#path(cacheId, "diff");
+  }
+
+  async rootfs(cacheId: string): Promise<RootfsPlan> {
+    const { lower } = this.#record(cacheId);
+    if (lower.length === 0) return { kind: "directory", path: this.diffPath(cacheId) };
+    return {
+      kind: "overlay",
+      base: this.#home,
+      lower: [...lower],
+      upper: `${cacheId}/diff`,
+      work: `${cacheId}/work`,
+      merged: `${cacheId}/merged`,
+      options: [...this.#support.mountOptions],
+    };
+  }
+
+  async layerDirectories(cacheId: string): Promise<string[]> {
+    return this.#layerDirectories(cacheId);
+  }
+
+  async metadata(cacheId: string): Promise<Record<string, string>> {
+    const [, ...lower] = this.#layerDirectories(cacheId);
+    return {
+      ...(lower.length === 0 ? {} : { LowerDir: lower.join(":") }),
+      MergedDir: this.#path(cacheId, "merged"),
+      UpperDir: this.#path(cacheId, "diff"),
+      WorkDir: this.#path(cacheId, "work"),
+    };
+  }
+
+  async reconcile(known: ReadonlySet<string>): Promise<void> {
+    for (const name of readdirSync(this.#home)) {
+      if (name === linkDirectory) continue;
+      if (name.startsWith(gonePrefix)) this.#removal.add(join(this.#home, name));
+      else if (name.startsWith(".")) this.#discard(name);
+      else if (!known.has(name) && !known.has(ownerOf(name))) this.#remove(name);
+    }
+    const links = join(this.#home, linkDirectory);
+    for (const link of readdirSync(links)) {
+      const cacheId = linkedCacheId(readlinkSync(join(links, link)));
+      if (cacheId === undefined || !this.#isPresent(cacheId)) unlinkSync(join(links, link));
+    }
+  }
+
+  /** Resolves when every removal begun so far has ended; rejects with the first failure. */
+  settled(): Promise<void> {
+    return this.#removal.settled();
+  }
+
+  /** Ends background work. */
+  async close(): Promise<void> {
+    await this.#removal.close();
+  }
+
+  #create(
+    cacheId: string,
+    parent: string | undefined,
+    writable: boolean,
+    fill?: (diff: number) => void,
+  ): void {
+    this.#checkId(cacheId);
+    if (this.#isPresent(cacheId)) return;
+    const lower = parent === undefined ? [] : this.#lowerOn(cacheId, parent);
+    const link = newLinkName();
+    const building = join(this.#home, newPrefix + cacheId);
+    // What a crash left under this name.
+    if (pathExists(building)) this.#discard(newPrefix + cacheId);
+    mkdirat(AT_FDCWD, building, 0o710);
+    this.#makeDiff(building, parent, fill);
+    writeFileSync(join(building, "link"), link, { mode: 0o644 });
+    if (lower.length > 0) {
+      writeFileSync(join(building, "lower"), lower.join(":"), { mode: 0o644 });
+      mkdirat(AT_FDCWD, join(building, "work"), 0o700);
+    }
+    if (writable) mkdirat(AT_FDCWD, join(building, "merged"), 0o700);
+    symlinkat(linkTarget(cacheId), AT_FDCWD, join(this.#home, linkDirectory, link));
+    if (parent !== undefined) this.#markCommitted(parent);
+    renameat2(AT_FDCWD, building, AT_FDCWD, this.#path(cacheId));
+    this.#records.set(cacheId, { link, lower });
+  }
+
+  /** The layer's own directory: looks like the one below, since in a mount it is the upper one that shows. */
+  #makeDiff(building: string, parent: string | undefined, fill: ((diff: number) => void) | undefined): void {
+    const path = join(building, "diff");
+    mkdirat(AT_FDCWD, path, 0o755);
+    using diff = new FileDescriptor(open(path, O_RDONLY | O_DIRECTORY));
+    let mode = 0o755;
+    if (parent !== undefined) {
+      using below = new FileDescriptor(open(this.diffPath(parent), O_RDONLY | O_DIRECTORY));
+      const status = fstat(below.number);
+      mode = status.mode & 0o7777;
+      if (status.uid !== 0 || status.gid !== 0) fchown(diff.number, status.uid, status.gid);
+    }
+    fchmod(diff.number, mode);
+    fill?.(diff.number);
+  }
+
+  #lowerOn(cacheId: string, parent: string): string[] {
+    const below = this.#record(parent);
+    const lower = [`${linkDirectory}/${below.link}`, ...below.lower];
+    if (lower.length > maxDepth) {
+      throw new BerthError("invalid", "max depth exceeded", {
+        operation: "create layer",
+        object: cacheId,
+        hint: `At most ${maxDepth} layers can lie below one another; flatten the image with export and import.`,
+      });
+    }
+    return lower;
+  }
+
+  /** Docker marks layers that others were put on. */
+  #markCommitted(cacheId: string): void {
+    const path = this.#path(cacheId, "committed");
+    if (!pathExists(path)) writeFileSync(path, "", { mode: 0o600 });
+  }
+
+  #initPlan(parent: string | undefined): InitStep[] {
+    const key = parent ?? "";
+    let plan = this.#initPlans.get(key);
+    if (plan === undefined) {
+      plan = planInitLayer(parent === undefined ? [] : this.#layerDirectories(parent));
+      this.#initPlans.set(key, plan);
+    }
+    return plan;
+  }
+
+  #remove(cacheId: string): void {
+    const link = this.#linkOf(cacheId);
+    const gone = join(this.#home, gonePrefix + randomUUID());
+    try {
+      renameat2(AT_FDCWD, this.#path(cacheId), AT_FDCWD, gone);
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) return;
+      throw error;
+    }
+    this.#records.delete(cacheId);
+    this.#initPlans.delete(cacheId);
+    if (link !== undefined) removeIfExists(join(this.#home, linkDirectory, link));
+    this.#removal.add(gone);
+  }
+
+  /** Short name of a layer that may be damaged or absent; only well-formed ones. */
+  #linkOf(cacheId: string): string | undefined {
+    try {
+      const link = this.#record(cacheId).link;
+      return /^[A-Z2-7]{26}$/.test(link) ? link : undefined;
+    } catch {
+      // Reconciliation removes links that lead nowhere.
+      return undefined;
+    }
+  }
+
+  /** Moves something unfinished out of the way and deletes it. */
+  #discard(name: string): void {
+    const gone = join(this.#home, gonePrefix + randomUUID());
+    renameat2(AT_FDCWD, join(this.#home, name), AT_FDCWD, gone);
+    this.#removal.add(gone);
+  }
+
+  #record(cacheId: string): LayerRecord {
+    const known = this.#records.get(cacheId);
+    if (known !== undefined) return known;
+    this.#checkId(cacheId);
+    try {
+      const link = readFileSync(this.#path(cacheId, "link"), "utf8").trim();
+      const lower = parseLower(readIfExists(this.#path(cacheId, "lower")) ?? "");
+      const record = { link, lower };
+      this.#records.set(cacheId, record);
+      return record;
+    } catch (cause) {
+      if (!isErrno(cause, "ENOENT")) throw cause;
+      throw new BerthError("not-found", `layer ${cacheId} does not exist`, {
+        operation: "read layer",
+        object: cacheId,
+        cause,
+      });
+    }
+  }
+
+  #layerDirectories(cacheId: string): string[] {
+    const lower = this.#record(cacheId).lower.map((link) => {
+      const below = linkedCacheId(readlinkSync(join(this.#home, link)));
+      if (below === undefined) {
+        throw new BerthError("internal", `layer link ${link} is damaged`, {
+          operation: "read layer",
+          object: cacheId,
+        });
+      }
+      return this.diffPath(below);
+    });
+    return [this.diffPath(cacheId), ...lower];
+  }
+
+  #isPresent(cacheId: string): boolean {
+    return pathExists(this.#path(cacheId));
+  }
+
+  #path(cacheId: string, ...names: string[]): string {
+    return join(this.#home, cacheId, ...names);
+  }
+
+  /** Ids become names in our directory: nothing that could be another path, or one of our own names. */
+  #checkId(cacheId: string): void {
+    if (/^[A-Za-z0-9][A-Za-z0-9_-]+$/.test(cacheId)) return;
+    throw new BerthError("invalid", `${JSON.stringify(cacheId)} is no layer id`, {
+      operation: "find layer",
+      object: cacheId,
+    });
+  }
+}
+
+/** An init layer belongs to whom the layer above it belongs. */
+function ownerOf(name: string): string {
+  return name.endsWith(initSuffix) ? name.slice(0, -initSuffix.length) : name;
+}
+
+function pathExists(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+function readIfExists(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
+}
+
+function removeIfExists(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error;
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * The LayerUnpacker of the daemon: unpacks layers in worker threads.
+ */
+import { availableParallelism } from "node:os";
+import type { LayerUnpacker, UnpackResult } from "#storage/driver-types.ts";
+import { StorageWorkers } from "#storage/worker/storage-workers.ts";
+
+export interface LayerUnpackerOptions {
+  /** Layers unpacked at once; by default as many as there are processors, at most 4. */
+  threads?: number;
+}
+
+export function createLayerUnpacker(options: LayerUnpackerOptions = {}): LayerUnpacker {
+  const workers = new StorageWorkers(options.threads ?? Math.min(4, availableParallelism()));
+  return {
+    async unpack({ onProgress, signal, ...task }) {
+      const result = await workers.run({ kind: "unpack", task }, { onProgress, signal });
+      return result as UnpackResult;
+    },
+    close: () => workers.close(),
+  };
+}

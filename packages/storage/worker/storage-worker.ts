@@ -1,0 +1,56 @@
+/**
+ * The storage worker thread: does what would block the event loop (unpack layers, delete trees), one task at a time.
+ *
+ * It decides nothing and keeps nothing between tasks.
+ */
+import { parentPort } from "node:worker_threads";
+import { FileDescriptor } from "#kernel/fd.ts";
+import { removeTree } from "#kernel/remove-tree.ts";
+import { O_RDONLY, open, syncfs } from "#kernel/syscalls.ts";
+import { prepareThread, unpackLayer } from "#storage/unpack/unpack-layer.ts";
+import { packError, type ReplyMessage, type TaskMessage } from "#storage/worker/worker-messages.ts";
+
+/** Milliseconds between two progress messages. */
+const progressInterval = 200;
+
+const port = parentPort;
+if (port === null) throw new Error("storage-worker.ts only runs as a worker thread");
+prepareThread();
+port.on("message", (message: TaskMessage) => {
+  perform(message).then(
+    (result) => reply({ id: message.id, kind: "done", result }),
+    (error: unknown) => reply({ id: message.id, kind: "failed", error: packError(error) }),
+  );
+});
+
+function reply(message: ReplyMessage): void {
+  port?.postMessage(message);
+}
+
+async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
+  switch (task.kind) {
+    case "unpack":
+      return await unpack(id, task.task, new Int32Array(abort));
+    case "remove":
+      removeTree(task.path);
+      return undefined;
+    case "sync": {
+      using directory = new FileDescriptor(open(task.path, O_RDONLY));
+      syncfs(directory.number);
+      return undefined;
+    }
+  }
+}
+
+function unpack(id: number, task: Parameters<typeof unpackLayer>[0], abort: Int32Array): Promise<unknown> {
+  let told = 0;
+  return unpackLayer(task, {
+    aborted: () => Atomics.load(abort, 0) !== 0,
+    onProgress: (consumed) => {
+      const now = performance.now();
+      if (now - told < progressInterval) return;
+      told = now;
+      reply({ id, kind: "progress", consumed });
+    },
+  });
+}

@@ -1,0 +1,66 @@
+/**
+ * What travels between the daemon and a storage worker, and how errors survive the way.
+ */
+import { BerthError, type ErrorCode } from "#errors/errors.ts";
+import type { UnpackTask } from "#storage/unpack/unpack-layer.ts";
+
+export type StorageTask =
+  | { kind: "unpack"; task: UnpackTask }
+  /** Delete a tree that has no other user. */
+  | { kind: "remove"; path: string }
+  /** Write back the file system `path` is on. */
+  | { kind: "sync"; path: string };
+
+export interface TaskMessage {
+  id: number;
+  task: StorageTask;
+  /** One Int32 set to 1 to stop; shared memory, because the worker is busy when it matters. */
+  abort: SharedArrayBuffer;
+}
+
+export type ReplyMessage =
+  | { id: number; kind: "progress"; consumed: number }
+  | { id: number; kind: "done"; result: unknown }
+  | { id: number; kind: "failed"; error: SentError };
+
+/** An error as plain data. */
+export interface SentError {
+  name: string;
+  message: string;
+  stack: string | undefined;
+  /** Of a BerthError. */
+  berth?: { code: ErrorCode; operation: string; object?: string; hint?: string };
+  cause?: SentError;
+}
+
+/** How many causes of causes are kept. */
+const causeDepth = 4;
+
+export function packError(error: unknown, depth = 0): SentError {
+  if (!(error instanceof Error)) return { name: "Error", message: String(error), stack: undefined };
+  const sent: SentError = { name: error.name, message: error.message, stack: error.stack };
+  if (error instanceof BerthError) {
+    const { code, operation, object, hint } = error;
+    sent.berth = {
+      code,
+      operation,
+      ...(object === undefined ? {} : { object }),
+      ...(hint === undefined ? {} : { hint }),
+    };
+  }
+  if (error.cause !== undefined && depth < causeDepth) sent.cause = packError(error.cause, depth + 1);
+  return sent;
+}
+
+export function unpackError(sent: SentError): Error {
+  const cause = sent.cause === undefined ? undefined : unpackError(sent.cause);
+  if (sent.name === "AbortError") return new DOMException(sent.message, "AbortError");
+  if (sent.berth !== undefined) {
+    const { code, ...detail } = sent.berth;
+    return new BerthError(code, sent.message, cause === undefined ? detail : { ...detail, cause });
+  }
+  const error = new Error(sent.message, cause === undefined ? undefined : { cause });
+  error.name = sent.name;
+  if (sent.stack !== undefined) error.stack = sent.stack;
+  return error;
+}
