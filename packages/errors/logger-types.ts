@@ -4,7 +4,7 @@
  * Fields carry the facts (ids, durations, statuses) apart from the sentence, so that a reader can filter on them.
  * Nothing secret may be handed in: no credentials, no environment values, no request bodies.
  */
-export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+export type LogFields = Readonly<Record<string, unknown>>;
 
 export interface Logger {
   debug(message: string, fields?: LogFields): void;

@@ -1,0 +1,48 @@
+/** The daemon's own log: one line an entry, on stderr, in logfmt or JSON. */
+import type { Logger } from "#errors/logger-types.ts";
+
+const LEVELS = ["debug", "info", "warn", "error", "fatal"] as const;
+type Level = (typeof LEVELS)[number];
+
+export interface LoggerOptions {
+  level: string;
+  format: "text" | "json";
+  write?: (line: string) => void;
+}
+
+/** Values of these fields are never written. */
+const SECRET = /password|secret|token|auth|credential/i;
+
+export function createLogger(options: LoggerOptions): Logger {
+  const write = options.write ?? ((line: string) => void process.stderr.write(line));
+  const lowest = LEVELS.indexOf(options.level as Level);
+  const log =
+    (level: Level) =>
+    (message: string, fields: Record<string, unknown> = {}) => {
+      if (LEVELS.indexOf(level) < lowest) return;
+      const entry = { time: new Date().toISOString(), level, msg: message, ...redact(fields) };
+      write(`${options.format === "json" ? JSON.stringify(entry) : logfmt(entry)}\n`);
+    };
+  return { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
+}
+
+function redact(fields: Record<string, unknown>): Record<string, string | number | boolean> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([key, value]) => [key, SECRET.test(key) ? "(redacted)" : printable(value)]),
+  );
+}
+
+function printable(value: unknown): string | number | boolean {
+  if (typeof value === "number" || typeof value === "boolean" || typeof value === "string") return value;
+  if (value instanceof Error) return value.stack ?? value.message;
+  return JSON.stringify(value) ?? String(value);
+}
+
+function logfmt(entry: Record<string, string | number | boolean>): string {
+  return Object.entries(entry)
+    .map(([key, value]) => {
+      const text = String(value);
+      return `${key}=${/^[\w./:+-]+$/.test(text) ? text : JSON.stringify(text)}`;
+    })
+    .join(" ");
+}
