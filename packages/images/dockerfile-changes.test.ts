@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { applyChanges } from "./dockerfile-changes.ts";
+
+test("each instruction", () => {
+  const config = applyChanges({ Env: ["A=old", "B=kept"] }, [
+    'CMD ["a", "b"]',
+    "entrypoint run it",
+    "ENV A=1 C='two words'",
+    "ENV OLD the old form",
+    "EXPOSE 80 53/udp 8000-8002",
+    'LABEL a="b c" d=e',
+    "USER 1000:1000",
+    'VOLUME ["/a", "/b c"]',
+    "VOLUME /d /e",
+    "WORKDIR /srv",
+    "WORKDIR www",
+    "ONBUILD RUN make",
+    "STOPSIGNAL SIGQUIT",
+    "HEALTHCHECK --interval=1m30s --retries=3 CMD curl -f http://localhost/",
+  ]);
+  assert.deepEqual(config, {
+    Env: ["A=1", "B=kept", "C=two words", "OLD=the old form"],
+    Cmd: ["a", "b"],
+    Entrypoint: ["/bin/sh", "-c", "run it"],
+    ExposedPorts: { "80/tcp": {}, "53/udp": {}, "8000/tcp": {}, "8001/tcp": {}, "8002/tcp": {} },
+    Labels: { a: "b c", d: "e" },
+    User: "1000:1000",
+    Volumes: { "/a": {}, "/b c": {}, "/d": {}, "/e": {} },
+    WorkingDir: "/srv/www",
+    OnBuild: ["RUN make"],
+    StopSignal: "SIGQUIT",
+    Healthcheck: { Interval: 90e9, Retries: 3, Test: ["CMD-SHELL", "curl -f http://localhost/"] },
+  });
+});
+
+test("exec form of a health check, and none", () => {
+  assert.deepEqual(applyChanges({}, ['HEALTHCHECK CMD ["a"]']).Healthcheck, { Test: ["CMD", "a"] });
+  assert.deepEqual(applyChanges({}, ["HEALTHCHECK NONE"]).Healthcheck, { Test: ["NONE"] });
+});
+
+test("what is not allowed", () => {
+  const cases: [string, RegExp][] = [
+    ["RUN x", /^RUN is not a valid change command$/],
+    ["FROM x", /^FROM is not a valid change command$/],
+    ["CMD", /^CMD requires at least one argument$/],
+    ["ENV A", /^ENV must have two arguments$/],
+    ["ENV =x", /names can not be blank/],
+    ["LABEL a=b c", /can't find = in "c"/],
+    ['LABEL a="b', /matching quote/],
+    ["EXPOSE http", /^invalid containerPort: http$/],
+    ["EXPOSE 90000", /^invalid containerPort: 90000$/],
+    ["USER a b", /exactly one argument/],
+    ["ONBUILD ONBUILD RUN x", /Chaining ONBUILD/],
+    ["ONBUILD FROM x", /FROM isn't allowed/],
+    ["HEALTHCHECK --interval=x CMD y", /invalid duration/],
+    ["HEALTHCHECK --nope=1s CMD y", /Unknown flag: nope/],
+    ["HEALTHCHECK RUN y", /Unknown type "RUN"/],
+    ["STOPSIGNAL a b", /Invalid signal/],
+    ["constructor x", /not a valid change command/],
+  ];
+  for (const [change, message] of cases) {
+    assert.throws(() => applyChanges({}, [change]), { code: "invalid", message }, change);
+  }
+});
+
+test("the given configuration is not touched", () => {
+  const before = { Env: ["A=1"], Labels: { a: "b" } };
+  applyChanges(before, ["ENV A=2", "LABEL a=c"]);
+  assert.deepEqual(before, { Env: ["A=1"], Labels: { a: "b" } });
+});
