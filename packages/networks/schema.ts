@@ -1,0 +1,39 @@
+/**
+ * The tables of networks, endpoints and address leases.
+ *
+ * A row is written before the thing it stands for is made and removed after it is gone, so that whatever a crash left
+ * behind can be found from here. Addresses are stored as hexadecimal text of fixed width: it sorts as the number does.
+ */
+import type { Migrations } from "#state/database.ts";
+
+export const networkMigrations: Migrations = {
+  area: "networks",
+  steps: [
+    `
+    CREATE TABLE network (
+      id TEXT PRIMARY KEY,
+      name TEXT NOT NULL UNIQUE,
+      driver TEXT NOT NULL,
+      created TEXT NOT NULL,
+      -- JSON: subnet, gateway, range, bridge; what the driver needs to make the network again
+      config TEXT NOT NULL
+    ) STRICT;
+
+    -- One row per address ever given out. holder is the container id; NULL means free since "released".
+    CREATE TABLE network_address (
+      network_id TEXT NOT NULL REFERENCES network (id),
+      address TEXT NOT NULL,
+      holder TEXT,
+      released INTEGER NOT NULL DEFAULT 0,
+      PRIMARY KEY (network_id, address)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX network_address_free ON network_address (network_id, released) WHERE holder IS NULL;
+
+    -- What a container holds: JSON of a HeldSandbox (sandbox.ts).
+    CREATE TABLE network_sandbox (
+      container_id TEXT PRIMARY KEY,
+      held TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    `,
+  ],
+};
