@@ -108,12 +108,14 @@ class Images implements ImageService {
   }
 
   async load(archive: Readable, options: LoadOptions): Promise<void> {
+    tolerateEarlyError(archive);
     const signal = this.#signal(options.signal);
     const ids = await this.#track(loadImages(archive, { ...options, signal }, this.#archiveDependencies()));
     for (const id of ids) this.#emit("load", id, id);
   }
 
   async importArchive(archive: Readable, options: ImportOptions): Promise<string> {
+    tolerateEarlyError(archive);
     const signal = this.#signal(options.signal);
     const id = await this.#track(importImage(archive, { ...options, signal }, this.#archiveDependencies()));
     this.#emit("import", id, id);
@@ -233,4 +235,9 @@ class Images implements ImageService {
     const labels = this.#images.get(id)?.config.Labels ?? {};
     this.#dependencies.onEvent(action, actor, { ...labels, ...attributes });
   }
+}
+
+/** A client may vanish before its upload is read; the reader will see that, but until then the event needs an ear. */
+function tolerateEarlyError(archive: Readable): void {
+  archive.on("error", () => {});
 }

@@ -78,18 +78,17 @@ async function receive(archive: Readable, file: string, { report, signal }: Impo
   const importing = throttle((current) =>
     report({ status: "Importing", progressDetail: { current }, progress: progressText(current, 0) }),
   );
-  archive.on("data", (piece: Buffer) => {
-    received += piece.length;
-    importing(received, 0);
-  });
-  archive.pause();
+  async function* counted(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const piece of source) {
+      received += piece.length;
+      importing(received, 0);
+      yield piece;
+    }
+  }
   try {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    await pipeline(
-      archive,
-      createWriteStream(file, { flags: "wx", mode: 0o600 }),
-      signal === undefined ? {} : { signal },
-    );
+    const target = createWriteStream(file, { flags: "wx", mode: 0o600 });
+    await pipeline(archive, counted, target, signal === undefined ? {} : { signal });
   } catch (error) {
     signal?.throwIfAborted();
     throw diskError(error, "import image", "archive");

@@ -4,24 +4,14 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { isBerthError } from "#errors/errors.ts";
-import { type BuiltImage, buildImage, buildTar } from "./archive-build.ts";
+import { buildImage } from "./archive-build.ts";
 import { shortId } from "./digest.ts";
 import { FakeRegistry } from "./testing/fake-registry.ts";
+import { fileLayer, testImage } from "./testing/images.ts";
 import { collector, type Fixture, imageFixture } from "./testing/temporary.ts";
 
-function layer(name: string, content: string | Buffer = name): Buffer {
-  return buildTar([{ type: "file", name, content }]);
-}
-
-function image(...layers: Buffer[]): BuiltImage {
-  return buildImage(layers, {
-    architecture: process.arch === "x64" ? "amd64" : process.arch,
-    os: "linux",
-    created: "2024-01-02T03:04:05Z",
-    config: { Cmd: ["sh"] },
-    history: layers.map((_, index) => ({ created_by: `step ${index}` })),
-  });
-}
+const layer = fileLayer;
+const image = (...layers: Buffer[]) => testImage(layers);
 
 /** Nothing of a failed pull is left: no layer, no blob, no row. */
 function assertNothingLeft({ root, storage, service, database }: Fixture): void {
@@ -200,12 +190,6 @@ test("unknown names, with Docker's words", async (t) => {
     code: "not-found",
     message: `repository ${registry.host}/nope not found: name unknown: repository name not known to registry`,
   });
-  registry.fault = (_, response) => {
-    response
-      .writeHead(401, { "www-authenticate": 'Bearer realm="x",error="insufficient_scope"' })
-      .end(JSON.stringify({ errors: [{ code: "UNAUTHORIZED", message: "authentication required" }] }));
-    return true;
-  };
   await assert.rejects(pull("Nope", ""), { code: "invalid", message: /must be lowercase/ });
 });
 
