@@ -9,7 +9,7 @@ import { randomUUID } from "node:crypto";
 import { ERRNO } from "#kernel/errno.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { fchmodat, fstatatIfExists, listDirectory, renameat2, tryUnlinkat } from "#kernel/file-syscalls.ts";
-import { libcFunction } from "#kernel/libc.ts";
+import { FS_APPEND_FL, FS_IMMUTABLE_FL, getInodeFlags, setInodeFlags } from "#kernel/inode-flags.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
 import {
   AT_REMOVEDIR,
@@ -141,20 +141,10 @@ function unlinkOrThrow(parent: number, name: string, flags: number): void {
     throw new SyscallError("unlinkat", result, [parent, name, flags]);
 }
 
-const cIoctl = libcFunction("int ioctl(int fd, unsigned long request, void *argument)");
-/** linux/fs.h, 64-bit. */
-const FS_IOC_GETFLAGS = 0x80086601;
-const FS_IOC_SETFLAGS = 0x40086602;
-const FS_APPEND_FL = 0x20;
-const FS_IMMUTABLE_FL = 0x10;
-
 /** Takes the immutable and append-only attributes off. Best effort: the removal after it reports what is wrong. */
 function clearProtection(fd: number): void {
-  const flags = new Uint32Array(2);
-  if (cIoctl(fd, FS_IOC_GETFLAGS, flags) < 0) return;
-  const old = flags[0] as number;
-  const cleared = old & ~(FS_APPEND_FL | FS_IMMUTABLE_FL);
-  if (cleared === old) return;
-  flags[0] = cleared;
-  cIoctl(fd, FS_IOC_SETFLAGS, flags);
+  const flags = getInodeFlags(fd);
+  if (flags !== undefined && (flags & protection) !== 0) setInodeFlags(fd, flags & ~protection);
 }
+
+const protection = FS_APPEND_FL | FS_IMMUTABLE_FL;

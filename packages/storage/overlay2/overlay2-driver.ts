@@ -23,6 +23,7 @@ import { join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { fchmod, fchown, fstat, mkdirat, renameat2, symlinkat } from "#kernel/file-syscalls.ts";
+import { FS_TOPDIR_FL, getInodeFlags, setInodeFlags } from "#kernel/inode-flags.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
@@ -61,7 +62,20 @@ export function createOverlay2Driver(options: Overlay2Options): Overlay2Driver {
   const home = join(options.dataRoot, "overlay2");
   mkdirSync(home, { recursive: true, mode: 0o710 });
   mkdirSync(join(home, linkDirectory), { recursive: true, mode: 0o700 });
+  spreadLayers(home);
   return new Overlay2Driver(home, probeOverlay(home));
+}
+
+/**
+ * Tells ext4 to place each layer in a block group of its own, as it does with users' home directories. Otherwise new
+ * containers share a group with what was just removed, whose inodes ext4 will not use again for minutes but looks at one by
+ * one: creating a container then takes 30 ms instead of 1.5. Other file systems have no such flag and need none.
+ */
+function spreadLayers(home: string): void {
+  using directory = new FileDescriptor(open(home, O_RDONLY | O_DIRECTORY));
+  const flags = getInodeFlags(directory.number);
+  if (flags !== undefined && (flags & FS_TOPDIR_FL) === 0)
+    setInodeFlags(directory.number, flags | FS_TOPDIR_FL);
 }
 
 export class Overlay2Driver implements StorageDriver {
