@@ -84,9 +84,13 @@ function evaluateCommand(command: readonly Operand[], piped: readonly Value[], s
   const [first, ...rest] = command;
   if (first === undefined) throw new TemplateError("missing value for command");
   if (first.kind !== "function") {
-    if (rest.length > 0 || piped.length > 0)
-      throw new Error(`can't give argument to non-function ${operandText(first)}`);
-    return resolve(first, scope);
+    const value = resolve(first, scope);
+    const [key, ...more] = [...rest.map((operand) => resolve(operand, scope)), ...piped];
+    if (key === undefined) return value;
+    // A method that looks something up by name, such as .Label "x".
+    if (first.kind === "field" && more.length === 0 && value !== null && typeof value === "object")
+      return Object.hasOwn(value, String(key)) ? (value as Record<string, Value>)[String(key)] : "";
+    throw new Error(`can't give argument to non-function ${operandText(first)}`);
   }
   const callee = Object.hasOwn(functions, first.name) ? functions[first.name] : undefined;
   if (callee === undefined) throw new TemplateError(`function "${first.name}" not defined`);

@@ -1,0 +1,137 @@
+/**
+ * Every command by name, with a line about it. A command's code is loaded when it is called, not before: start-up time
+ * is what most commands consist of.
+ */
+import type { Command } from "#cli/command.ts";
+
+export interface Entry {
+  summary: string;
+  load: () => Promise<{ default: Command }>;
+}
+
+const container: Record<string, Entry> = {
+  attach: {
+    summary: "Attach to a running container's streams",
+    load: () => import("#cli/commands/attach.ts"),
+  },
+  create: { summary: "Make a container without starting it", load: () => import("#cli/commands/create.ts") },
+  exec: { summary: "Run a command in a running container", load: () => import("#cli/commands/exec.ts") },
+  kill: { summary: "Send containers a signal", load: () => import("#cli/commands/kill.ts") },
+  logs: { summary: "Show what a container has printed", load: () => import("#cli/commands/logs.ts") },
+  pause: { summary: "Freeze the processes of containers", load: () => import("#cli/commands/pause.ts") },
+  port: {
+    summary: "Show where a container's ports are published",
+    load: () => import("#cli/commands/port.ts"),
+  },
+  rename: { summary: "Rename a container", load: () => import("#cli/commands/rename.ts") },
+  restart: {
+    summary: "Stop containers and start them again",
+    load: () => import("#cli/commands/restart.ts"),
+  },
+  rm: { summary: "Remove containers", load: () => import("#cli/commands/rm.ts") },
+  run: { summary: "Make a container from an image and start it", load: () => import("#cli/commands/run.ts") },
+  start: { summary: "Start containers that do not run", load: () => import("#cli/commands/start.ts") },
+  stop: { summary: "Stop running containers", load: () => import("#cli/commands/stop.ts") },
+  top: { summary: "Show the processes of a container", load: () => import("#cli/commands/top.ts") },
+  unpause: { summary: "Let frozen containers go on", load: () => import("#cli/commands/unpause.ts") },
+  wait: {
+    summary: "Wait for containers to end, show their exit codes",
+    load: () => import("#cli/commands/wait.ts"),
+  },
+};
+
+const image: Record<string, Entry> = {
+  import: {
+    summary: "Make an image of a root file system's archive",
+    load: () => import("#cli/commands/import.ts"),
+  },
+  load: { summary: "Load images from an archive", load: () => import("#cli/commands/load.ts") },
+  pull: { summary: "Fetch an image from a registry", load: () => import("#cli/commands/pull.ts") },
+  tag: { summary: "Give an image a further name", load: () => import("#cli/commands/tag.ts") },
+};
+
+const ps: Entry = { summary: "List containers", load: () => import("#cli/commands/ps.ts") };
+const images: Entry = { summary: "List images", load: () => import("#cli/commands/images.ts") };
+const rmi: Entry = { summary: "Remove images", load: () => import("#cli/commands/rmi.ts") };
+const inspect: Entry = {
+  summary: "Show all there is to know of an object",
+  load: () => import("#cli/commands/inspect.ts"),
+};
+const events: Entry = {
+  summary: "Show what happens, as it happens",
+  load: () => import("#cli/commands/events.ts"),
+};
+const info: Entry = {
+  summary: "Show the state of the daemon and the host",
+  load: () => import("#cli/commands/info.ts"),
+};
+
+export const commands: Record<string, Entry> = {
+  ...container,
+  ...image,
+  events,
+  images,
+  info,
+  inspect,
+  ps,
+  rmi,
+  version: {
+    summary: "Show the versions of client and daemon",
+    load: () => import("#cli/commands/version.ts"),
+  },
+};
+
+export const groups: Record<string, { summary: string; commands: Record<string, Entry> }> = {
+  container: {
+    summary: "Work with containers",
+    commands: {
+      ...container,
+      inspect: { ...inspect, load: () => import("#cli/commands/container-inspect.ts") },
+      ls: ps,
+      list: ps,
+      ps,
+    },
+  },
+  image: {
+    summary: "Work with images",
+    commands: {
+      ...image,
+      inspect: { ...inspect, load: () => import("#cli/commands/image-inspect.ts") },
+      ls: images,
+      list: images,
+      rm: rmi,
+    },
+  },
+  network: {
+    summary: "Work with networks",
+    commands: {
+      inspect: {
+        summary: "Show all there is to know of networks",
+        load: () => import("#cli/commands/network-inspect.ts"),
+      },
+      ls: { summary: "List networks", load: () => import("#cli/commands/network-ls.ts") },
+    },
+  },
+  volume: {
+    summary: "Work with volumes",
+    commands: {
+      create: { summary: "Make a volume", load: () => import("#cli/commands/volume-create.ts") },
+      inspect: {
+        summary: "Show all there is to know of volumes",
+        load: () => import("#cli/commands/volume-inspect.ts"),
+      },
+      ls: { summary: "List volumes", load: () => import("#cli/commands/volume-ls.ts") },
+      rm: { summary: "Remove volumes", load: () => import("#cli/commands/volume-rm.ts") },
+    },
+  },
+  system: { summary: "Work with the daemon", commands: { events, info } },
+  debug: {
+    summary: "Look inside",
+    commands: {
+      program: {
+        summary: "Show the system calls a container was started with",
+        load: () => import("#cli/commands/debug-program.ts"),
+      },
+    },
+  },
+};

@@ -1,0 +1,7 @@
+/** `berth container inspect` */
+import { inspectCommand } from "#cli/output/inspect.ts";
+
+export default inspectCommand(
+  "[OPTIONS] CONTAINER [CONTAINER...]",
+  (name) => `/containers/${encodeURIComponent(name)}/json`,
+);
