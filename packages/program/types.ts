@@ -33,10 +33,13 @@ export interface Label {
   readonly name: string;
 }
 
+/** As `ignore`: no errno is a failure. For attempts, such as an execve along PATH. */
+export const ANY_ERRNO = 0xffff;
+
 export interface SysOptions {
   /** Register that receives the result. */
   into?: Register;
-  /** An errno (number) that is not a failure; `into` then holds its negative. */
+  /** An errno (number) that is not a failure, or ANY_ERRNO; `into` then holds its negative. */
   ignore?: number;
   /** The result must equal argument 2 (a short write is a failure). */
   full?: boolean;

@@ -1,0 +1,126 @@
+/**
+ * The daemon's way to the launcher: programs go over `<exec-root>/launcher.sock`, one connection each, which then is
+ * the shim's first control connection; later connections go to the shim's own socket.
+ *
+ * A launch is one connect and one write; the zygote is looked after only when the connect fails.
+ */
+import type { Socket } from "node:net";
+import { dirname, join } from "node:path";
+import { BerthError } from "#errors/errors.ts";
+import { readExitRecord, vanishedRecord } from "#program/exit-record.ts";
+import { attachHello, controlHello } from "#program/frames.ts";
+import type { AttachStreams, LauncherClient, ShimHandle } from "#program/launcher-client.types.ts";
+import { ShimConnection } from "#program/shim-connection.ts";
+import type { Program } from "#program/types.ts";
+import { connectUnix } from "#program/unix-connect.ts";
+import { startZygote } from "#program/zygote.ts";
+
+/** Nobody listens there: no such name, a name that was left behind, or no directory. */
+const ABSENT = new Set(["ENOENT", "ECONNREFUSED", "ENOTDIR"]);
+
+/** `launcherPath` is the launcher's binary, `socketPath` where the zygote listens or shall listen. */
+export function createLauncherClient(options: { launcherPath: string; socketPath: string }): LauncherClient {
+  return new Client(options.launcherPath, options.socketPath);
+}
+
+class Client implements LauncherClient {
+  readonly #launcherPath: string;
+  readonly #socketPath: string;
+  /** While a zygote is being started, everybody waits for the same one. */
+  #starting: Promise<void> | undefined;
+
+  constructor(launcherPath: string, socketPath: string) {
+    this.#launcherPath = launcherPath;
+    this.#socketPath = socketPath;
+  }
+
+  ensureZygote(): Promise<void> {
+    // The launcher itself looks whether one answers, under a lock, so there is nothing to look at before.
+    this.#starting ??= startZygote(this.#launcherPath, this.#socketPath).finally(() => {
+      this.#starting = undefined;
+    });
+    return this.#starting;
+  }
+
+  launch(program: Program, controlSocket: string): ShimHandle {
+    const shim = new ShimConnection({
+      program,
+      reconnect: () => connectControl(controlSocket).catch(() => undefined),
+      lastRecord: () => readExitRecord(join(dirname(controlSocket), "exit")),
+    });
+    void this.#send(program, shim);
+    return shim;
+  }
+
+  async reconnect(controlSocket: string, exitFile: string): Promise<ShimHandle> {
+    const shim = new ShimConnection({
+      reconnect: () => connectControl(controlSocket).catch(() => undefined),
+      lastRecord: () => readExitRecord(exitFile),
+    });
+    try {
+      shim.follow(await connectControl(controlSocket));
+    } catch (error) {
+      if (!isAbsent(error)) throw unreachable(controlSocket, error);
+      shim.end((await readExitRecord(exitFile)) ?? vanishedRecord());
+    }
+    return shim;
+  }
+
+  async attach(controlSocket: string, streams: AttachStreams): Promise<Socket> {
+    try {
+      const socket = await connected(connectUnix(controlSocket));
+      socket.write(attachHello(streams));
+      return socket;
+    } catch (error) {
+      throw unreachable(controlSocket, error);
+    }
+  }
+
+  async #send(program: Program, shim: ShimConnection): Promise<void> {
+    try {
+      const socket = await this.#connectZygote();
+      shim.follow(socket);
+      socket.write(program.bytes);
+    } catch (error) {
+      shim.fail(error instanceof BerthError ? error : unreachable(this.#socketPath, error));
+    }
+  }
+
+  async #connectZygote(): Promise<Socket> {
+    try {
+      return await connected(connectUnix(this.#socketPath));
+    } catch (error) {
+      // It was killed; the containers it started do not need it, the next one does.
+      if (!isAbsent(error)) throw error;
+      await this.ensureZygote();
+      return await connected(connectUnix(this.#socketPath));
+    }
+  }
+}
+
+async function connectControl(path: string): Promise<Socket> {
+  const socket = await connected(connectUnix(path));
+  socket.write(controlHello());
+  return socket;
+}
+
+function connected(socket: Socket): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    // Stays: an error before the caller listens for it must not bring the daemon down; "close" follows anyway.
+    socket.on("error", reject);
+    socket.once("connect", () => resolve(socket));
+  });
+}
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof Error && "code" in error && ABSENT.has(String(error.code));
+}
+
+function unreachable(path: string, cause: unknown): BerthError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new BerthError("unavailable", `no connection to the launcher: ${reason}`, {
+    operation: "connect",
+    object: path,
+    cause,
+  });
+}
