@@ -1,0 +1,146 @@
+/** The local volume driver on a real file system. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { setXattr } from "#kernel/xattr-syscalls.ts";
+import { Database } from "#state/database.ts";
+import { isMountPoint } from "#volumes/mount-point.ts";
+import { createVolumeService, volumeMigrations } from "#volumes/volume-service.ts";
+import type { VolumeService } from "#volumes/volume-types.ts";
+
+let dataRoot: string;
+let database: Database;
+let volumes: VolumeService;
+const open = async () => {
+  database = Database.open(join(dataRoot, "berth.db"), [volumeMigrations]);
+  volumes = createVolumeService({ database, dataRoot, onEvent: () => {} });
+  await volumes.start();
+};
+beforeEach(async () => {
+  dataRoot = mkdtempSync(join(tmpdir(), "berth-volumes-"));
+  await open();
+});
+afterEach(() => {
+  database[Symbol.dispose]();
+  rmSync(dataRoot, { recursive: true });
+});
+
+test("a volume is a directory where Docker has it, and survives a restart", async () => {
+  const volume = await volumes.create({ Name: "data", Labels: { a: "b" } });
+  assert.equal(volume.Mountpoint, join(dataRoot, "volumes/data/_data"));
+  assert.equal(statSync(volume.Mountpoint).mode & 0o777, 0o755);
+  assert.equal(statSync(join(dataRoot, "volumes")).mode & 0o777, 0o701);
+  database[Symbol.dispose]();
+  await open();
+  assert.deepEqual(volumes.inspect("data").Labels, { a: "b" });
+  assert.equal((await volumes.create({ Name: "data" })).CreatedAt, volume.CreatedAt);
+});
+
+test("a used volume stays, an unused one goes with its directory", async () => {
+  await volumes.create({ Name: "data" });
+  volumes.reference("data", "c1");
+  await assert.rejects(volumes.remove("data", true), /remove data: volume is in use - \[c1\]/);
+  volumes.dereference("data", "c1");
+  await volumes.remove("data", false);
+  assert.deepEqual(readdirSync(join(dataRoot, "volumes")), []);
+  await assert.rejects(volumes.remove("data", false), /get data: no such volume/);
+  await volumes.remove("data", true);
+});
+
+test("a removal that a crash cut short is finished, a directory without a row is adopted", async () => {
+  mkdirSync(join(dataRoot, "volumes/.removed-old/_data"), { recursive: true });
+  mkdirSync(join(dataRoot, "volumes/found/_data"), { recursive: true });
+  await volumes.start();
+  assert.ok(!existsSync(join(dataRoot, "volumes/.removed-old")));
+  assert.equal(volumes.inspect("found").Name, "found");
+});
+
+test("prune takes anonymous volumes only, unless told otherwise", async () => {
+  await volumes.create({ Name: "named" });
+  const anonymous = await volumes.create({ Labels: { "com.docker.volume.anonymous": "" } });
+  assert.match(anonymous.Name, /^[0-9a-f]{64}$/);
+  assert.deepEqual((await volumes.prune({})).VolumesDeleted, [anonymous.Name]);
+  assert.deepEqual((await volumes.prune({ all: ["true"] })).VolumesDeleted, ["named"]);
+});
+
+test("filters", async () => {
+  await volumes.create({ Name: "one", Labels: { tier: "1" } });
+  await volumes.create({ Name: "two" });
+  volumes.reference("two", "c");
+  const names = (filters: Record<string, string[]>) => volumes.list(filters).Volumes.map(({ Name }) => Name);
+  assert.deepEqual(names({ label: ["tier=1"] }), ["one"]);
+  assert.deepEqual(names({ dangling: ["true"] }), ["one"]);
+  assert.deepEqual(names({ name: ["tw"] }), ["two"]);
+  assert.throws(() => names({ colour: ["red"] }), /invalid filter 'colour'/);
+});
+
+test("a tmpfs volume is mounted for its first user and unmounted after the last", async () => {
+  await volumes.create({
+    Name: "mem",
+    DriverOpts: { type: "tmpfs", device: "tmpfs", o: "size=1m,mode=700" },
+  });
+  const path = await volumes.mount("mem", "c1");
+  await volumes.mount("mem", "c2");
+  try {
+    assert.ok(isMountPoint(path));
+    await volumes.unmount("mem", "c1");
+    assert.ok(isMountPoint(path));
+  } finally {
+    await volumes.unmount("mem", "c2");
+  }
+  assert.ok(!isMountPoint(path));
+});
+
+test("an empty volume is filled with what the layers show, whiteouts and links respected", async () => {
+  const upper = join(dataRoot, "upper");
+  const lower = join(dataRoot, "lower");
+  mkdirSync(join(lower, "srv/kept"), { recursive: true });
+  mkdirSync(join(lower, "srv/opaque"), { recursive: true });
+  writeFileSync(join(lower, "srv/kept/file"), "lower");
+  writeFileSync(join(lower, "srv/gone"), "hidden by a whiteout");
+  writeFileSync(join(lower, "srv/opaque/old"), "hidden by an opaque directory");
+  writeFileSync(join(lower, "secret"), "outside");
+  mkdirSync(join(upper, "srv/opaque"), { recursive: true });
+  writeFileSync(join(upper, "srv/opaque/new"), "upper");
+  symlinkSync("../../../../etc/passwd", join(upper, "srv/link"));
+  execFileSync("mknod", [join(upper, "srv/gone"), "c", "0", "0"]);
+  setXattr(join(upper, "srv/opaque"), "trusted.overlay.opaque", Buffer.from("y"));
+  execFileSync("chown", ["12:34", join(lower, "srv/kept/file")]);
+  utimesSync(join(lower, "srv/kept/file"), 1000, 2000);
+
+  await volumes.create({ Name: "vol" });
+  assert.ok(await volumes.isEmpty("vol"));
+  await volumes.copyUp("vol", [upper, lower], "/srv");
+  const data = join(dataRoot, "volumes/vol/_data");
+  assert.deepEqual(readdirSync(data).sort(), ["kept", "link", "opaque"]);
+  assert.equal(readFileSync(join(data, "kept/file"), "utf8"), "lower");
+  const status = lstatSync(join(data, "kept/file"));
+  assert.deepEqual([status.uid, status.gid, status.mtimeMs], [12, 34, 2_000_000]);
+  assert.deepEqual(readdirSync(join(data, "opaque")), ["new"]);
+  assert.equal(readlinkSync(join(data, "link")), "../../../../etc/passwd");
+});
+
+test("a mount point that leads out of the image's root finds nothing outside", async () => {
+  const layer = join(dataRoot, "layer");
+  mkdirSync(layer);
+  symlinkSync("/etc", join(layer, "srv"));
+  await volumes.create({ Name: "vol" });
+  await volumes.copyUp("vol", [layer], "/srv");
+  assert.deepEqual(readdirSync(join(dataRoot, "volumes/vol/_data")), []);
+});
