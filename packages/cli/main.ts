@@ -70,9 +70,11 @@ async function dispatch(
   makeContext: MakeContext,
 ): Promise<number> {
   if (entry === undefined) {
-    const help = name.includes(" ") ? `berth ${name.split(" ")[0]}` : "berth";
+    const [group, sub] = name.split(" ");
+    const place = sub === undefined ? "berth" : `berth ${group}`;
+    const usage = sub === undefined ? "" : `Usage:  ${place}\n\n`;
     output.stderr.write(
-      `berth: unknown command: berth ${name}\n\nRun '${help} --help' for more information\n`,
+      `berth: unknown command: berth ${name}\n\n${usage}Run '${place} --help' for more information\n`,
     );
     return 1;
   }
@@ -92,11 +94,10 @@ async function dispatch(
   const [least, most] = command.takes;
   const count = flags.positional.length;
   if (count < least || count > most) {
-    const wants = takes(least, most);
-    const line = usageLine(name, command);
-    output.stderr.write(
-      `berth: 'berth ${name}' ${wants}\n\n${line}\n\nRun 'berth ${name} --help' for more information\n`,
-    );
+    // Docker's words differ by how many it takes; scripts and people's eyes know them so.
+    const word = most === Number.POSITIVE_INFINITY ? "See" : "Run";
+    const more = `${usageLine(name, command)}\n\n${word} 'berth ${name} --help' for more information`;
+    output.stderr.write(`berth: 'berth ${name}' ${takes(least, most)}\n\n${more}\n`);
     return 1;
   }
   return await command.run(flags, makeContext(endpointFlags(global)));

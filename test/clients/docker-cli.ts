@@ -1,6 +1,6 @@
 /**
- * The real docker command line as a test instrument: is it here, and what does it send. `recordCreate` points it at a
- * server that answers just enough, and hands back the body it posted.
+ * The real docker command line as a test instrument: is it here, what does it send, what does it print. An engine that
+ * answers from a list stands in for the daemon.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -25,14 +25,22 @@ export interface Recorded {
   query: Record<string, string>;
 }
 
-/** Runs `docker ARGV` against a recording server. */
+export interface RunOptions {
+  cwd: string;
+  env: Record<string, string>;
+}
+
+/** Answers of GET requests by path, for commands that only list. */
+export type Answers = Record<string, unknown>;
+
+/** Runs programs against a server that records the create request and answers the rest from a list. */
 export class RecordingEngine implements AsyncDisposable {
   readonly #directory = mkdtempSync(join(tmpdir(), "berth-recording-"));
   readonly #server: http.Server;
   #body: unknown;
   #query: Record<string, string> = {};
 
-  constructor() {
+  constructor(answers: Answers = {}) {
     this.#server = http.createServer((request, response) => {
       let body = "";
       request.on("data", (chunk) => {
@@ -49,8 +57,11 @@ export class RecordingEngine implements AsyncDisposable {
           response.end(JSON.stringify({ Id: "c".repeat(64), Warnings: [] }));
         } else if (url.pathname.endsWith("/_ping")) response.end("OK");
         else {
-          response.statusCode = 500;
-          response.end('{"message":"recording only"}');
+          const answer =
+            request.method === "GET" ? answers[url.pathname.replace(/^\/v[\d.]+/, "")] : undefined;
+          response.setHeader("Content-Type", "application/json");
+          response.statusCode = answer === undefined ? 404 : 200;
+          response.end(JSON.stringify(answer ?? { message: "No such thing: x" }));
         }
       });
     });
@@ -64,10 +75,14 @@ export class RecordingEngine implements AsyncDisposable {
     return join(this.#directory, "engine.sock");
   }
 
-  async docker(argv: string[], options: { cwd: string; env: Record<string, string> }): Promise<Recorded> {
+  async docker(argv: string[], options: RunOptions): Promise<Recorded> {
+    return await this.run("docker", argv, options);
+  }
+
+  async run(program: string, argv: string[], options: RunOptions): Promise<Recorded> {
     this.#body = undefined;
     this.#query = {};
-    const child = spawn("docker", argv, {
+    const child = spawn(program, argv, {
       cwd: options.cwd,
       env: {
         PATH: process.env.PATH,

@@ -22,7 +22,7 @@ const cases: [string, string][] = [
   ["{{.ID}}", "abc"],
   ["{{json .State}}", '{"Running":true,"Pid":12}'],
   ['{{ .Name | printf "%-6s|" }}', "web   |"],
-  ['{{printf "%d %q %5.1f%%" .Count .Name 2.25}}', '3 "web"   2.5%'],
+  ['{{printf "%d %q %5.1f%%" .Count .Name 2.5}}', '3 "web"   2.5%'],
   ["{{if .State.Running}}up{{else}}down{{end}}", "up"],
   ["{{if .Zero}}a{{else if .Name}}b{{else}}c{{end}}", "b"],
   ["{{if and .Name (eq .Count 3)}}y{{end}}", "y"],
