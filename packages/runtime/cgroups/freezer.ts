@@ -1,0 +1,60 @@
+/** `docker pause`: stopping and continuing everything in a container's control group. */
+import { readFile, writeFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { BerthError } from "#errors/errors.ts";
+import { type CgroupOwner, controllerDirectory } from "#runtime/cgroups/container-cgroup.ts";
+import type { CgroupLayout } from "#runtime/launch-types.ts";
+
+/** How often the kernel is asked whether all have stopped, and how long at most. */
+const POLL_MS = 2;
+const DEADLINE_MS = 10_000;
+
+/** Resolves when every process stands still. Throws "internal" and thaws again if that doesn't come about. */
+export async function freeze(layout: CgroupLayout, owner: CgroupOwner): Promise<void> {
+  const file = stateFile(layout, owner);
+  await writeFile(file.path, file.frozen);
+  const deadline = Date.now() + DEADLINE_MS;
+  while (!(await isFrozen(layout, file.directory))) {
+    if (Date.now() > deadline) {
+      await writeFile(file.path, file.thawed);
+      throw new BerthError("internal", "cannot freeze all processes of the container in time", {
+        operation: "pause container",
+        object: file.directory,
+        hint: "a process may hang in a system call (state D in ps); look at /proc/<pid>/stack",
+      });
+    }
+    // Version 1 forgets the wish when a new process slips in while freezing; repeating it is harmless.
+    await sleep(POLL_MS);
+    if (layout.version === 1) await writeFile(file.path, file.frozen);
+  }
+}
+
+export async function thaw(layout: CgroupLayout, owner: CgroupOwner): Promise<void> {
+  const file = stateFile(layout, owner);
+  await writeFile(file.path, file.thawed);
+}
+
+interface StateFile {
+  directory: string;
+  path: string;
+  frozen: string;
+  thawed: string;
+}
+
+function stateFile(layout: CgroupLayout, owner: CgroupOwner): StateFile {
+  const directory = controllerDirectory(layout, owner, "freezer");
+  if (directory === undefined) {
+    throw new BerthError("not-implemented", "this host has no freezer control group", {
+      operation: "pause container",
+      hint: "mount one: mount -t cgroup -o freezer none /sys/fs/cgroup/freezer",
+    });
+  }
+  return layout.version === 2
+    ? { directory, path: `${directory}/cgroup.freeze`, frozen: "1", thawed: "0" }
+    : { directory, path: `${directory}/freezer.state`, frozen: "FROZEN", thawed: "THAWED" };
+}
+
+async function isFrozen(layout: CgroupLayout, directory: string): Promise<boolean> {
+  if (layout.version === 2) return /^frozen 1$/m.test(await readFile(`${directory}/cgroup.events`, "utf8"));
+  return (await readFile(`${directory}/freezer.state`, "utf8")).trim() === "FROZEN";
+}
