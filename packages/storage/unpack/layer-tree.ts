@@ -320,6 +320,7 @@ export class LayerTree implements TarHandler, Disposable {
     if (existing === undefined) {
       mknodat(parent.fd, hidden, S_IFCHR, 0, 0);
       if (mustChown(entry, parent)) fchownat(parent.fd, hidden, entry.uid, entry.gid);
+      utimensat(parent.fd, hidden, entry.modifiedAt, entry.modifiedAt);
       this.#whiteouts.add(path);
     } else if ((existing.mode & S_IFMT) === S_IFDIR) {
       // This layer brings a directory of that name: only the lower one is hidden.

@@ -52,12 +52,12 @@ export class StorageWorkers implements AsyncDisposable {
   }
 
   /** Runs a task; rejects with the worker's error, or an AbortError when the signal fires. */
-  run(task: StorageTask, options: TaskOptions = {}): Promise<unknown> {
+  async run(task: StorageTask, options: TaskOptions = {}): Promise<unknown> {
     if (this.#closed) {
       throw new BerthError("unavailable", "the storage workers are closed", { operation: task.kind });
     }
     options.signal?.throwIfAborted();
-    return new Promise((resolve, reject) => {
+    return await new Promise((resolve, reject) => {
       const abort = new SharedArrayBuffer(4);
       const onAbort = () => {
         Atomics.store(new Int32Array(abort), 0, 1);

@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, test } from "node:test";
+import { BerthError, isBerthError } from "#errors/errors.ts";
+import { packTree } from "#storage/pack/pack-tree.ts";
+import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
+import { StorageWorkers } from "#storage/worker/storage-workers.ts";
+import { packError, unpackError } from "#storage/worker/worker-messages.ts";
+
+describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" }, () => {
+  let base: string;
+  beforeEach(() => {
+    base = mkdtempSync(join(tmpdir(), "berth-workers-"));
+    mkdirSync(join(base, "tree"));
+    for (let i = 0; i < 30; i++)
+      writeFileSync(join(base, "tree", `file-${i}`), "x".repeat(100_000), { mode: 0o666 });
+    writeFileSync(join(base, "layer"), Buffer.concat([...packTree(join(base, "tree"))]));
+  });
+  afterEach(() => rmSync(base, { recursive: true }));
+  const request = (name: string) => {
+    const target = join(base, name);
+    mkdirSync(target);
+    return { source: join(base, "layer"), target, whiteouts: "overlay" as const };
+  };
+
+  test("layers are unpacked side by side, without touching the daemon's umask", async () => {
+    const unpacker = createLayerUnpacker({ threads: 2 });
+    const before = process.umask();
+    const progress: number[] = [];
+    const results = await Promise.all(
+      ["a", "b", "c"].map((name) =>
+        unpacker.unpack({ ...request(name), onProgress: (consumed) => progress.push(consumed) }),
+      ),
+    );
+    assert.equal(process.umask(), before);
+    assert.equal(new Set(results.map(({ diffId }) => diffId)).size, 1);
+    assert.equal(results[0]?.size, 3_000_000);
+    assert.equal(readFileSync(join(base, "c", "file-7"), "utf8").length, 100_000);
+    assert.equal(statSync(join(base, "b", "file-7")).mode, statSync(join(base, "tree", "file-7")).mode);
+    assert.ok(progress.length >= 3);
+    await unpacker.close();
+  });
+
+  test("errors come back as what they were", async () => {
+    const unpacker = createLayerUnpacker({ threads: 1 });
+    writeFileSync(
+      join(base, "layer"),
+      "no archive at all, and long enough to hold a header block".repeat(20),
+    );
+    await assert.rejects(
+      unpacker.unpack(request("a")),
+      (error) => isBerthError(error, "invalid") && error.operation === "read archive",
+    );
+    await assert.rejects(unpacker.unpack({ ...request("b"), source: join(base, "none") }), {
+      message: /ENOENT/,
+    });
+    // The thread goes on after a failure.
+    writeFileSync(join(base, "layer"), Buffer.alloc(1024));
+    assert.equal((await unpacker.unpack(request("c"))).size, 0);
+    await unpacker.close();
+  });
+
+  test("a signal cancels what waits and what runs", async () => {
+    const unpacker = createLayerUnpacker({ threads: 1 });
+    const controller = new AbortController();
+    const running = unpacker.unpack({ ...request("a"), signal: controller.signal });
+    const waiting = unpacker.unpack({ ...request("b"), signal: controller.signal });
+    const both = [running, waiting].map((task) => assert.rejects(task, { name: "AbortError" }));
+    controller.abort();
+    await Promise.all(both);
+    await assert.rejects(unpacker.unpack({ ...request("c"), signal: controller.signal }), {
+      name: "AbortError",
+    });
+    assert.ok((await unpacker.unpack(request("d"))).size > 0);
+    await unpacker.close();
+  });
+
+  test("threads start with the first task, and closing fails what is left", async () => {
+    const workers = new StorageWorkers(1);
+    assert.equal(workers.threadCount, 0);
+    await workers.run({ kind: "remove", path: join(base, "tree") });
+    assert.ok(!existsSync(join(base, "tree")));
+    assert.equal(workers.threadCount, 1);
+    await workers.run({ kind: "sync", path: base });
+    const left = workers.run({ kind: "remove", path: join(base, "nothing") });
+    const failed = assert.rejects(left, (error) => isBerthError(error, "unavailable"));
+    await workers.close();
+    await failed;
+    assert.equal(workers.threadCount, 0);
+  });
+
+  test("an error keeps code, hint and cause on the way", () => {
+    const error = new BerthError("no-space", "full", { operation: "o", hint: "h", cause: new Error("why") });
+    const back = unpackError(packError(error));
+    assert.ok(isBerthError(back, "no-space") && back.hint === "h" && back.operation === "o");
+    assert.equal((back.cause as Error).message, "why");
+  });
+});
