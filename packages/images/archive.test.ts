@@ -44,8 +44,8 @@ for (const [kind, pack] of [
         { stream: "Loaded image: berth/x:1\n" },
         { stream: "Loaded image: berth/x:2\n" },
       ]);
-      assert.equal(messages[0]?.status, "Loading layer");
-      assert.equal(messages[0]?.id, shortId(digestOf(built.layers[0] ?? "")));
+      const first = shortId(digestOf(built.layers[0] ?? ""));
+      assert.ok(messages.some(({ status, id }) => status === "Loading layer" && id === first));
       assert.deepEqual(readdirSync(join(fixture.root, "image", "tmp")), []);
       assert.deepEqual(fixture.events, [`load ${built.id}`]);
     }

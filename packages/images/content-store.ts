@@ -59,6 +59,8 @@ export class ContentStore {
   readonly #downloads = new SharedWork<TransferProgress, string>();
   readonly #slots: Slots;
   readonly #wanted = new Map<Digest, number>();
+  /** Files being removed right now: a new download of the same blob waits, or it would find a file that vanishes. */
+  readonly #removals = new Map<Digest, Promise<void>>();
 
   constructor(options: ContentStoreOptions) {
     this.#options = options;
@@ -116,7 +118,10 @@ export class ContentStore {
     }
     this.#wanted.delete(digest);
     await this.#downloads.settled(digest);
-    if (!this.#wanted.has(digest)) await rm(this.#target(digest), { force: true });
+    if (this.#wanted.has(digest)) return;
+    const removal = rm(this.#target(digest), { force: true }).finally(() => this.#removals.delete(digest));
+    this.#removals.set(digest, removal);
+    await removal;
   }
 
   #target(digest: Digest): string {
@@ -130,6 +135,7 @@ export class ContentStore {
     signal: AbortSignal,
   ): Promise<string> {
     const target = this.#target(blob.digest);
+    await this.#removals.get(blob.digest);
     if (await stat(target).catch(() => undefined)) return target; // kept for another pull that still unpacks it
     if (this.#slots.full) report({ phase: "waiting" });
     using _slot = await this.#slots.take(signal);

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { ImageDeleteItem, ImageHistoryItem, ImageInspect, ImageSummary } from "#api-types/image.ts";
 import { BerthError } from "#errors/errors.ts";
+import type { Logger } from "#errors/logger-types.ts";
 import type { Database } from "#state/database.ts";
 import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
 import { ContentStore } from "./content-store.ts";
@@ -42,6 +43,7 @@ export interface ImageServiceDependencies {
   unpacker: LayerUnpacker;
   options: ImageOptions;
   onEvent: ImageEventListener;
+  log?: Logger;
   /** Tests shorten the pauses between attempts. */
   retryDelay?: RetryDelay;
 }

@@ -10,6 +10,7 @@ import { readdir, rm, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
+import { type Logger, silentLogger } from "#errors/logger-types.ts";
 import type { Database } from "#state/database.ts";
 import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
 import { chainIds, type Digest } from "./digest.ts";
@@ -49,23 +50,26 @@ export interface LayerStoreOptions {
   database: Database;
   storage: StorageDriver;
   unpacker: LayerUnpacker;
+  log?: Logger;
 }
 
 export class LayerStore {
   readonly #database: Database;
   readonly #storage: StorageDriver;
   readonly #unpacker: LayerUnpacker;
+  readonly #log: Logger;
   readonly #live = new Map<Digest, Live>();
   readonly #unpacks = new SharedWork<unknown, void>();
   readonly #slots = new Slots(Math.max(2, availableParallelism()));
 
-  constructor({ database, storage, unpacker }: LayerStoreOptions) {
+  constructor({ database, storage, unpacker, log = silentLogger }: LayerStoreOptions) {
+    this.#log = log;
     this.#database = database;
     this.#storage = storage;
     this.#unpacker = unpacker;
   }
 
-  /** Undoes what a crash left half made, and what no image needs. */
+  /** Undoes what a crash left half made, and what no image needs; finds layers whose directory somebody removed. */
   async start(): Promise<void> {
     this.#database.transaction(() => {
       // Topmost first: a row cannot lose its chain id while another one stands on it.
@@ -83,6 +87,21 @@ export class LayerStore {
       "SELECT cache_id FROM image_layer WHERE state = 'removing'",
     );
     for (const { cache_id } of gone) await this.#erase(cache_id);
+    if (gone.length > 0) this.#log.info("removed layers that no image needs", { layers: gone.length });
+    await this.#findLost();
+  }
+
+  /** A lost layer costs only the images on it, and those until they are pulled or loaded again: it becomes one to be made. */
+  async #findLost(): Promise<void> {
+    const complete = this.#database.all<LayerRow>("SELECT * FROM image_layer WHERE state = 'complete'");
+    for (const { cache_id, chain_id } of complete) {
+      if (await this.#storage.exists(cache_id)) continue;
+      this.#log.warn("the directory of a layer is gone; pull or load its image again", {
+        layer: chain_id ?? "",
+        directory: this.#storage.diffPath(cache_id),
+      });
+      this.#database.run("UPDATE image_layer SET state = 'making' WHERE cache_id = ?", cache_id);
+    }
   }
 
   /** Cache ids of all rows: what the storage driver must not take for litter. */
@@ -278,7 +297,8 @@ export class LayerStore {
     const live: Live = {
       cacheId: row?.cache_id ?? newCacheId(),
       diffId,
-      created: row === undefined ? undefined : Promise.resolve(),
+      // For a row whose directory was lost it is made again.
+      created: row?.state === "complete" ? Promise.resolve() : undefined,
       holds: 0,
       unpacked: row?.state === "complete",
       dirty: false,

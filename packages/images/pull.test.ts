@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { isBerthError } from "#errors/errors.ts";
 import { buildImage } from "./archive-build.ts";
 import { shortId } from "./digest.ts";
+import { closeConnections, exchange } from "./registry/http-exchange.ts";
 import { FakeRegistry } from "./testing/fake-registry.ts";
 import { fileLayer, testImage } from "./testing/images.ts";
 import { collector, type Fixture, imageFixture } from "./testing/temporary.ts";
@@ -353,6 +355,82 @@ test("what a crash left half made is undone at the next start", async (t) => {
   assert.equal(next.resolve(built.id).id, built.id);
   assert.equal(next.cacheIds().size, 1);
   assert.ok(existsSync(fixture.storage.diffPath(complete[0] ?? "")));
+});
+
+test("a layer whose directory was removed comes back with the next pull", async (t) => {
+  const { fixture, registry } = await setUp(t);
+  const built = image(layer("a"), layer("b"));
+  registry.publish("thing", "latest", built);
+  const request = { name: `${registry.host}/thing`, tag: "", platform: "" };
+  await fixture.service.pull({ ...request, report: () => {} });
+  const [top, lowest] = await fixture.storage.layerDirectories(
+    fixture.service.resolve(built.id).topLayer ?? "",
+  );
+  await fixture.storage.remove(lowest?.split("/").at(-2) ?? "");
+  const next = await fixture.restart();
+  const { report, messages } = collector();
+  await next.pull({ ...request, report });
+  assert.equal(await readFile(join(lowest ?? "", "a"), "utf8"), "a");
+  assert.equal(await readFile(join(top ?? "", "b"), "utf8"), "b");
+  assert.equal(fixture.unpacker.unpacked, 3);
+  assert.match(messages.at(-1)?.status ?? "", /^Status: Downloaded newer image/);
+});
+
+test("pulls by digest: no tag, only the digest", async (t) => {
+  const { fixture, registry } = await setUp(t);
+  const { manifest } = registry.publish("thing", "latest", image(layer("a")));
+  const name = `${registry.host}/thing@${manifest.digest}`;
+  const { report, messages } = collector();
+  await fixture.service.pull({ name, tag: "", platform: "", report });
+  const shown = await fixture.service.inspect(name);
+  assert.deepEqual([shown.RepoTags, shown.RepoDigests], [[], [name]]);
+  assert.equal(messages.at(-1)?.status, `Status: Downloaded newer image for ${name}`);
+  await fixture.service.pull({ name: `${registry.host}/thing`, tag: manifest.digest, platform: "", report });
+  assert.equal(messages.at(-1)?.status, `Status: Image is up to date for ${name}`);
+});
+
+test("a mirror serves the hub's images", async (t) => {
+  const registry = await FakeRegistry.start(t);
+  const built = image(layer("a"));
+  registry.publish("library/thing", "latest", built);
+  const fixture = await imageFixture(t, { registryMirrors: [`http://${registry.host}/`] });
+  await fixture.service.pull({ name: "thing", tag: "", platform: "", report: () => {} });
+  assert.equal(fixture.service.resolve("docker.io/library/thing").id, built.id);
+});
+
+test("two layers with the same blob", async (t) => {
+  const { fixture, registry } = await setUp(t);
+  const same = layer("a");
+  const built = image(same, same, same);
+  registry.publish("thing", "latest", built);
+  await fixture.service.pull({ name: `${registry.host}/thing`, tag: "", platform: "", report: () => {} });
+  assert.equal(fixture.storage.list().length, 3);
+  assert.deepEqual(readdirSync(join(fixture.root, "image", "blobs", "sha256")), []);
+});
+
+test("a registry with a certificate nobody knows: on loopback that is enough", async (t) => {
+  const { fixture, registry } = await setUp(t);
+  const built = image(layer("a"));
+  registry.publish("thing", "latest", built);
+  const directory = fixture.root;
+  execFileSync(
+    "openssl",
+    [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+      ...["-subj", "/CN=nobody", "-days", "2", "-keyout", "key.pem", "-out", "cert.pem"],
+    ],
+    { cwd: directory, stdio: "ignore" },
+  );
+  const key = readFileSync(join(directory, "key.pem"));
+  const host = await registry.listenSecurely(t, { key, cert: readFileSync(join(directory, "cert.pem")) });
+  await fixture.service.pull({ name: `${host}/thing`, tag: "", platform: "", report: () => {} });
+  assert.equal(fixture.service.count(), 1);
+  // Where verification is asked for, the certificate counts.
+  await assert.rejects(
+    exchange({ method: "GET", url: `https://${host}/v2/`, headers: {}, insecure: false }),
+    /tls: failed to verify certificate: x509: certificate signed by unknown authority/,
+  );
+  closeConnections();
 });
 
 function turn(): Promise<void> {

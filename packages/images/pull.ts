@@ -9,7 +9,7 @@ import { BerthError } from "#errors/errors.ts";
 import type { ContentStore, TransferProgress } from "./content-store.ts";
 import { type Digest, shortId } from "./digest.ts";
 import { configLimit, type ImageConfig, parseImageConfig } from "./image-config.ts";
-import type { ImageName, ImageStore } from "./image-store.ts";
+import type { ImageName, ImageStore, StoredImage } from "./image-store.ts";
 import type { PullRequest, ReportProgress } from "./image-types.ts";
 import type { LayerStack } from "./layer-stack.ts";
 import type { LayerStore, UnpackProgress } from "./layer-store.ts";
@@ -52,8 +52,8 @@ export async function pullImage(request: PullRequest, dependencies: PullDependen
   const id = manifest.config.digest;
   const names = namesFor(reference, top.digest);
   const before = images.find(names[0] ?? { repository: "", tag: "", digest: undefined });
-  const present = images.get(id);
-  if (present === undefined) {
+  const present = isWhole(images.get(id), dependencies.layers);
+  if (!present) {
     await fetchImage(session, manifest, names, reference, request, dependencies);
   } else {
     for (const name of names) if (images.find(name) !== id) images.setName(name, id);
@@ -62,10 +62,14 @@ export async function pullImage(request: PullRequest, dependencies: PullDependen
   if (request.platform !== "" && config !== undefined)
     warnOfOtherPlatform(config, platform, reference, report);
   report({ status: `Digest: ${top.digest}` });
-  const verdict =
-    before === id && present !== undefined ? "Image is up to date for" : "Downloaded newer image for";
+  const verdict = before === id && present ? "Image is up to date for" : "Downloaded newer image for";
   report({ status: `Status: ${verdict} ${familiarText(reference)}` });
   return { id, reference };
+}
+
+/** Is the image here with all its layers? One that lost a layer is fetched like one that is not here. */
+function isWhole(image: StoredImage | undefined, layers: LayerStore): boolean {
+  return image !== undefined && layers.chainOf(image.topChain).every((row) => row.state === "complete");
 }
 
 /** `tag` may be a digest; `name` may already hold either, and then wins over an empty tag. */

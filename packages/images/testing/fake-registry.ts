@@ -2,6 +2,7 @@
  * A registry in memory, over real HTTP on loopback, that can be told to misbehave.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
@@ -33,6 +34,17 @@ export class FakeRegistry {
     registry.host = `127.0.0.1:${(registry.#server.address() as AddressInfo).port}`;
     t.after(() => registry.stop());
     return registry;
+  }
+
+  /** Serves the same over TLS as well; answers that host. */
+  async listenSecurely(t: TestContext, identity: { key: Buffer; cert: Buffer }): Promise<string> {
+    const server = createSecureServer(identity, (request, response) => this.#serve(request, response));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    t.after(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    return `127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
   async stop(): Promise<void> {
