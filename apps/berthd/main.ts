@@ -1,7 +1,7 @@
 /** The daemon's entry: configuration, then composition, then signals. Nothing is decided here. */
 import { loadConfig } from "#config/load-config.ts";
-import { BerthError } from "#errors/errors.ts";
 import { BERTH_VERSION } from "#engine/system-service.ts";
+import { BerthError } from "#errors/errors.ts";
 import { runDaemon } from "./daemon.ts";
 
 try {
@@ -14,7 +14,8 @@ try {
     await runDaemon(loaded.config, loaded.warnings);
   }
 } catch (error) {
-  const text = error instanceof BerthError ? error.message : String(error instanceof Error ? error.stack : error);
+  const text =
+    error instanceof BerthError ? error.message : String(error instanceof Error ? error.stack : error);
   const hint = error instanceof BerthError && error.hint !== undefined ? `\n${error.hint}` : "";
   process.stderr.write(`berthd: ${text}${hint}\n`);
   process.exitCode = 1;

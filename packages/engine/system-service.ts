@@ -3,6 +3,7 @@ import { arch, freemem, hostname, totalmem } from "node:os";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { SystemService } from "#engine/engine-types.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
+import { BerthError } from "#errors/errors.ts";
 import type { SystemFacts } from "#kernel/host-facts.ts";
 
 export const BERTH_VERSION = "0.1.0";
@@ -78,7 +79,7 @@ export class System implements SystemService {
       CgroupVersion: String(cgroups.version),
       KernelVersion: this.#facts.kernelRelease,
       OperatingSystem: this.#facts.operatingSystem,
-      OSVersion: this.#facts.osVersion,
+      OSVersion: this.#facts.osRelease.VERSION_ID ?? "",
       OSType: "linux",
       Architecture: this.#facts.machine,
       NCPU: limits.cpus,
@@ -130,8 +131,12 @@ export class System implements SystemService {
     };
   }
 
-  authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }> {
-    return this.#context.images.authenticate(auth);
+  async authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }> {
+    throw new BerthError("not-implemented", "POST /auth (SystemAuth) is not implemented in this Berth", {
+      operation: "check credentials",
+      object: auth.serveraddress ?? "",
+      hint: "credentials that the client keeps are used by pull as they are",
+    });
   }
 
   #warnings(): string[] | null {

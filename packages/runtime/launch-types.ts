@@ -108,7 +108,6 @@ export interface ExecLaunch {
   containerId: string;
   /** Host pid of the container's first process; its namespaces are joined through a pidfd with setns. */
   pid: number;
-  /** Start time of that pid (field 22 of /proc/pid/stat): the program refuses another process under the same pid. */
   spec: Spec;
   process: SpecProcess;
   privileged: boolean;

@@ -1,0 +1,186 @@
+/** The daemon's composition root: makes every part, joins them, starts and stops them in order. */
+import { randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { createApiServer } from "#api/server.ts";
+import type { DaemonConfig } from "#config/config-types.ts";
+import { createLogger } from "#config/logger.ts";
+import { containerMigrations } from "#engine/container-record.ts";
+import { Containers } from "#engine/container-service.ts";
+import { ContainerStore } from "#engine/container-store.ts";
+import { BackgroundWork, type EngineContext } from "#engine/engine-context.ts";
+import type { Engine } from "#engine/engine-types.ts";
+import { EventBus } from "#engine/event-bus.ts";
+import { ExecRegistry } from "#engine/exec.ts";
+import { recoverContainers } from "#engine/recover.ts";
+import { BERTH_VERSION, System } from "#engine/system-service.ts";
+import { BerthError } from "#errors/errors.ts";
+import type { Logger } from "#errors/logger-types.ts";
+import { createImageService, imageMigrations } from "#images/image-service.ts";
+import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
+import { readHostFacts, readSystemFacts } from "#kernel/host-facts.ts";
+import { hasSwapAccounting } from "#kernel/swap-accounting.ts";
+import { createNetworkController, networkMigrations } from "#networks/controller.ts";
+import { createLauncherClient } from "#program/launcher-client.ts";
+import { Database } from "#state/database.ts";
+import { createOverlay2Driver } from "#storage/overlay2/overlay2-driver.ts";
+import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
+import { createVolumeService, volumeMigrations } from "#volumes/volume-service.ts";
+import { launcherPath } from "./launcher-path.ts";
+
+/** Runs until a signal ends it. Containers go on: nothing here owns them. */
+export async function runDaemon(config: DaemonConfig, warnings: string[]): Promise<void> {
+  const logger = createLogger({ level: config.debug ? "debug" : config.logLevel, format: config.logFormat });
+  for (const warning of warnings) logger.warn(warning);
+  makeRoots(config);
+  takePidfile(config.pidfile);
+  const daemon = await compose(config, logger);
+  const address = await daemon.server.listen(config.hosts, {
+    group: config.group,
+    ...(config.tls || config.tlsVerify
+      ? {
+          tls: { ca: config.tlsCaCert, cert: config.tlsCert, key: config.tlsKey, verify: config.tlsVerify },
+        }
+      : {}),
+  });
+  logger.info("Berth is ready", { version: BERTH_VERSION, address: address.join(" ") });
+  await ending(logger);
+  await daemon.server.close(config.shutdownTimeout * 1000);
+  await daemon.context.background.drain();
+  await daemon.stop();
+  rmSync(config.pidfile, { force: true });
+  process.exit(0);
+}
+
+async function compose(config: DaemonConfig, logger: Logger) {
+  const database = Database.open(join(config.dataRoot, "berth.db"), [
+    containerMigrations,
+    imageMigrations,
+    networkMigrations,
+    volumeMigrations,
+  ]);
+  const facts = readSystemFacts();
+  const cgroups = readCgroupLayout();
+  const events = new EventBus();
+  const storage = await createOverlay2Driver({ dataRoot: config.dataRoot });
+  const unpacker = createLayerUnpacker();
+  const images = createImageService({
+    database,
+    storage,
+    unpacker,
+    options: config,
+    onEvent: (action, id, attributes) => events.publish("image", action, id, attributes),
+  });
+  const volumes = createVolumeService({
+    database,
+    dataRoot: config.dataRoot,
+    onEvent: (action, name, attributes) => events.publish("volume", action, name, attributes),
+  });
+  const networks = createNetworkController(database, config);
+  const launcher = createLauncherClient({
+    launcherPath: launcherPath(),
+    socketPath: join(config.execRoot, "launcher.sock"),
+  });
+  const context: EngineContext = {
+    config,
+    logger,
+    database,
+    storage,
+    images,
+    networks,
+    volumes,
+    launcher,
+    launcherPath: launcherPath(),
+    events,
+    containers: new ContainerStore(database),
+    cgroups,
+    host: readHostFacts(),
+    limits: {
+      cpus: facts.cpus,
+      cgroupVersion: cgroups.version,
+      swapLimit: hasSwapAccounting(cgroups),
+      defaultShmSize: config.defaultShmSize,
+      defaultIpcMode: config.defaultIpcMode,
+      defaultCgroupnsMode: config.defaultCgroupnsMode,
+      logDriver: config.logDriver,
+      logOpts: config.logOpts,
+      init: config.init,
+    },
+    background: new BackgroundWork(logger),
+  };
+  await launcher.ensureZygote();
+  await Promise.all([images.start(), volumes.start(), networks.start()]);
+  await recoverContainers(context);
+  const engine: Engine = {
+    containers: new Containers(context),
+    execs: new ExecRegistry(context),
+    images,
+    networks,
+    volumes,
+    events,
+    system: new System(context, facts, stableId(config.dataRoot)),
+  };
+  const server = createApiServer({ engine, logger, productVersion: BERTH_VERSION });
+  return {
+    context,
+    server,
+    stop: async () => {
+      await networks.stop();
+      await images.stop();
+      await unpacker.close();
+      database[Symbol.dispose]();
+    },
+  };
+}
+
+function makeRoots(config: DaemonConfig): void {
+  // 0710: nobody but root lists them (a world-readable data root was CVE-2021-41091).
+  mkdirSync(config.dataRoot, { recursive: true, mode: 0o710 });
+  mkdirSync(join(config.dataRoot, "containers"), { recursive: true, mode: 0o710 });
+  mkdirSync(join(config.execRoot, "containers"), { recursive: true, mode: 0o711 });
+  mkdirSync(join(config.execRoot, "execs"), { recursive: true, mode: 0o711 });
+}
+
+/** Refuses to run beside another daemon with the same pid file; a stale one is replaced. */
+function takePidfile(path: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  if (existsSync(path)) {
+    const pid = Number(readFileSync(path, "utf8").trim());
+    if (pid > 0 && pid !== process.pid && isBerthd(pid)) {
+      throw new BerthError("conflict", `process with PID ${pid} is still running`, {
+        operation: "start daemon",
+        object: path,
+        hint: "end that daemon, or give this one its own --pidfile, --data-root and --exec-root",
+      });
+    }
+  }
+  writeFileSync(path, String(process.pid));
+}
+
+/** Does this pid belong to a berthd? After a restart of the machine it may be anybody's. */
+function isBerthd(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("berthd");
+  } catch {
+    return false; // No such process.
+  }
+}
+
+/** The daemon's id in `docker info`, made once. */
+function stableId(dataRoot: string): string {
+  const path = join(dataRoot, "engine-id");
+  if (!existsSync(path)) writeFileSync(path, randomUUID());
+  return readFileSync(path, "utf8").trim();
+}
+
+function ending(logger: Logger): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.once(signal, () => {
+        logger.info("ending; containers go on", { signal });
+        resolve();
+      });
+    }
+    process.on("SIGHUP", () => logger.warn("SIGHUP: reloading the configuration is not there yet"));
+  });
+}

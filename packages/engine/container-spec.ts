@@ -1,0 +1,247 @@
+/** A container as an OCI runtime configuration. Pure, but for the numbers of the host's device files. */
+import type { DeviceMapping } from "#api-types/container.ts";
+import type { DaemonConfig } from "#config/config-types.ts";
+import type { ContainerMount, ContainerRecord } from "#engine/container-record.ts";
+import { containerResources, parseDeviceRule } from "#engine/container-resources.ts";
+import { readDevice } from "#engine/host-devices.ts";
+import type { EtcFiles } from "#engine/prepare-launch.ts";
+import { parseSecurityOptions, type SecurityOptions } from "#engine/security-options.ts";
+import type { Sandbox } from "#networks/network-types.ts";
+import { resolveCapabilities } from "#runtime/capabilities.ts";
+import { containerCgroupPath } from "#runtime/cgroups/container-cgroup.ts";
+import { DEFAULT_ENVIRONMENT_PATH, DEFAULT_SHM_SIZE, defaultSpec } from "#runtime/default-spec.ts";
+import type { HostFacts } from "#runtime/launch-types.ts";
+import { rlimitsFromUlimits } from "#runtime/rlimits.ts";
+import { defaultSeccomp, parseProfile, resolveProfile } from "#runtime/seccomp/profile.ts";
+import type { NamespaceType, Spec, SpecMount, SpecProcess, SpecSeccomp } from "#runtime/spec-types.ts";
+import type { ResolvedUser } from "#runtime/user.ts";
+
+export interface SpecInput {
+  record: ContainerRecord;
+  user: ResolvedUser;
+  /** Host path by destination, for binds and volumes. */
+  sources: ReadonlyMap<string, string>;
+  files: EtcFiles;
+  sandbox: Sandbox;
+  host: HostFacts;
+  defaults: Pick<DaemonConfig, "cgroupParent" | "noNewPrivileges" | "defaultUlimits" | "seccompProfile">;
+  /** Host pid of a running container, whose namespaces are to be shared. */
+  joined: (nameOrId: string) => number;
+}
+
+interface Namespace {
+  type: NamespaceType;
+  path?: string;
+}
+
+export function containerSpec(input: SpecInput): Spec {
+  const { record, host, defaults } = input;
+  const { config, hostConfig } = record;
+  const privileged = hostConfig.Privileged ?? false;
+  const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
+  const capabilities = resolveCapabilities({
+    add: hostConfig.CapAdd ?? [],
+    drop: hostConfig.CapDrop ?? [],
+    privileged,
+  });
+  const joins = namespaces(input);
+  const spec = defaultSpec({
+    architecture: host.architecture,
+    kernelRelease: host.kernelRelease,
+    capabilities,
+    privileged,
+    shmSize: hostConfig.ShmSize ?? DEFAULT_SHM_SIZE,
+    // Sysctls of a network namespace that is another's are not this container's to set.
+    namespaces: joins.filter(({ path }) => path === undefined).map(({ type }) => type),
+  });
+  const linux = { ...spec.linux };
+  linux.namespaces = joins;
+  linux.cgroupsPath = `/${containerCgroupPath(record.id, hostConfig.CgroupParent || defaults.cgroupParent)}`;
+  linux.resources = {
+    ...containerResources(hostConfig, readDevice),
+    devices: [
+      ...(linux.resources?.devices ?? []),
+      ...(hostConfig.Devices ?? []).map(deviceRule),
+      ...(hostConfig.DeviceCgroupRules ?? []).map((rule) => ({ allow: true, ...parseDeviceRule(rule) })),
+    ],
+  };
+  linux.devices = [...(linux.devices ?? []), ...(hostConfig.Devices ?? []).map(device)];
+  if (hostConfig.Sysctls) linux.sysctl = { ...linux.sysctl, ...hostConfig.Sysctls };
+  if (security.unconfinedPaths || hostConfig.MaskedPaths) linux.maskedPaths = hostConfig.MaskedPaths ?? [];
+  if (security.unconfinedPaths || hostConfig.ReadonlyPaths)
+    linux.readonlyPaths = hostConfig.ReadonlyPaths ?? [];
+  const seccomp = seccompOf(input, security, capabilities, privileged);
+  if (seccomp === undefined) delete linux.seccomp;
+  else linux.seccomp = seccomp;
+  const result: Spec = {
+    ...spec,
+    process: processOf(input, capabilities, security),
+    root: { path: "rootfs", readonly: hostConfig.ReadonlyRootfs ?? false },
+    mounts: mounts(input, spec.mounts ?? []),
+    annotations: { ...hostConfig.Annotations },
+    linux,
+  };
+  if (hostConfig.UTSMode !== "host") {
+    result.hostname = config.Hostname ?? "";
+    if (config.Domainname) result.domainname = config.Domainname;
+  }
+  return result;
+}
+
+function processOf(input: SpecInput, capabilities: string[], security: SecurityOptions): SpecProcess {
+  const { record, user, defaults } = input;
+  const { config, hostConfig } = record;
+  // Who is not root starts without capabilities in force; the bounding set is what a set-uid program may gain.
+  const inForce = user.uid === 0 ? capabilities : [];
+  const ulimits = [
+    ...defaults.defaultUlimits.filter(({ Name }) => !hostConfig.Ulimits?.some((own) => own.Name === Name)),
+    ...(hostConfig.Ulimits ?? []),
+  ];
+  const process: SpecProcess = {
+    terminal: config.Tty ?? false,
+    user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+    args: [record.path, ...record.args],
+    env: environment(config.Env ?? [], config.Tty ?? false, config.Hostname ?? "", user),
+    cwd: config.WorkingDir || "/",
+    capabilities: { bounding: capabilities, effective: inForce, permitted: inForce },
+    noNewPrivileges: security.noNewPrivileges || defaults.noNewPrivileges,
+    rlimits: rlimitsFromUlimits(ulimits),
+    oomScoreAdj: hostConfig.OomScoreAdj ?? 0,
+  };
+  if (security.apparmor !== undefined && input.host.apparmor) process.apparmorProfile = security.apparmor;
+  return process;
+}
+
+/** What Docker gives every process: PATH, HOSTNAME, TERM with a terminal, HOME; the configuration's own win. */
+export function environment(
+  configured: readonly string[],
+  tty: boolean,
+  hostname: string,
+  user: ResolvedUser,
+): string[] {
+  const defaults = [DEFAULT_ENVIRONMENT_PATH, `HOSTNAME=${hostname}`, ...(tty ? ["TERM=xterm"] : [])];
+  const byName = new Map<string, string>();
+  for (const entry of [...defaults, ...configured]) {
+    const at = entry.indexOf("=");
+    // A name alone takes the variable away.
+    if (at < 0) byName.delete(entry);
+    else byName.set(entry.slice(0, at), entry);
+  }
+  if (!byName.has("HOME")) byName.set("HOME", `HOME=${user.home || "/"}`);
+  return [...byName.values()];
+}
+
+function seccompOf(
+  { host, defaults }: SpecInput,
+  security: SecurityOptions,
+  capabilities: string[],
+  privileged: boolean,
+): SpecSeccomp | undefined {
+  const wanted = security.seccomp === "default" ? defaults.seccompProfile || "default" : security.seccomp;
+  if (wanted === "unconfined" || (privileged && security.seccomp === "default")) return undefined;
+  const context = { capabilities, architecture: host.architecture, kernelRelease: host.kernelRelease };
+  if (wanted === "default" || wanted === "builtin") return defaultSeccomp(context);
+  return resolveProfile(parseProfile(wanted), context);
+}
+
+function namespaces({ record, sandbox, joined }: SpecInput): Namespace[] {
+  const { hostConfig } = record;
+  const all: Namespace[] = [{ type: "mount" }];
+  const add = (type: NamespaceType, file: string, mode: string) => {
+    if (mode === "host") return;
+    const other = /^container:(.+)$/.exec(mode)?.[1];
+    all.push(other === undefined ? { type } : { type, path: `/proc/${joined(other)}/ns/${file}` });
+  };
+  add("uts", "uts", hostConfig.UTSMode ?? "");
+  add("pid", "pid", hostConfig.PidMode ?? "");
+  add("ipc", "ipc", hostConfig.IpcMode ?? "");
+  if (sandbox.namespace.kind === "new") all.push({ type: "network" });
+  if (sandbox.namespace.kind === "path") all.push({ type: "network", path: sandbox.namespace.path });
+  if (hostConfig.CgroupnsMode === "private") all.push({ type: "cgroup" });
+  return all;
+}
+
+/** The default mounts that nothing of the user's replaces, the files over /etc, then the user's own, outer ones first. */
+function mounts(input: SpecInput, defaults: readonly SpecMount[]): SpecMount[] {
+  const { record, files } = input;
+  const own = new Set(record.mounts.map(({ destination }) => destination));
+  const file = (source: string, destination: string): SpecMount => ({
+    destination,
+    type: "bind",
+    source,
+    options: ["rbind", "rprivate"],
+  });
+  const etc = [
+    file(files.resolvConf, "/etc/resolv.conf"),
+    file(files.hostname, "/etc/hostname"),
+    file(files.hosts, "/etc/hosts"),
+  ];
+  const hidden = (destination: string) =>
+    own.has(destination) || (destination === "/dev/shm" && input.record.hostConfig.IpcMode === "none");
+  const kept = [...defaults, ...etc].filter(({ destination }) => !hidden(destination));
+  return [
+    ...kept.map((mount) => shared(mount, input)),
+    ...record.mounts.map((mount) => userMount(mount, input)),
+  ];
+}
+
+/** With the host's or another container's IPC namespace /dev/shm and the queues are that one's. */
+function shared(mount: SpecMount, { record, joined }: SpecInput): SpecMount {
+  const mode = record.hostConfig.IpcMode ?? "";
+  if (!["/dev/shm", "/dev/mqueue"].includes(mount.destination)) return mount;
+  const other = /^container:(.+)$/.exec(mode)?.[1];
+  if (mode !== "host" && other === undefined) return mount;
+  const root = other === undefined ? "" : `/proc/${joined(other)}/root`;
+  return {
+    destination: mount.destination,
+    type: "bind",
+    source: `${root}${mount.destination}`,
+    options: ["rbind", "rprivate"],
+  };
+}
+
+function userMount(mount: ContainerMount, { sources }: SpecInput): SpecMount {
+  if (mount.type === "tmpfs") {
+    const given = mount.tmpfsOptions.split(",").filter(Boolean);
+    return {
+      destination: mount.destination,
+      type: "tmpfs",
+      source: "tmpfs",
+      options: [
+        "noexec",
+        "nosuid",
+        "nodev",
+        ...given,
+        ...(mount.readOnly && !given.includes("ro") ? ["ro"] : []),
+      ],
+    };
+  }
+  return {
+    destination: mount.destination,
+    type: "bind",
+    source: sources.get(mount.destination) ?? mount.source,
+    options: [
+      mount.recursive ? "rbind" : "bind",
+      mount.readOnly ? "ro" : "rw",
+      mount.propagation || "rprivate",
+    ],
+  };
+}
+
+function device(mapping: DeviceMapping): NonNullable<NonNullable<Spec["linux"]>["devices"]>[number] {
+  const { type, major, minor, mode, uid, gid } = readDevice(mapping.PathOnHost);
+  return {
+    type,
+    path: mapping.PathInContainer || mapping.PathOnHost,
+    major,
+    minor,
+    fileMode: mode,
+    uid,
+    gid,
+  };
+}
+
+function deviceRule(mapping: DeviceMapping) {
+  const { type, major, minor } = readDevice(mapping.PathOnHost);
+  return { allow: true, type, major, minor, access: mapping.CgroupPermissions || "rwm" };
+}

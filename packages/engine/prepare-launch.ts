@@ -1,0 +1,131 @@
+/**
+ * Taking what a run needs: mounts, addresses, ports, the files over /etc; and putting it all into what the
+ * compiler takes. What was taken is given back by releaseRun.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Container } from "#engine/container.ts";
+import { containerDirectory } from "#engine/container-paths.ts";
+import type { ContainerMount, ContainerRecord } from "#engine/container-record.ts";
+import { containerSpec } from "#engine/container-spec.ts";
+import { containerUser } from "#engine/container-user.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import { logPlan } from "#engine/log-plan.ts";
+import { sandboxRequest } from "#engine/sandbox-request.ts";
+import { BerthError } from "#errors/errors.ts";
+import type { Sandbox } from "#networks/network-types.ts";
+import type { ContainerLaunch } from "#runtime/launch-types.ts";
+
+/** `directory`: the run's exec directory, which exists. */
+export async function prepareLaunch(
+  context: EngineContext,
+  container: Container,
+  directory: string,
+): Promise<ContainerLaunch> {
+  const { record } = container;
+  const user = await containerUser(
+    context.storage,
+    record.id,
+    record.config.User ?? "",
+    record.hostConfig.GroupAdd ?? [],
+  );
+  const sources = await mountSources(context, record);
+  const sandbox = await context.networks.allocate(sandboxRequest(context, record));
+  const files = writeEtcFiles(context, record, sandbox);
+  const { hostConfig, config } = record;
+  const [rows, columns] = hostConfig.ConsoleSize ?? [0, 0];
+  return {
+    id: record.id,
+    spec: containerSpec({
+      record,
+      user,
+      sources,
+      files,
+      sandbox,
+      host: context.host,
+      defaults: context.config,
+      joined: (other) => joinedPid(context, other),
+    }),
+    rootfs: await context.storage.rootfs(record.id),
+    cgroups: context.cgroups,
+    sandbox: sandbox.program,
+    stdio: {
+      terminal: config.Tty ?? false,
+      openStdin: config.OpenStdin ?? false,
+      stdinOnce: config.StdinOnce ?? false,
+      expectedAttaches: container.pendingAttaches.size,
+      ...(rows > 0 && columns > 0 ? { rows, columns } : {}),
+    },
+    log: logPlan(record, context.config),
+    execDirectory: directory,
+    host: context.host,
+    ...(hostConfig.Init ? { initPath: context.launcherPath } : {}),
+  };
+}
+
+/** Host path behind each mount, by destination; missing bind sources of -v are made, as Docker does. */
+async function mountSources(context: EngineContext, record: ContainerRecord): Promise<Map<string, string>> {
+  const sources = new Map<string, string>();
+  for (const mount of record.mounts) {
+    if (mount.type === "bind") sources.set(mount.destination, await bindSource(mount));
+    if (mount.type === "volume") {
+      const path = await context.volumes.mount(mount.volume, record.id);
+      sources.set(mount.destination, mount.subpath === "" ? path : join(path, mount.subpath));
+    }
+  }
+  return sources;
+}
+
+async function bindSource(mount: ContainerMount): Promise<string> {
+  if (mount.createSource) {
+    await mkdir(mount.source, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+      // It is there, as something else than a directory.
+      if (cause.code === "EEXIST" || cause.code === "ENOTDIR") return;
+      throw new BerthError(
+        "internal",
+        `error while creating mount source path '${mount.source}': ${cause.message}`,
+        {
+          operation: "start container",
+          object: mount.source,
+          cause,
+        },
+      );
+    });
+  }
+  return mount.source;
+}
+
+export interface EtcFiles {
+  hosts: string;
+  hostname: string;
+  resolvConf: string;
+}
+
+/** Small files, written where the engine alone has a say; the container gets them bound over its own. */
+function writeEtcFiles(context: EngineContext, record: ContainerRecord, sandbox: Sandbox): EtcFiles {
+  const directory = containerDirectory(context.config, record.id);
+  mkdirSync(directory, { recursive: true, mode: 0o710 });
+  const files: EtcFiles = {
+    hosts: join(directory, "hosts"),
+    hostname: join(directory, "hostname"),
+    resolvConf: join(directory, "resolv.conf"),
+  };
+  writeFileSync(files.hosts, sandbox.hosts);
+  writeFileSync(files.hostname, `${record.config.Hostname}\n`);
+  writeFileSync(files.resolvConf, sandbox.resolvConf);
+  return files;
+}
+
+/** Host pid of a running container whose namespaces are to be shared. */
+function joinedPid(context: EngineContext, nameOrId: string): number {
+  const other = context.containers.get(nameOrId);
+  if (!other.record.state.Running) {
+    throw new BerthError("conflict", `cannot join namespace of a non running container: ${nameOrId}`, {
+      operation: "start container",
+      object: nameOrId,
+      hint: `start ${nameOrId} first`,
+    });
+  }
+  return other.record.state.Pid;
+}
