@@ -11,7 +11,6 @@
 #include "frames.h"
 #include "process.h"
 
-#define SIGKILL 9
 
 /* Bytes to the report descriptor, whatever it is: a socket, or the pipe that AWAIT reads at the other end. */
 static void report(struct process *process, const u8 *bytes, u32 length)
@@ -258,6 +257,9 @@ __attribute__((noreturn)) void execute(struct process *process)
 		case OP_FORK:
 			result = CALL2(clone3, data, b);
 			if (result == 0) {
+				/* What the shim ignores, its child must not: that would outlive execve. */
+				signal_disposition(SIGPIPE, HANDLER_DEFAULT);
+				signal_disposition(SIGHUP, HANDLER_DEFAULT);
 				process->launch = -1;
 				next = ins->number;
 			}

@@ -8,7 +8,6 @@
 
 #include "process.h"
 
-#define SIGCHLD 17
 #define SIGTTIN 21
 #define SIGTTOU 22
 

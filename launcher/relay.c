@@ -16,8 +16,6 @@
 #include "log_json.h"
 #include "relay.h"
 
-#define SIGCHLD 17
-#define SIGKILL 9
 #define PAGE 4096u
 #define QUEUE_ROOM (CHUNK + PAGE)
 /* How long buffers stay after the last use; how often a terminal that nobody has open is looked at. */

@@ -10,10 +10,6 @@
 #include "frames.h"
 #include "process.h"
 
-#define SIGPIPE 13
-#define SIGHUP 1
-#define SIGCHLD 17
-
 static struct process the_process;
 
 /* Exactly this many bytes. Answers 0, an errno, or EPIPE when the other side ends before. */

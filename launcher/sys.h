@@ -103,6 +103,10 @@ struct signal_action {
 	u64 restorer;
 	u64 mask;
 };
+#define SIGHUP 1
+#define SIGKILL 9
+#define SIGPIPE 13
+#define SIGCHLD 17
 #define HANDLER_DEFAULT 0
 #define HANDLER_IGNORE 1
 #define SIGNAL_BIT(signal) (1ULL << ((signal) - 1))

@@ -15,9 +15,6 @@
 #include "frames.h"
 #include "process.h"
 
-#define SIGCHLD 17
-#define SIGPIPE 13
-#define SIGHUP 1
 #define BACKLOG 4096
 #define LOCK_SUFFIX ".lock"
 #define NAME_ROOM 96

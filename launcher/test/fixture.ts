@@ -8,10 +8,13 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { errnoName } from "#program/errno.ts";
+import { FrameParser, type ShimFrame } from "#program/frames.ts";
 import { createLauncherClient } from "#program/launcher-client.ts";
 import type { AttachStreams, LauncherClient } from "#program/launcher-client.types.ts";
 import { createProgramBuilder } from "#program/program-builder.ts";
 import type { Program, ProgramBuilder, Register } from "#program/types.ts";
+import { connectUnix } from "#program/unix-connect.ts";
 
 export interface Fixture extends Disposable {
   readonly directory: string;
@@ -211,4 +214,41 @@ export function demultiplex(bytes: Buffer): { stdout: string; stderr: string } {
   }
   const text = (stream: number) => Buffer.concat(parts[stream] ?? []).toString();
   return { stdout: text(1), stderr: text(2) };
+}
+
+/** Sends bytes to the zygote and answers all frames until the shim closes the connection. */
+export async function exchange(fixture: Fixture, bytes: Uint8Array): Promise<ShimFrame[]> {
+  const socket = connectUnix(fixture.socketPath);
+  socket.end(bytes);
+  return new FrameParser().push(await collect(socket));
+}
+
+/** Values of a program's notes by note kind, after it ran to its end without failing. */
+export async function notesOf(fixture: Fixture, program: Program): Promise<Map<number, bigint>> {
+  const notes = new Map<number, bigint>();
+  for (const frame of await exchange(fixture, program.bytes)) {
+    if (frame.kind === "failed") throw new Error(program.explain(frame.instruction, frame.errno));
+    if (frame.kind !== "note") throw new Error(`unexpected frame ${frame.kind}`);
+    notes.set(frame.note, frame.value);
+  }
+  return notes;
+}
+
+/** The failure a program ends with: its label and the name of the errno. */
+export async function failureOf(
+  fixture: Fixture,
+  program: Program,
+): Promise<{ label: string; errno: string }> {
+  const last = (await exchange(fixture, program.bytes)).at(-1);
+  if (last?.kind !== "failed") throw new Error(`the program did not fail: ${last?.kind}`);
+  return { label: program.labels[last.instruction] ?? "", errno: errnoName(last.errno) };
+}
+
+/** Waits for something outside of the test's own promises: a file, a process. Fails after ten seconds. */
+export async function until(what: string, holds: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error(`still not so: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }

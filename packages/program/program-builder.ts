@@ -53,8 +53,6 @@ export interface Instruction {
 }
 
 const CLONE_PIDFD = 0x1000n;
-/** The child's signal dispositions are the default ones: the shim ignores some, and that would outlive execve. */
-const CLONE_CLEAR_SIGHAND = 0x1_0000_0000n;
 const CLONE_INTO_CGROUP = 0x2_0000_0000n;
 /** struct clone_args up to and including `cgroup` (CLONE_ARGS_SIZE_VER2 of linux/sched.h), and its fields. */
 const CLONE_ARGS = { size: 88, flags: 0, pidfd: 8, exitSignal: 32, cgroup: 80 } as const;
@@ -198,7 +196,7 @@ class Builder implements ProgramBuilder {
 
   fork(options: ForkOptions): void {
     const { into, child, pidfd, cgroup, exitSignal = SIGCHLD, why } = options;
-    let flags = BigInt(options.flags) | CLONE_CLEAR_SIGHAND;
+    let flags = BigInt(options.flags);
     if (pidfd !== undefined) flags |= CLONE_PIDFD;
     if (cgroup !== undefined) flags |= CLONE_INTO_CGROUP;
     const content = new Uint8Array(CLONE_ARGS.size);
