@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { FileDescriptor } from "#kernel/fd.ts";
 import {
-  decodeStatfs,
   decodeStatx,
   fstatat,
   fstatatIfExists,
@@ -15,6 +14,7 @@ import {
   mkdirat,
   readlinkat,
 } from "#kernel/file-syscalls.ts";
+import { decodeStatfs } from "#kernel/file-system-status.ts";
 import { encodeMountAttributes } from "#kernel/mount-syscalls.ts";
 import { kill, pidfdOpen, pidfdSendSignal } from "#kernel/process-syscalls.ts";
 import * as sockets from "#kernel/socket-syscalls.ts";

@@ -10,26 +10,18 @@
  * here: the launcher does that in the container's own mount namespace.
  */
 import { randomUUID } from "node:crypto";
-import {
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { fchmod, fchown, fstat, mkdirat, renameat2, symlinkat } from "#kernel/file-syscalls.ts";
-import { FS_TOPDIR_FL, getInodeFlags, setInodeFlags } from "#kernel/inode-flags.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
 import type { StorageDriver, WritableOptions } from "#storage/driver-types.ts";
 import { BackgroundRemoval } from "#storage/overlay2/background-removal.ts";
 import { type InitStep, makeInitLayer, planInitLayer } from "#storage/overlay2/init-layer.ts";
+import { pathExists, readIfExists, removeIfExists } from "#storage/overlay2/layer-files.ts";
 import {
   linkDirectory,
   linkedCacheId,
@@ -38,6 +30,7 @@ import {
   parseLower,
 } from "#storage/overlay2/layer-links.ts";
 import { type OverlaySupport, probeOverlay } from "#storage/overlay2/probe.ts";
+import { spreadLayers } from "#storage/overlay2/spread-layers.ts";
 
 /** Layers below one another at most; as Docker. */
 const maxDepth = 128;
@@ -64,18 +57,6 @@ export function createOverlay2Driver(options: Overlay2Options): Overlay2Driver {
   mkdirSync(join(home, linkDirectory), { recursive: true, mode: 0o700 });
   spreadLayers(home);
   return new Overlay2Driver(home, probeOverlay(home));
-}
-
-/**
- * Tells ext4 to place each layer in a block group of its own, as it does with users' home directories. Otherwise new
- * containers share a group with what was just removed, whose inodes ext4 will not use again for minutes but looks at one by
- * one: creating a container then takes 30 ms instead of 1.5. Other file systems have no such flag and need none.
- */
-function spreadLayers(home: string): void {
-  using directory = new FileDescriptor(open(home, O_RDONLY | O_DIRECTORY));
-  const flags = getInodeFlags(directory.number);
-  if (flags !== undefined && (flags & FS_TOPDIR_FL) === 0)
-    setInodeFlags(directory.number, flags | FS_TOPDIR_FL);
 }
 
 export class Overlay2Driver implements StorageDriver {
@@ -340,25 +321,4 @@ export class Overlay2Driver implements StorageDriver {
 /** An init layer belongs to whom the layer above it belongs. */
 function ownerOf(name: string): string {
   return name.endsWith(initSuffix) ? name.slice(0, -initSuffix.length) : name;
-}
-
-function pathExists(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
-}
-
-function readIfExists(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if (isErrno(error, "ENOENT")) return undefined;
-    throw error;
-  }
-}
-
-function removeIfExists(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (!isErrno(error, "ENOENT")) throw error;
-  }
 }

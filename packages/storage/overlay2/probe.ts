@@ -6,7 +6,8 @@
 import { existsSync } from "node:fs";
 import { BerthError } from "#errors/errors.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
-import { fstatfs, listsTypes, mkdirat } from "#kernel/file-syscalls.ts";
+import { mkdirat } from "#kernel/file-syscalls.ts";
+import { fstatfs, listsTypes } from "#kernel/file-system-status.ts";
 import { MNT_DETACH, mount, umount2 } from "#kernel/mount-syscalls.ts";
 import { removeTree } from "#kernel/remove-tree.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";

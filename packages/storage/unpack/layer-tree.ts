@@ -4,7 +4,6 @@
  * Every name is made in a directory opened inside the root by the kernel (RootDirectory), so whatever an archive says
  * stays below it. What the kernel answers is turned into errors that name the entry. The thread's umask must be 0.
  */
-import { BerthError } from "#errors/errors.ts";
 import { ERRNO } from "#kernel/errno.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import {
@@ -49,12 +48,14 @@ import {
 import { setXattr, xattrPath } from "#kernel/xattr-syscalls.ts";
 import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import type { TarHandler } from "#storage/tar/tar-reader.ts";
+import { applyXattrs, mustChown, opaqueAttribute, opaqueValue } from "#storage/unpack/entry-attributes.ts";
 import { entryPath, meaningOf } from "#storage/unpack/entry-path.ts";
 import {
   type DirectoryAttributes,
   OpenDirectories,
   type OpenDirectory,
 } from "#storage/unpack/open-directories.ts";
+import { explain, invalid } from "#storage/unpack/unpack-errors.ts";
 
 export interface LayerTreeOptions {
   /** How whiteouts are written: for overlay, or by removing what they hide. */
@@ -371,72 +372,10 @@ export class LayerTree implements TarHandler, Disposable {
   }
 }
 
-const opaqueAttribute = "trusted.overlay.opaque";
-const opaqueValue = Buffer.from("y");
-
-/** Attributes by which overlayfs redirects and merges directories: from an archive they could reach other layers. */
-function isOverlayAttribute(name: string): boolean {
-  return name.startsWith("trusted.overlay.") || name.startsWith("user.overlay.");
-}
-
-/** New files belong to the process's user and, below a set-group-id directory, to that directory's group. */
-function mustChown(entry: TarEntry, parent: OpenDirectory): boolean {
-  return entry.uid !== 0 || entry.gid !== 0 || parent.setGroupId || runsUnprivileged;
-}
-
-const runsUnprivileged = process.geteuid?.() !== 0 || process.getegid?.() !== 0;
-
 function applyToFile({ fd, entry, parent }: OpenFile): void {
   // In this order: a change of owner takes capabilities and set-id bits away.
   if (mustChown(entry, parent)) fchown(fd, entry.uid, entry.gid);
   applyXattrs(fd, entry);
   if ((entry.mode & 0o7000) !== 0) fchmod(fd, entry.mode);
   futimens(fd, entry.accessedAt ?? entry.modifiedAt, entry.modifiedAt);
-}
-
-function applyXattrs(subject: number | string, entry: TarEntry): void {
-  for (const [name, value] of entry.xattrs) {
-    if (isOverlayAttribute(name)) continue;
-    try {
-      setXattr(subject, name, value);
-    } catch (error) {
-      // File systems without this kind of attribute, and user attributes on links and devices: as Docker, done without.
-      if (!(error instanceof SyscallError)) throw error;
-      const unsupported = error.errno === ERRNO.EOPNOTSUPP;
-      if (!unsupported && !(error.errno === ERRNO.EPERM && name.startsWith("user."))) throw error;
-    }
-  }
-}
-
-function invalid(name: string, reason: string): BerthError {
-  return new BerthError("invalid", `archive entry ${JSON.stringify(name)} ${reason}`, {
-    operation: "unpack layer",
-    object: name,
-  });
-}
-
-/** Failures that the archive's own names bring about; the rest is the host's. */
-const archiveFaults: readonly number[] = [
-  ERRNO.ENAMETOOLONG,
-  ERRNO.ENOTDIR,
-  ERRNO.ELOOP,
-  ERRNO.EINVAL,
-  ERRNO.ENOENT,
-  ERRNO.EEXIST,
-];
-
-function explain(cause: SyscallError, entry: string): BerthError {
-  const detail = { operation: "unpack layer", object: entry, cause };
-  if (cause.errno === ERRNO.ENOSPC || cause.errno === ERRNO.EDQUOT) {
-    return new BerthError("no-space", `write ${entry}: no space left on device`, {
-      ...detail,
-      hint: "Free space where the daemon keeps its data, for example with: docker system prune",
-    });
-  }
-  const code = archiveFaults.includes(cause.errno) ? "invalid" : "internal";
-  return new BerthError(
-    code,
-    `archive entry ${JSON.stringify(entry)} cannot be unpacked: ${cause.message}`,
-    detail,
-  );
 }
