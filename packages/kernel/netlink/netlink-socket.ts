@@ -1,0 +1,147 @@
+/**
+ * A netlink socket: sends requests and waits for the kernel's answers.
+ *
+ * The kernel works on a request within the sending call itself, so an answer is there when sendto returns; waiting is
+ * a formality, bounded by a timeout all the same. Owns its descriptor. Requests that take the kernel long (deleting
+ * links) go through `requestSlowly`, which sends from a thread of the pool.
+ */
+import { FileDescriptor } from "#kernel/fd.ts";
+import { libcFunction } from "#kernel/libc.ts";
+import {
+  type Message,
+  NLM_F_DUMP_INTR,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  NLMSG_NOOP,
+  parseErrno,
+  parseMessages,
+  setSequence,
+} from "#kernel/netlink/message-codec.ts";
+import {
+  AF_NETLINK,
+  bind,
+  encodeNetlinkAddress,
+  recv,
+  SO_RCVTIMEO,
+  SOCK_RAW,
+  SOL_SOCKET,
+  sendto,
+  setsockopt,
+  socket,
+} from "#kernel/socket-syscalls.ts";
+import { SyscallError } from "#kernel/syscall-error.ts";
+
+export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
+
+/** The kernel sends dumps in pieces of at most 32 KiB. */
+const receiveSize = 64 * 1024;
+/** Dumps change under the reader now and then; so often are they read again. */
+const dumpAttempts = 4;
+
+const kernelAddress = encodeNetlinkAddress();
+/** koffi runs `.async` of a function on a thread of the pool; errno would be that thread's. */
+const sendSlowly = libcFunction("int64_t send(int fd, void *data, size_t length, int flags)") as unknown as {
+  async(...args: unknown[]): void;
+};
+
+export class NetlinkSocket implements Disposable {
+  readonly #fd: FileDescriptor;
+  readonly #buffer = Buffer.allocUnsafe(receiveSize);
+  #sequence = 0;
+
+  /** `timeout` in milliseconds: how long an answer may take. */
+  constructor(protocol: number = NETLINK_ROUTE, timeout = 5000) {
+    this.#fd = new FileDescriptor(socket(AF_NETLINK, SOCK_RAW, protocol));
+    try {
+      bind(this.#fd.number, kernelAddress);
+      setsockopt(this.#fd.number, SOL_SOCKET, SO_RCVTIMEO, encodeTimeval(timeout));
+    } catch (error) {
+      this.#fd.close();
+      throw error;
+    }
+  }
+
+  /** Sends a message that asks for an acknowledgement; throws SyscallError with the kernel's errno. */
+  request(message: Uint8Array, why = "netlink request"): void {
+    const errno = this.tryRequest(message);
+    if (errno !== 0) throw new SyscallError("netlink", errno, [why]);
+  }
+
+  /** As `request`, but answers the errno, 0 for success. */
+  tryRequest(message: Uint8Array): number {
+    const sequence = this.#send(message);
+    return this.#acknowledgement(sequence);
+  }
+
+  /** As `tryRequest`, with the kernel's work done off the event loop. One at a time per socket. */
+  async requestSlowly(message: Uint8Array): Promise<number> {
+    const sequence = ++this.#sequence;
+    setSequence(message, sequence);
+    await new Promise<void>((resolve, reject) => {
+      sendSlowly.async(this.#fd.number, message, message.length, 0, (error: unknown, sent: number) => {
+        if (error || sent < 0) reject(error ?? new Error("netlink send failed"));
+        else resolve();
+      });
+    });
+    return this.#acknowledgement(sequence);
+  }
+
+  /** Sends a dump request; answers the messages of all its pieces. */
+  dump(message: Uint8Array): Message[] {
+    for (let attempt = 1; ; attempt++) {
+      const { messages, interrupted } = this.#dumpOnce(message);
+      if (!interrupted || attempt === dumpAttempts) return messages;
+    }
+  }
+
+  #dumpOnce(message: Uint8Array): { messages: Message[]; interrupted: boolean } {
+    const sequence = this.#send(message);
+    const messages: Message[] = [];
+    let interrupted = false;
+    for (;;) {
+      for (const answer of this.#receive(sequence)) {
+        if ((answer.flags & NLM_F_DUMP_INTR) !== 0) interrupted = true;
+        if (answer.type === NLMSG_DONE) return { messages, interrupted };
+        if (answer.type === NLMSG_ERROR)
+          throw new SyscallError("netlink", parseErrno(answer.payload), ["dump"]);
+        if (answer.type !== NLMSG_NOOP) messages.push(answer);
+      }
+    }
+  }
+
+  #send(message: Uint8Array): number {
+    const sequence = ++this.#sequence;
+    setSequence(message, sequence);
+    sendto(this.#fd.number, message, 0, kernelAddress);
+    return sequence;
+  }
+
+  #acknowledgement(sequence: number): number {
+    for (;;) {
+      for (const answer of this.#receive(sequence)) {
+        if (answer.type === NLMSG_ERROR) return parseErrno(answer.payload);
+      }
+    }
+  }
+
+  /** Answers to one request; late ones to earlier requests are dropped. The payloads are copies. */
+  #receive(sequence: number): Message[] {
+    const length = recv(this.#fd.number, this.#buffer);
+    return parseMessages(Buffer.from(this.#buffer.subarray(0, length))).filter(
+      (message) => message.sequence === sequence,
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.#fd.close();
+  }
+}
+
+/** `struct timeval` on 64-bit. */
+function encodeTimeval(milliseconds: number): Buffer {
+  const value = Buffer.alloc(16);
+  value.writeBigInt64LE(BigInt(Math.floor(milliseconds / 1000)), 0);
+  value.writeBigInt64LE(BigInt((milliseconds % 1000) * 1000), 8);
+  return value;
+}
