@@ -5,7 +5,6 @@
  * at any moment leaves only rows that `start` undoes. Whoever works with layers holds them as a `LayerStack`; a layer that
  * no image, no other layer and no stack needs is removed at once.
  */
-import { randomBytes } from "node:crypto";
 import { readdir, rm, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -15,18 +14,10 @@ import type { Database } from "#state/database.ts";
 import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
 import { chainIds, type Digest } from "./digest.ts";
 import { diskError, isNoSpace } from "./disk-errors.ts";
+import { type LayerRow, LayerRows } from "./layer-rows.ts";
 import { LayerStack } from "./layer-stack.ts";
 import { type JoinOptions, SharedWork } from "./shared-work.ts";
 import { Slots } from "./slots.ts";
-
-export interface LayerRow {
-  cache_id: string;
-  chain_id: Digest | null;
-  diff_id: Digest | null;
-  parent: Digest | null;
-  size: number;
-  state: "making" | "complete" | "removing";
-}
 
 /** Where the unpacker gets a layer's archive from; disposed when it is unpacked. */
 export type ArchiveFile = { path: string } & Partial<AsyncDisposable>;
@@ -43,7 +34,6 @@ interface Live {
   unpacked: boolean;
   /** An unpack failed here: the directory holds garbage. */
   dirty: boolean;
-  size: number;
 }
 
 export interface LayerStoreOptions {
@@ -54,7 +44,7 @@ export interface LayerStoreOptions {
 }
 
 export class LayerStore {
-  readonly #database: Database;
+  readonly #rows: LayerRows;
   readonly #storage: StorageDriver;
   readonly #unpacker: LayerUnpacker;
   readonly #log: Logger;
@@ -64,28 +54,15 @@ export class LayerStore {
 
   constructor({ database, storage, unpacker, log = silentLogger }: LayerStoreOptions) {
     this.#log = log;
-    this.#database = database;
+    this.#rows = new LayerRows(database);
     this.#storage = storage;
     this.#unpacker = unpacker;
   }
 
   /** Undoes what a crash left half made, and what no image needs; finds layers whose directory somebody removed. */
   async start(): Promise<void> {
-    this.#database.transaction(() => {
-      // Topmost first: a row cannot lose its chain id while another one stands on it.
-      let undone: number;
-      do {
-        undone = this.#database.run(
-          `UPDATE image_layer SET state = 'removing', chain_id = NULL, parent = NULL
-           WHERE state <> 'removing'
-             AND NOT EXISTS (SELECT 1 FROM image_layer AS above WHERE above.parent = image_layer.chain_id)
-             AND NOT EXISTS (SELECT 1 FROM image WHERE top_chain = image_layer.chain_id)`,
-        );
-      } while (undone > 0);
-    });
-    const gone = this.#database.all<{ cache_id: string }>(
-      "SELECT cache_id FROM image_layer WHERE state = 'removing'",
-    );
+    this.#rows.unlinkAll();
+    const gone = this.#rows.inState("removing");
     for (const { cache_id } of gone) await this.#erase(cache_id);
     if (gone.length > 0) this.#log.info("removed layers that no image needs", { layers: gone.length });
     await this.#findLost();
@@ -93,45 +70,33 @@ export class LayerStore {
 
   /** A lost layer costs only the images on it, and those until they are pulled or loaded again: it becomes one to be made. */
   async #findLost(): Promise<void> {
-    const complete = this.#database.all<LayerRow>("SELECT * FROM image_layer WHERE state = 'complete'");
-    for (const { cache_id, chain_id } of complete) {
+    for (const { cache_id, chain_id } of this.#rows.inState("complete")) {
       if (await this.#storage.exists(cache_id)) continue;
       this.#log.warn("the directory of a layer is gone; pull or load its image again", {
         layer: chain_id ?? "",
         directory: this.#storage.diffPath(cache_id),
       });
-      this.#database.run("UPDATE image_layer SET state = 'making' WHERE cache_id = ?", cache_id);
+      this.#rows.setState(cache_id, "making");
     }
   }
 
   /** Cache ids of all rows: what the storage driver must not take for litter. */
   cacheIds(): Set<string> {
-    return new Set(
-      this.#database.all<{ cache_id: string }>("SELECT cache_id FROM image_layer").map((row) => row.cache_id),
-    );
+    return this.#rows.cacheIds();
   }
 
   row(chainId: Digest): LayerRow | undefined {
-    return this.#database.get<LayerRow>("SELECT * FROM image_layer WHERE chain_id = ?", chainId);
-  }
-
-  /** Bytes of all layers, each counted once. */
-  totalSize(): number {
-    return (
-      this.#database.get<{ total: number | null }>("SELECT sum(size) AS total FROM image_layer")?.total ?? 0
-    );
+    return this.#rows.row(chainId);
   }
 
   /** The rows from `top` down to the lowest, lowest first. */
   chainOf(top: Digest | null): LayerRow[] {
-    const rows: LayerRow[] = [];
-    for (let at = top; at !== null; ) {
-      const row = this.row(at);
-      if (row === undefined) break;
-      rows.unshift(row);
-      at = row.parent;
-    }
-    return rows;
+    return this.#rows.chainOf(top);
+  }
+
+  /** Bytes of all layers, each counted once. */
+  totalSize(): number {
+    return this.#rows.totalSize();
   }
 
   /** Holds the layers with these diff ids, lowest first; those not there yet are begun and wait for `make`. */
@@ -139,7 +104,7 @@ export class LayerStore {
     const chain = chainIds(diffIds);
     const held: Digest[] = [];
     try {
-      this.#database.transaction(() => {
+      this.#rows.transaction(() => {
         for (const [index, chainId] of chain.entries()) {
           const live =
             this.#live.get(chainId) ?? this.#begin(chainId, diffIds[index] ?? "", chain[index - 1]);
@@ -192,8 +157,7 @@ export class LayerStore {
 
   /** Unpacks an archive whose diff id is not known before, as a lowest layer. Answers its held stack. */
   async makeUnknown(archive: string, options: JoinOptions<UnpackProgress>): Promise<LayerStack> {
-    const cacheId = newCacheId();
-    this.#database.run("INSERT INTO image_layer (cache_id, state) VALUES (?, 'making')", cacheId);
+    const cacheId = this.#rows.insert(null, null, null);
     try {
       await this.#storage.create(cacheId, undefined);
       const { diffId, size } = await this.#unpacker.unpack({
@@ -218,15 +182,10 @@ export class LayerStore {
         await this.#erase(cacheId);
         return existing;
       }
-      this.#database.run(
-        "UPDATE image_layer SET chain_id = ?, diff_id = ?, size = ? WHERE cache_id = ?",
-        diffId,
-        diffId,
-        size,
-        cacheId,
-      );
+      this.#rows.identify(cacheId, diffId);
+      this.#rows.setSize(cacheId, size);
       const created = Promise.resolve();
-      this.#live.set(diffId, { cacheId, diffId, created, holds: 0, unpacked: true, dirty: false, size });
+      this.#live.set(diffId, { cacheId, diffId, created, holds: 0, unpacked: true, dirty: false });
       return this.hold([diffId]);
     } catch (error) {
       await this.#erase(cacheId);
@@ -237,8 +196,11 @@ export class LayerStore {
   /** Marks a stack's layers complete; inside the durable transaction that writes the image. */
   complete(chain: readonly Digest[]): void {
     for (const chainId of chain) {
-      if (!this.isUnpacked(chainId)) throw new Error(`layer ${chainId} is committed before it is made`);
-      this.#database.run("UPDATE image_layer SET state = 'complete' WHERE chain_id = ?", chainId);
+      const row = this.row(chainId);
+      if (row === undefined || !this.isUnpacked(chainId)) {
+        throw new Error(`layer ${chainId} is committed before it is made`);
+      }
+      this.#rows.setState(row.cache_id, "complete");
     }
   }
 
@@ -251,12 +213,12 @@ export class LayerStore {
       if (live !== undefined && --live.holds === 0) waits.push(this.#unpacks.settled(chainId));
     }
     await Promise.all(waits);
-    this.#database.transaction(() => {
+    this.#rows.transaction(() => {
       for (const chainId of chain.toReversed()) {
         const live = this.#live.get(chainId);
         if (live !== undefined && live.holds > 0) continue;
         this.#live.delete(chainId);
-        const cacheId = this.#unlink(chainId);
+        const cacheId = this.#rows.unlink(chainId);
         if (cacheId !== undefined) doomed.push({ chainId, cacheId, created: live?.created });
       }
     });
@@ -267,52 +229,24 @@ export class LayerStore {
     return doomed.map(({ chainId }) => chainId);
   }
 
-  /** Takes a layer nothing refers to out of the chain; its row stays, nameless, until its directory is gone. */
-  #unlink(chainId: Digest): string | undefined {
-    const row = this.#database.get<LayerRow>(
-      `SELECT * FROM image_layer WHERE chain_id = ?
-         AND NOT EXISTS (SELECT 1 FROM image WHERE top_chain = image_layer.chain_id)
-         AND NOT EXISTS (SELECT 1 FROM image_layer AS above WHERE above.parent = image_layer.chain_id)`,
-      chainId,
-    );
-    if (row === undefined) return undefined;
-    this.#database.run(
-      "UPDATE image_layer SET state = 'removing', chain_id = NULL, parent = NULL WHERE cache_id = ?",
-      row.cache_id,
-    );
-    this.#database.run(
-      "DELETE FROM layer_source WHERE diff_id = ?1 AND NOT EXISTS (SELECT 1 FROM image_layer WHERE diff_id = ?1 AND chain_id IS NOT NULL)",
-      row.diff_id,
-    );
-    return row.cache_id;
-  }
-
   async #erase(cacheId: string): Promise<void> {
     await this.#storage.remove(cacheId);
-    this.#database.run("DELETE FROM image_layer WHERE cache_id = ?", cacheId);
+    this.#rows.delete(cacheId);
   }
 
   #begin(chainId: Digest, diffId: Digest, parent: Digest | undefined): Live {
     const row = this.row(chainId);
+    const whole = row?.state === "complete";
     const live: Live = {
-      cacheId: row?.cache_id ?? newCacheId(),
+      cacheId: row?.cache_id ?? this.#rows.insert(chainId, diffId, parent ?? null),
       diffId,
-      // For a row whose directory was lost it is made again.
-      created: row?.state === "complete" ? Promise.resolve() : undefined,
+      created: whole ? Promise.resolve() : undefined,
       holds: 0,
-      unpacked: row?.state === "complete",
-      dirty: false,
-      size: row?.size ?? 0,
+      unpacked: whole,
+      // A row that is there but not whole lost its directory, or has one that was filled half.
+      dirty: row !== undefined && !whole,
     };
     this.#live.set(chainId, live);
-    if (row !== undefined) return live;
-    this.#database.run(
-      "INSERT INTO image_layer (cache_id, chain_id, diff_id, parent, state) VALUES (?, ?, ?, ?, 'making')",
-      live.cacheId,
-      chainId,
-      diffId,
-      parent ?? null,
-    );
     return live;
   }
 
@@ -351,8 +285,7 @@ export class LayerStore {
       if (diffId !== live.diffId) throw wrongDiffId(live.diffId, diffId);
       live.dirty = false;
       live.unpacked = true;
-      live.size = size;
-      this.#database.run("UPDATE image_layer SET size = ? WHERE cache_id = ?", size, live.cacheId);
+      this.#rows.setSize(live.cacheId, size);
       tell({ phase: "unpacked" });
     } catch (error) {
       // Give the space back before anything else has to be written.
@@ -385,9 +318,4 @@ async function empty(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
     await rm(join(directory, name), { recursive: true, force: true });
   }
-}
-
-/** Docker's cache ids: 32 random bytes in hex. */
-function newCacheId(): string {
-  return randomBytes(32).toString("hex");
 }

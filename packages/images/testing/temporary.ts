@@ -1,7 +1,8 @@
 /**
  * A directory of one test, gone at its end; and an image service in it.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -66,4 +67,13 @@ export async function imageFixture(
 export function collector(): { report: (message: ProgressMessage) => void; messages: ProgressMessage[] } {
   const messages: ProgressMessage[] = [];
   return { messages, report: (message) => messages.push(message) };
+}
+
+/** Nothing of a failed pull is left: no layer, no blob, no row. */
+export function assertNothingLeft({ root, storage, service, database }: Fixture): void {
+  assert.deepEqual(storage.list(), []);
+  assert.deepEqual(readdirSync(join(root, "image", "partial")), []);
+  assert.deepEqual(readdirSync(join(root, "image", "blobs", "sha256")), []);
+  assert.equal(service.count(), 0);
+  assert.deepEqual(database.all("SELECT * FROM image_layer"), []);
 }
