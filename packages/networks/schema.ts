@@ -28,6 +28,7 @@ export const networkMigrations: Migrations = {
       PRIMARY KEY (network_id, address)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX network_address_free ON network_address (network_id, released) WHERE holder IS NULL;
+    CREATE INDEX network_address_holder ON network_address (holder) WHERE holder IS NOT NULL;
 
     -- What a container holds: JSON of a HeldSandbox (sandbox.ts).
     CREATE TABLE network_sandbox (
