@@ -13,6 +13,7 @@ import type { Engine } from "#engine/engine-types.ts";
 import { EventBus } from "#engine/event-bus.ts";
 import { ExecRegistry } from "#engine/exec.ts";
 import { recoverContainers } from "#engine/recover.ts";
+import { imagesInUse } from "#engine/remove.ts";
 import { BERTH_VERSION, System } from "#engine/system-service.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
@@ -70,13 +71,14 @@ async function compose(config: DaemonConfig, logger: Logger) {
     unpacker,
     options: config,
     onEvent: (action, id, attributes) => events.publish("image", action, id, attributes),
+    log: logger,
   });
   const volumes = createVolumeService({
     database,
     dataRoot: config.dataRoot,
     onEvent: (action, name, attributes) => events.publish("volume", action, name, attributes),
   });
-  const networks = createNetworkController(database, config);
+  const networks = createNetworkController(database, config, logger);
   const launcher = createLauncherClient({
     launcherPath: launcherPath(),
     socketPath: join(config.execRoot, "launcher.sock"),
@@ -111,6 +113,8 @@ async function compose(config: DaemonConfig, logger: Logger) {
   await launcher.ensureZygote();
   await Promise.all([images.start(), volumes.start(), networks.start()]);
   await recoverContainers(context);
+  await images.collect(imagesInUse(context));
+  await storage.reconcile(new Set([...images.cacheIds(), ...context.containers.storedIds()]));
   const engine: Engine = {
     containers: new Containers(context),
     execs: new ExecRegistry(context),
@@ -128,6 +132,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
       await networks.stop();
       await images.stop();
       await unpacker.close();
+      await storage.close();
       database[Symbol.dispose]();
     },
   };

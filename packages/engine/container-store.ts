@@ -87,6 +87,11 @@ export class ContainerStore {
     this.#database.run("DELETE FROM container WHERE id = ?", id);
   }
 
+  /** Ids of all rows, also of those that are being removed or could not be read: what they own is not litter. */
+  storedIds(): string[] {
+    return this.#database.all<{ id: string }>("SELECT id FROM container").map(({ id }) => id);
+  }
+
   /** In order of creation. */
   all(): Container[] {
     return [...this.#byId.values()];

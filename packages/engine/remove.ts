@@ -48,6 +48,17 @@ export async function purge(
     if (volumes && mount.anonymous) await removeUnused(context, mount.volume);
   }
   context.containers.forget(record.id);
+  // An image that was removed by force while this container needed its layers can go now.
+  await context.images.collect(imagesInUse(context));
+}
+
+/** Which containers use an image, for the images' own bookkeeping and Docker's conflict texts. */
+export function imagesInUse(context: EngineContext): (imageId: string) => { id: string; running: boolean }[] {
+  return (imageId) =>
+    context.containers
+      .all()
+      .filter(({ record }) => record.imageId === imageId)
+      .map((container) => ({ id: container.shortId, running: container.isRunning }));
 }
 
 /** An anonymous volume may have been given to another container meanwhile; then it stays. */

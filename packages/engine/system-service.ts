@@ -121,7 +121,7 @@ export class System implements SystemService {
     const wanted = (type: string) => types.length === 0 || types.includes(type);
     const imageList = wanted("image") ? await images.list({ all: true, filters: {} }) : [];
     return {
-      LayersSize: imageList.reduce((sum, image) => sum + image.Size, 0),
+      LayersSize: images.layersSize(),
       Images: imageList,
       Containers: wanted("container")
         ? containers.all().map(({ record }) => ({ Id: record.id, Names: [`/${record.name}`], SizeRw: 0 }))
