@@ -36,6 +36,15 @@ export const containerHandlers: Handlers = {
   },
 
   async ContainerStart(context) {
+    const { length } = context.body;
+    // "null" and "{}" and the like are let pass, as in dockerd.
+    if (length === undefined || length > 7) {
+      throw new BerthError(
+        "invalid",
+        "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+        { operation: "start container", object: nameOf(context) },
+      );
+    }
     await context.engine.containers.start(nameOf(context));
     sendEmpty(context.response, 204);
   },

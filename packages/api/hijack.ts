@@ -72,10 +72,10 @@ export function finish(socket: Duplex): void {
   const timer = setTimeout(() => socket.destroy(), lingerTime);
   timer.unref();
   socket.on("close", () => clearTimeout(timer));
-  socket.on("end", () => socket.end(() => socket.destroy()));
+  // Once both sides have ended the socket closes by itself.
+  socket.end();
+  socket.unpipe();
   socket.resume();
-  if (socket.readableEnded) socket.end(() => socket.destroy());
-  else socket.end();
 }
 
 /** One frame of the multiplexed framing: stream number, three zeroes, length in big endian, bytes. */

@@ -17,7 +17,7 @@ export const imageHandlers: Handlers = {
   async ImageLoad(context) {
     const { engine, query, body, signal } = context;
     await streamProgress(context, (progress) =>
-      engine.images.load(body.stream, {
+      engine.images.load(body.stream(), {
         quiet: query.flag("quiet", true),
         report: (message) => progress.report(message),
         signal,
@@ -94,7 +94,7 @@ async function importArchive(context: RequestContext): Promise<void> {
   const repository = query.text("repo");
   const tag = query.text("tag");
   await streamProgress(context, async (progress) => {
-    const id = await engine.images.importArchive(body.stream, {
+    const id = await engine.images.importArchive(body.stream(), {
       reference: repository === "" ? undefined : tag === "" ? repository : `${repository}:${tag}`,
       message: query.text("message"),
       changes: query.texts("changes"),

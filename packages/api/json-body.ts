@@ -46,9 +46,11 @@ function parse(text: string): unknown {
     const reason = error instanceof SyntaxError ? error.message : "";
     if (/^Unexpected non-whitespace character after JSON/.test(reason))
       throw invalid("unexpected content after JSON");
-    if (/^Unexpected end|^Unterminated/.test(reason)) throw invalid("invalid JSON: unexpected EOF");
     // V8 quotes a piece of the body in its message; a body may hold secrets, so only the place is told.
     const place = /position (\d+)/.exec(reason)?.[1];
+    if (/^Unexpected end|^Unterminated/.test(reason) || Number(place) >= text.trimEnd().length) {
+      throw invalid("invalid JSON: unexpected EOF");
+    }
     throw invalid(
       place === undefined
         ? "invalid JSON: not JSON at all"

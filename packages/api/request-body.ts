@@ -3,13 +3,17 @@
  * an answer given early reaches a client that is still sending; memory never holds more than the limit.
  */
 import type { IncomingMessage } from "node:http";
-import type { Duplex, Readable } from "node:stream";
+import { type Duplex, PassThrough, type Readable } from "node:stream";
 import { BerthError } from "#errors/errors.ts";
 
 export interface RequestBody {
   /** From the headers; undefined when only the end will tell (chunked). */
   readonly length: number | undefined;
-  readonly stream: Readable;
+  /**
+   * For bodies too large to be held. Whoever reads it may destroy it without harm to the answer; it fails when the client is gone before
+   * the end.
+   */
+  stream(): Readable;
   /** Everything. Throws "too-large" beyond `limit` bytes, at once where the headers already tell. */
   read(limit: number): Promise<Buffer>;
 }
@@ -19,7 +23,7 @@ export function bodyOf(request: IncomingMessage): RequestBody {
   const length = declaredLength(request);
   return {
     length,
-    stream: request,
+    stream: () => shield(request),
     async read(limit) {
       if (length !== undefined && length > limit) throw tooLarge(limit);
       const chunks: Buffer[] = [];
@@ -52,7 +56,7 @@ export function bodyBeforeTakeover(request: IncomingMessage, socket: Duplex): Re
   const length = declaredLength(request);
   return {
     length,
-    stream: socket,
+    stream: () => socket,
     async read(limit) {
       // Newer versions of Node do give the body.
       if (!request.complete || request.readableLength > 0) return await bodyOf(request).read(limit);
@@ -67,15 +71,7 @@ export function bodyBeforeTakeover(request: IncomingMessage, socket: Duplex): Re
       }
       if (length > limit) throw tooLarge(limit);
       if (length === 0) return Buffer.alloc(0);
-      for (;;) {
-        const chunk: Buffer | null = socket.read(length);
-        if (chunk !== null) {
-          // At the end of the stream Node gives what there is.
-          if (chunk.length < length) throw cutShort();
-          return chunk;
-        }
-        await nextReadable(socket);
-      }
+      return await readExactly(socket, length);
     },
   };
 }
@@ -90,6 +86,7 @@ export function discardRest(request: IncomingMessage): void {
   let size = 0;
   const timer = setTimeout(() => request.destroy(), discardTime);
   timer.unref();
+  request.unpipe();
   request.removeAllListeners("data");
   request.on("data", (chunk: Buffer) => {
     size += chunk.length;
@@ -102,25 +99,45 @@ export function discardRest(request: IncomingMessage): void {
   request.resume();
 }
 
+/** Destroying a request takes its connection along, and with it the answer; destroying this does not. */
+function shield(request: IncomingMessage): Readable {
+  const stream = new PassThrough();
+  request.pipe(stream);
+  request.on("close", () => {
+    if (!request.complete) stream.destroy(cutShort());
+  });
+  request.on("error", () => stream.destroy(cutShort()));
+  stream.on("close", () => request.unpipe(stream));
+  return stream;
+}
+
 function declaredLength(request: IncomingMessage): number | undefined {
   if (request.headers["transfer-encoding"] !== undefined) return undefined;
   return Number(request.headers["content-length"] ?? 0);
 }
 
-function nextReadable(socket: Duplex): Promise<void> {
-  if (socket.readableEnded || socket.destroyed) return Promise.reject(cutShort());
+/** Leaves what comes behind those bytes in the stream. */
+function readExactly(socket: Duplex, length: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const settle = (act: () => void) => () => {
-      socket.off("readable", onReadable);
-      socket.off("end", onEnd);
-      socket.off("close", onEnd);
+    const settle = (act: () => void): void => {
+      socket.off("readable", attempt);
+      socket.off("end", fail);
+      socket.off("close", fail);
       act();
     };
-    const onReadable = settle(resolve);
-    const onEnd = settle(() => reject(cutShort()));
-    socket.on("readable", onReadable);
-    socket.on("end", onEnd);
-    socket.on("close", onEnd);
+    const fail = (): void => settle(() => reject(cutShort()));
+    const attempt = (): void => {
+      const chunk: Buffer | null = socket.read(length);
+      // At the end of the stream Node gives what there is.
+      if (chunk !== null) settle(() => (chunk.length === length ? resolve(chunk) : reject(cutShort())));
+    };
+    if (socket.readableEnded || socket.destroyed) {
+      reject(cutShort());
+      return;
+    }
+    socket.on("readable", attempt);
+    socket.on("end", fail);
+    socket.on("close", fail);
   });
 }
 

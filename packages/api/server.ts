@@ -78,7 +78,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
       const opened = await openListeners(
         hosts,
         listenOptions,
-        (tls) => createServer(tls, dispatch, connections),
+        (tls) => createServer(tls, dispatch, connections, logger),
         logger,
       );
       listeners.push(...opened);
@@ -106,7 +106,12 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
   };
 }
 
-function createServer(tls: TlsOptions | undefined, dispatch: Dispatch, connections: Connections): Server {
+function createServer(
+  tls: TlsOptions | undefined,
+  dispatch: Dispatch,
+  connections: Connections,
+  logger: Logger,
+): Server {
   const server =
     tls === undefined
       ? createHttpServer(httpOptions)
@@ -133,6 +138,8 @@ function createServer(tls: TlsOptions | undefined, dispatch: Dispatch, connectio
     void dispatch(incomingTakeover(request, socket as Socket, head, connections));
   });
   server.on("clientError", refuseMalformed);
+  // Out of descriptors, for one: this connection is lost, the server goes on.
+  server.on("error", (error) => logger.warn("could not take a connection", { reason: error.message }));
   return server;
 }
 

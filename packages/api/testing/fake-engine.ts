@@ -39,6 +39,7 @@ export class FakeProcess {
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
+    this.output.setMaxListeners(0);
     const [program = "", ...words] = command;
     if (program === "cat") {
       this.stdin.pipe(this.output);
@@ -152,6 +153,7 @@ export class FakeEngine implements Engine {
       container.process?.kill();
       this.#containers.delete(container.id);
       container.changes.emit("removed");
+      this.emit("destroy", container.id);
     },
     resize: async (name, rows, columns) => void this.calls.push(["resize", name, rows, columns]),
     wait: async (name, condition, signal) => {
@@ -384,11 +386,13 @@ export class FakeEngine implements Engine {
     },
   };
 
-  emit(action: string, id: string): void {
+  emit(action: string, id: string, attributes: Record<string, string> = {}): void {
     const event: EventMessage = {
+      status: action,
+      id,
       Type: "container",
       Action: action,
-      Actor: { ID: id, Attributes: {} },
+      Actor: { ID: id, Attributes: attributes },
       scope: "local",
       time: 1_700_000_000,
       timeNano: 1_700_000_000_000_000_000,
@@ -448,7 +452,7 @@ export class FakeEngine implements Engine {
       setTimeout(() => {
         container.exitCode = code;
         container.changes.emit("exit");
-        this.emit("die", container.id);
+        this.emit("die", container.id, { exitCode: String(code) });
         if (container.request.HostConfig?.AutoRemove) {
           this.#containers.delete(container.id);
           container.changes.emit("removed");
