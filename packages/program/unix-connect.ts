@@ -10,13 +10,12 @@ import { basename, dirname } from "node:path";
 const MAX_ADDRESS = 107;
 
 /**
- * A socket that is connecting; "connect" or "error" follows. Its writing end stays open when the other side has said
- * all it has to say. Throws what opening the directory throws.
+ * A socket that is connecting; "connect" or "error" follows. Throws what opening the directory throws.
  */
 export function connectUnix(path: string): Socket {
-  if (Buffer.byteLength(path) <= MAX_ADDRESS) return connect({ path, allowHalfOpen: true });
+  if (Buffer.byteLength(path) <= MAX_ADDRESS) return connect({ path });
   const directory = openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
-  const socket = connect({ path: `/proc/self/fd/${directory}/${basename(path)}`, allowHalfOpen: true });
+  const socket = connect({ path: `/proc/self/fd/${directory}/${basename(path)}` });
   // A connect to a unix socket has happened, or failed, by the time the call returns.
   close(directory, () => undefined);
   return socket;
