@@ -1,6 +1,6 @@
 /**
- * Open connections, and the requests on them that want to know when their client is gone. Owns no connection: hangs up only when the
- * whole server closes.
+ * Open connections, and the requests on them that want to know when their client is gone. Owns no connection:
+ * hangs up only when the whole server closes.
  */
 import type { ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";

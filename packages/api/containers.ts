@@ -1,4 +1,7 @@
-/** Container operations that answer once; those that stream are in container-streams.ts and takeover-handlers.ts. */
+/**
+ * Container operations that answer once; those that stream are in container-streams.ts and
+ * takeover-handlers.ts.
+ */
 import type { ContainerCreateRequest } from "#api-types/container.ts";
 import { BerthError } from "#errors/errors.ts";
 import { containerCreateShape } from "./container-shapes.ts";

@@ -15,11 +15,11 @@ import { sendTakeoverHead } from "./hijack.ts";
 import { readJson } from "./json-body.ts";
 import { allOperations } from "./operations.ts";
 import { Query } from "./query.ts";
-import { sendEmpty, sendJson } from "./reply.ts";
+import { sendEmpty, sendJson, sendText } from "./reply.ts";
 import { discardRest, type RequestBody } from "./request-body.ts";
 import type { RequestContext, SpokenVersions } from "./request-context.ts";
 import { createRouter, type Match } from "./router.ts";
-import { type ApiVersion, negotiate, splitVersion } from "./versions.ts";
+import { type ApiVersion, compareVersions, negotiate, splitVersion } from "./versions.ts";
 
 export interface DispatchOptions {
   engine: Engine;
@@ -124,10 +124,16 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       return;
     }
     for (const name of ["Content-Type", "Content-Length"]) response.removeHeader(name);
-    if (status === 304) sendEmpty(response, status);
-    else if (request.method === "HEAD") sendEmpty(response, status);
+    if (status === 304 || request.method === "HEAD") sendEmpty(response, status);
+    else if (predatesJson(request.url ?? "")) sendText(response, status, `${body.message}\n`);
     else sendJson(response, status, body);
   }
+}
+
+/** Clients of an API older than 1.24 know errors as plain text only, as dockerd still gives them. */
+function predatesJson(url: string): boolean {
+  const { version } = splitVersion(splitUrl(url).path);
+  return version !== undefined && compareVersions(version, "1.24") < 0;
 }
 
 function notServed({ operation }: Match): BerthError {

@@ -1,10 +1,11 @@
 /**
  * The one place where a failure becomes an HTTP status and a body.
  *
- * A BerthError's message goes out as it is, because clients match on it. Its hint goes out as a field of its own beside
- * the message, which Docker's clients ignore and Berth's show; with the statuses of the 5xx range, whose texts nobody compares as
- * a whole, it is also appended to the message on a line of its own. Anything that isn't a BerthError is a defect or a
- * failed system call: 500, logged with its stack under a reference, and the client is told no more than is safe.
+ * A BerthError's message goes out as it is, because clients match on it. Its hint goes out as a field of its
+ * own beside the message, which Docker's clients ignore and Berth's show; with the statuses of the 5xx range,
+ * whose texts nobody compares as a whole, it is also appended to the message on a line of its own. Anything
+ * that isn't a BerthError is a defect or a failed system call: 500, logged with its stack under a reference,
+ * and the client is told no more than is safe.
  */
 import { randomBytes } from "node:crypto";
 import { BerthError, type ErrorCode } from "#errors/errors.ts";

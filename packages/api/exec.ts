@@ -7,7 +7,7 @@ import { atLeast } from "./versions.ts";
 
 export const execHandlers: Handlers = {
   async ContainerExec(context) {
-    const request = await context.json(execCreateShape);
+    const request = await context.json(execCreateShape, { optional: true });
     if ((request.Cmd ?? []).length === 0) {
       throw new BerthError("invalid", "No exec command specified", {
         operation: "create exec",

@@ -3,8 +3,8 @@ import type { Filters } from "#engine/engine-types.ts";
 import { BerthError } from "#errors/errors.ts";
 
 /**
- * Reads {"label":{"a=b":true}} and the older {"label":["a=b"]}; in the first form the booleans say nothing. Empty gives no filters.
- * Throws "invalid" with Docker's text, and nothing else, for anything else.
+ * Reads {"label":{"a=b":true}} and the older {"label":["a=b"]}; in the first form the booleans say nothing.
+ * Empty gives no filters. Throws "invalid" with Docker's text, and nothing else, for anything else.
  */
 export function decodeFilters(text: string): Filters {
   if (text === "") return {};

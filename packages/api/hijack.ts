@@ -1,9 +1,10 @@
 /**
  * Taking a connection over: attach and exec start answer a head and then speak bare bytes both ways.
  *
- * Two forms: a client that asks for `Upgrade: tcp` gets "101 UPGRADED", one that doesn't gets a "200 OK" and the same bytes. Node hands over
- * the connection, with what came behind the head, only for requests that ask for an upgrade; for the second form the parser is told to
- * treat the request as one (`treatAsUpgrade`). Owns nothing: the engine ends what it is given; `finish` sees it out.
+ * Two forms: a client that asks for `Upgrade: tcp` gets "101 UPGRADED", one that doesn't gets a "200 OK" and
+ * the same bytes. Node hands over the connection, with what came behind the head, only for requests that ask
+ * for an upgrade; for the second form the parser is told to treat the request as one (`treatAsUpgrade`). Owns
+ * nothing: the engine ends what it is given; `finish` sees it out.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -29,8 +30,8 @@ interface Parser {
 const leaveTheRest = 2;
 
 /**
- * Makes requests that take over, but do not ask for an upgrade, arrive as "upgrade" events all the same. Relies on the parser Node hangs
- * on a connection; a Node without it serves the upgrade form only.
+ * Makes requests that take over, but do not ask for an upgrade, arrive as "upgrade" events all the same.
+ * Relies on the parser Node hangs on a connection; a Node without it serves the upgrade form only.
  */
 export function treatAsUpgrade(server: Server, connectionEvent: "connection" | "secureConnection"): void {
   server.on(connectionEvent, (socket: Duplex & { parser?: Parser | null }) => {
@@ -64,8 +65,8 @@ export function sendTakeoverHead(
 const lingerTime = 10_000;
 
 /**
- * Sees a taken-over connection out: what was written is flushed, our side closed, and the client's remaining bytes thrown away until it
- * hangs up, since closing over unread bytes could cost it the end of the output.
+ * Sees a taken-over connection out: what was written is flushed, our side closed, and the client's remaining
+ * bytes thrown away until it hangs up, since closing over unread bytes could cost it the end of the output.
  */
 export function finish(socket: Duplex): void {
   if (socket.destroyed) return;

@@ -11,7 +11,10 @@ export type HostAddress =
 const defaultPort = 2375;
 const defaultTlsPort = 2376;
 
-/** "unix:///path", "tcp://host:port", "tcp://:port" (every interface), "fd://", "/path", "host:port". Throws "invalid". */
+/**
+ * "unix:///path", "tcp://host:port", "tcp://:port" (every interface), "fd://", "/path", "host:port". Throws
+ * "invalid".
+ */
 export function parseHost(text: string, tls: boolean): HostAddress {
   const [, scheme = text.startsWith("/") ? "unix" : "tcp", rest = ""] =
     /^(?:([a-z]+):\/\/)?(.*)$/s.exec(text) ?? [];

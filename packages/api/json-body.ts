@@ -1,4 +1,7 @@
-/** Bodies that are JSON: Content-Type, size, syntax and shape, each refused in Docker's words where it has them. */
+/**
+ * Bodies that are JSON: Content-Type, size, syntax and shape, each refused in Docker's words where it has
+ * them.
+ */
 import type { IncomingMessage } from "node:http";
 import { BerthError } from "#errors/errors.ts";
 import type { RequestBody } from "./request-body.ts";

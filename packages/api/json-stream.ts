@@ -1,8 +1,8 @@
 /**
  * Answers of one JSON object after another: progress of pull, load and import, and events.
  *
- * The status goes out with the first object; a failure before it is an ordinary error answer, one after it an object
- * in the stream. A client that doesn't read isn't waited for: what it can do without is left out.
+ * The status goes out with the first object; a failure before it is an ordinary error answer, one after it an
+ * object in the stream. A client that doesn't read isn't waited for: what it can do without is left out.
  */
 import type { ServerResponse } from "node:http";
 import type { ProgressMessage } from "#api-types/image.ts";

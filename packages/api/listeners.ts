@@ -1,8 +1,9 @@
 /**
- * Where the API is reached: unix sockets, TCP with and without TLS, descriptors passed in by a service manager.
+ * Where the API is reached: unix sockets, TCP with and without TLS, descriptors passed in by a service
+ * manager.
  *
- * Owns the listening sockets and the socket files it made. Plain TCP is refused beyond loopback unless it is asked for by name: whoever
- * reaches the API is root on the host.
+ * Owns the listening sockets and the socket files it made. Plain TCP is refused beyond loopback unless it is
+ * asked for by name: whoever reaches the API is root on the host.
  */
 import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from "node:fs";
 import type { Server } from "node:http";

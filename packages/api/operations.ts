@@ -1,9 +1,10 @@
 /**
  * Every documented operation of the Docker Engine API (v1.51): method, path, operation id.
  *
- * This table is the only list of paths. What Berth serves is what has a handler under the id (handlers.ts); the rest
- * answers 501 with its name, so that a user sees what is missing instead of a puzzling 404. A `{parameter}` matches the
- * rest of the path up to what follows it in the pattern, slashes included, because names of images hold slashes.
+ * This table is the only list of paths. What Berth serves is what has a handler under the id (handlers.ts);
+ * the rest answers 501 with its name, so that a user sees what is missing instead of a puzzling 404. A
+ * `{parameter}` matches the rest of the path up to what follows it in the pattern, slashes included, because
+ * names of images hold slashes.
  */
 export interface Operation {
   id: string;

@@ -1,4 +1,7 @@
-/** Query parameters, filters, times, credentials, addresses: everything that is decoded without looking at the engine. */
+/**
+ * Query parameters, filters, times, credentials, addresses: everything that is decoded without looking at the
+ * engine.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";

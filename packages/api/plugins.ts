@@ -1,4 +1,7 @@
-/** Plugins: Berth has none yet, and says so in the answers `docker inspect` and `docker plugin ls` ask for on their way. */
+/**
+ * Plugins: Berth has none yet, and says so in the answers `docker inspect` and `docker plugin ls` ask for on
+ * their way.
+ */
 import { BerthError } from "#errors/errors.ts";
 import { sendJson } from "./reply.ts";
 import { type Handlers, nameOf } from "./request-context.ts";

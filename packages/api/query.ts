@@ -1,4 +1,6 @@
-/** Query parameters as Docker reads them. Never throws for a flag; says which parameter is wrong for a number. */
+/**
+ * Query parameters as Docker reads them. Never throws for a flag; says which parameter is wrong for a number.
+ */
 import { BerthError } from "#errors/errors.ts";
 
 const falseWords = new Set(["", "0", "no", "false", "none"]);
@@ -24,7 +26,10 @@ export class Query {
     return this.#parameters.getAll(name);
   }
 
-  /** Anything but "", "0", "no", "false" and "none" is true; `absent` is the answer when it is not there at all. */
+  /**
+   * Anything but "", "0", "no", "false" and "none" is true; `absent` is the answer when it is not there at
+   * all.
+   */
   flag(name: string, absent = false): boolean {
     const value = this.#parameters.get(name);
     return value === null ? absent : !falseWords.has(value.trim().toLowerCase());

@@ -1,4 +1,7 @@
-/** The X-Registry-Auth header: credentials as JSON in base64url. They are for the registry only and never logged. */
+/**
+ * The X-Registry-Auth header: credentials as JSON in base64url. They are for the registry only and never
+ * logged.
+ */
 import type { RegistryAuth } from "#api-types/image.ts";
 
 const fields = [
@@ -11,7 +14,10 @@ const fields = [
   "registrytoken",
 ] as const;
 
-/** Undefined for a header that is absent, empty or unreadable: as in Docker, a pull then goes on without credentials. */
+/**
+ * Undefined for a header that is absent, empty or unreadable: as in Docker, a pull then goes on without
+ * credentials.
+ */
 export function decodeRegistryAuth(header: string | string[] | undefined): RegistryAuth | undefined {
   if (typeof header !== "string" || header === "") return undefined;
   let decoded: unknown;

@@ -1,6 +1,7 @@
 /**
- * The body of a request: as a stream, or as a whole up to a limit. What isn't read is thrown away, within a budget, so that
- * an answer given early reaches a client that is still sending; memory never holds more than the limit.
+ * The body of a request: as a stream, or as a whole up to a limit. What isn't read is thrown away, within a
+ * budget, so that an answer given early reaches a client that is still sending; memory never holds more than
+ * the limit.
  */
 import type { IncomingMessage } from "node:http";
 import { type Duplex, PassThrough, type Readable } from "node:stream";
@@ -10,8 +11,8 @@ export interface RequestBody {
   /** From the headers; undefined when only the end will tell (chunked). */
   readonly length: number | undefined;
   /**
-   * For bodies too large to be held. Whoever reads it may destroy it without harm to the answer; it fails when the client is gone before
-   * the end.
+   * For bodies too large to be held. Whoever reads it may destroy it without harm to the answer; it fails
+   * when the client is gone before the end.
    */
   stream(): Readable;
   /** Everything. Throws "too-large" beyond `limit` bytes, at once where the headers already tell. */
@@ -49,8 +50,8 @@ export function bodyOf(request: IncomingMessage): RequestBody {
 }
 
 /**
- * The body of a request whose connection is being taken over: Node gives no body then, so it is the first bytes of what follows the head.
- * What comes after it stays in the socket.
+ * The body of a request whose connection is being taken over: Node gives no body then, so it is the first
+ * bytes of what follows the head. What comes after it stays in the socket.
  */
 export function bodyBeforeTakeover(request: IncomingMessage, socket: Duplex): RequestBody {
   const length = declaredLength(request);

@@ -1,7 +1,9 @@
 /**
- * The API server: node:http in front, the engine behind, nothing in between that remembers anything but open connections.
+ * The API server: node:http in front, the engine behind, nothing in between that remembers anything but open
+ * connections.
  *
- * Owns its listeners and connections. No time limit cuts a stream that is under way; only a head that doesn't come within five minutes is.
+ * Owns its listeners and connections. No time limit cuts a stream that is under way; only a head that doesn't
+ * come within five minutes is.
  */
 import {
   createServer as createHttpServer,
@@ -34,12 +36,13 @@ export interface ApiServerOptions {
 
 export interface ApiServer {
   /**
-   * Starts answering on all of `hosts` ("unix:///…", "tcp://…", "fd://") or on none; answers their addresses, with the port where 0 was
-   * asked for. May be called again for more. Throws BerthError.
+   * Starts answering on all of `hosts` ("unix:///…", "tcp://…", "fd://") or on none; answers their addresses,
+   * with the port where 0 was asked for. May be called again for more. Throws BerthError.
    */
   listen(hosts: readonly string[], options?: ListenOptions): Promise<string[]>;
   /**
-   * Takes no more connections, ends what waits (events, wait, logs), gives what is under way `grace` milliseconds, then hangs up.
+   * Takes no more connections, ends what waits (events, wait, logs), gives what is under way `grace`
+   * milliseconds, then hangs up.
    */
   close(grace?: number): Promise<void>;
 }

@@ -1,9 +1,10 @@
 /**
  * Shapes of JSON bodies: checks types field by field and names the field that is wrong.
  *
- * Follows what Docker's clients have come to rely on: unknown fields are dropped, names match whatever their case, null is the
- * same as absent (where the field may be null it stays null), and null inside a list or map is the empty value. The result is a
- * fresh object with known fields only, so what lies behind may trust its type. Values are not judged here, only types.
+ * Follows what Docker's clients have come to rely on: unknown fields are dropped, names match whatever their
+ * case, null is the same as absent (where the field may be null it stays null), and null inside a list or map
+ * is the empty value. The result is a fresh object with known fields only, so what lies behind may trust its
+ * type. Values are not judged here, only types.
  */
 import { BerthError } from "#errors/errors.ts";
 

@@ -55,7 +55,7 @@ export const systemHandlers: Handlers = {
   },
 
   async SystemAuth(context) {
-    const credentials = await context.json(authShape);
+    const credentials = await context.json(authShape, { optional: true });
     sendJson(context.response, 200, await context.engine.system.authenticate({ ...credentials }));
   },
 };

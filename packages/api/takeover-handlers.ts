@@ -23,7 +23,7 @@ export const takeoverHandlers: Handlers = {
 
   async ExecStart(context) {
     const { engine, version } = context;
-    const request = await context.json(execStartShape);
+    const request = await context.json(execStartShape, { optional: true });
     const started = await engine.execs.start(nameOf(context), {
       detach: request.Detach ?? false,
       tty: request.Tty ?? false,

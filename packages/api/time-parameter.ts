@@ -6,8 +6,8 @@ const rfc3339 =
   /^([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})?)?$/;
 
 /**
- * Seconds with an optional fraction ("1700000000.5"), or RFC 3339, without a zone meaning UTC. Clients turn durations ("10m") into these
- * themselves. Empty gives undefined. Throws "invalid" naming the parameter.
+ * Seconds with an optional fraction ("1700000000.5"), or RFC 3339, without a zone meaning UTC. Clients turn
+ * durations ("10m") into these themselves. Empty gives undefined. Throws "invalid" naming the parameter.
  */
 export function parseTime(name: string, text: string): bigint | undefined {
   if (text === "") return undefined;

@@ -1,14 +1,15 @@
 /**
  * Versions of the Engine API: which are spoken, and how a request asks for one.
  *
- * A request names its version in the path (/v1.41/…); without one it gets the newest. Where an answer or a parameter
- * depends on the version, the handler asks `atLeast`. What is gated so far:
+ * A request names its version in the path (/v1.41/…); without one it gets the newest. Where an answer or a
+ * parameter depends on the version, the handler asks `atLeast`. What is gated so far:
  *
  *   1.25  AutoRemove is honoured (before, the client removes)
  *   1.30  wait answers its headers at once and knows conditions
  *   1.40  IpcMode defaults to private (before: shareable)
  *   1.41  CgroupnsMode defaults to the daemon's choice (before: host)
- *   1.42  multiplexed-stream content type; stop signals; ConsoleSize; volume prune spares named volumes; CreateMountpoint
+ *   1.42  multiplexed-stream content type; stop signals; ConsoleSize; CreateMountpoint; volume prune spares
+ *         named volumes
  *   1.44  start interval of health checks; several networks at create; images have no VirtualSize any more
  */
 import { BerthError } from "#errors/errors.ts";

@@ -1,4 +1,7 @@
-/** The real docker command line against the API with a fake engine behind it: what it needs of the wire, and nothing of containers. */
+/**
+ * The real docker command line against the API with a fake engine behind it: what it needs of the wire, and
+ * nothing of containers.
+ */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";

@@ -1,5 +1,6 @@
 /**
- * An engine without containers behind it, for tests of the API: it keeps names and states, and "runs" a handful of commands in memory.
+ * An engine without containers behind it, for tests of the API: it keeps names and states, and "runs" a
+ * handful of commands in memory.
  *
  *   echo WORDS   prints them and ends          cat         copies its input to its output until that ends
  *   exit N       ends with that code           sleep       runs until killed

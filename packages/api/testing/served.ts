@@ -1,4 +1,7 @@
-/** An API server over a fake engine on a socket of its own, and clients that speak plain HTTP and bare bytes to it. */
+/**
+ * An API server over a fake engine on a socket of its own, and clients that speak plain HTTP and bare bytes
+ * to it.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
