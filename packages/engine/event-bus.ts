@@ -40,7 +40,7 @@ export class EventBus implements EventService {
     if (this.#past.length > KEPT) this.#past.shift();
     for (const subscriber of this.#subscribers) {
       if (subscriber.queue.length >= MAX_QUEUED) subscriber.overrun = true;
-      else subscriber.queue.push(message);
+      if (!subscriber.overrun) subscriber.queue.push(message);
       subscriber.wake?.();
     }
   }
@@ -61,12 +61,14 @@ export class EventBus implements EventService {
     const timer = until === undefined ? undefined : setTimeout(stop, millisecondsUntil(until));
     this.#subscribers.add(subscriber);
     try {
-      while (!signal.aborted && !subscriber.overrun) {
+      while (!signal.aborted) {
         const event = subscriber.queue.shift();
         if (event !== undefined) {
           if (until !== undefined && BigInt(event.timeNano) > until) return;
           if (matchesEvent(event, filters)) yield event;
         } else {
+          // It gets what was kept for it; what came after would leave a gap.
+          if (subscriber.overrun) return;
           if (until !== undefined && nowNanoseconds() >= until) return;
           await new Promise<void>((resolve) => {
             subscriber.wake = resolve;
