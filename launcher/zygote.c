@@ -70,6 +70,13 @@ static long lock(const char *name)
 	return error < 0 ? error : fd;
 }
 
+static int is_socket(const char *name)
+{
+	struct statx found;
+
+	return CALL5(statx, AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &found) == 0 && S_ISSOCK(found.stx_mode);
+}
+
 /* The listening socket; -EEXIST if another zygote answers there. */
 static long listen_at(const char *name)
 {
@@ -86,7 +93,7 @@ static long listen_at(const char *name)
 	CALL1(close, probe);
 	if (error == 0)
 		return -EEXIST;
-	if (error == -ECONNREFUSED)
+	if (error == -ECONNREFUSED && is_socket(name))
 		CALL3(unlinkat, AT_FDCWD, name, 0);
 	else if (error != -ENOENT)
 		return error;
