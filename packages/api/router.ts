@@ -1,9 +1,10 @@
 /**
  * From method and path to an operation and its parameters.
  *
- * Pure; never throws, whatever the path. Each operation's path becomes one regular expression; a fixed path
- * is preferred to one with parameters, and of those the one with the longest fixed part, so that GET
- * /images/a/json/json is the image "a/json" and GET /containers/json is the list.
+ * Pure; never throws, whatever the path; a known path with another method is unknown too, as with dockerd.
+ * Each operation's path becomes one regular expression; a fixed path is preferred to one with parameters, and
+ * of those the one with the longest fixed part, so that GET /images/a/json/json is the image "a/json" and GET
+ * /containers/json is the list.
  */
 import type { Operation } from "./operations.ts";
 
