@@ -68,10 +68,7 @@ export function installText(rules: BridgeRules, ports: readonly PortRule[], save
       chains: [names.guard],
       // Before the filter table, where the order of chains is anybody's: only what was published gets in.
       rules: [
-        `-A ${names.guard} ! -i ${bridge} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`,
-        ...(rules.icc
-          ? []
-          : [`-A ${names.guard} -i ${bridge} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`]),
+        `-A ${names.guard}${rules.icc ? ` ! -i ${bridge}` : ""} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`,
       ],
       jumps: [`-I FORWARD -o ${bridge} -j ${names.guard}`],
     },

@@ -1,0 +1,124 @@
+/**
+ * The bridge's interface on the host: made if absent, given its address, and the kernel settings it needs.
+ *
+ * An interface that was there before Berth is used as it is, whatever else lives on it.
+ */
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { BerthError } from "#errors/errors.ts";
+import { addAddress, removeAddress } from "#kernel/netlink/address-messages.ts";
+import { changeLink, createBridge, deleteLink, type Link } from "#kernel/netlink/link-messages.ts";
+import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
+import { readAddresses, readLinks } from "#networks/host-survey.ts";
+import { type Address, addressBytes, broadcastOf, prefixOf } from "#networks/ipam/prefix.ts";
+
+export function findLink(netlink: NetlinkSocket, name: string): Link | undefined {
+  return readLinks(netlink).find((link) => link.name === name);
+}
+
+export interface BridgeLinkOptions {
+  name: string;
+  gateway: Address;
+  prefixLength: number;
+  mtu: number;
+}
+
+/** Makes the bridge what it should be; answers its index. Idempotent. */
+export function ensureBridge(netlink: NetlinkSocket, options: BridgeLinkOptions): number {
+  const { name } = options;
+  let link = findLink(netlink, name);
+  if (link !== undefined && link.kind !== "bridge") {
+    throw new BerthError("internal", `the interface ${name} is not a bridge`, {
+      operation: "set up the bridge",
+      object: name,
+      hint: "give another name with --bridge, or delete the interface (ip link delete)",
+    });
+  }
+  if (link === undefined) {
+    // Locally administered, random: several hosts on one wire must not have the same.
+    const mac = Uint8Array.of(0x02, 0x42, ...randomBytes(4));
+    netlink.request(createBridge({ name, mac, mtu: options.mtu }), `create bridge ${name}`);
+    link = findLink(netlink, name);
+    if (link === undefined) throw new Error(`the bridge ${name} vanished after it was made`);
+    trySysctl(`net/ipv6/conf/${name}/disable_ipv6`, "1");
+  }
+  trySysctl(`net/ipv6/conf/${name}/accept_ra`, "0");
+  setAddress(netlink, link.index, options);
+  const mtu = link.mtu === options.mtu ? {} : { mtu: options.mtu };
+  netlink.request(changeLink(link.index, { up: true, ...mtu }), `bring ${name} up`);
+  return link.index;
+}
+
+/** Exactly one IPv4 address: another one left from a former configuration would be a second gateway. */
+function setAddress(netlink: NetlinkSocket, index: number, options: BridgeLinkOptions): void {
+  const present = readAddresses(netlink).filter(
+    (found) => found.link === index && found.address.family === 4,
+  );
+  const fits = (found: { address: Address; prefixLength: number }): boolean =>
+    found.address.value === options.gateway.value && found.prefixLength === options.prefixLength;
+  for (const found of present.filter((candidate) => !fits(candidate))) {
+    netlink.request(
+      removeAddress({
+        link: index,
+        address: addressBytes(found.address),
+        prefixLength: found.prefixLength,
+      }),
+      `remove an address of ${options.name}`,
+    );
+  }
+  if (present.some(fits)) return;
+  netlink.request(
+    addAddress({
+      link: index,
+      address: addressBytes(options.gateway),
+      prefixLength: options.prefixLength,
+      broadcast: addressBytes(broadcastOf(prefixOf(options.gateway, options.prefixLength))),
+    }),
+    `add an address to ${options.name}`,
+  );
+}
+
+/** Deletes the bridge: for uninstalling, and for tests. Answers whether there was one. */
+export async function removeBridgeLink(name: string): Promise<boolean> {
+  using netlink = new NetlinkSocket();
+  const link = findLink(netlink, name);
+  if (link?.kind !== "bridge") return false;
+  await netlink.requestSlowly(deleteLink(link.index));
+  return true;
+}
+
+/** The IPv4 address a bridge already has. */
+export function bridgeAddress(
+  netlink: NetlinkSocket,
+  index: number,
+): { address: Address; prefixLength: number } | undefined {
+  return readAddresses(netlink).find((found) => found.link === index && found.address.family === 4);
+}
+
+/** Trimmed value of a file under /proc/sys; undefined where the kernel has no such setting. */
+export function readSysctl(name: string): string | undefined {
+  const path = `/proc/sys/${name}`;
+  return existsSync(path) ? readFileSync(path, "utf8").trim() : undefined;
+}
+
+export function writeSysctl(name: string, value: string): void {
+  if (readSysctl(name) === value) return;
+  try {
+    writeFileSync(`/proc/sys/${name}`, value);
+  } catch (cause) {
+    throw new BerthError(
+      "internal",
+      `cannot set ${name.replaceAll("/", ".")} to ${value}: ${String(cause)}`,
+      {
+        operation: "set up the bridge",
+        object: name,
+        cause,
+      },
+    );
+  }
+}
+
+/** For settings that some kernels lack (no IPv6) and that nothing depends on. */
+function trySysctl(name: string, value: string): void {
+  if (readSysctl(name) !== undefined) writeSysctl(name, value);
+}
