@@ -106,6 +106,11 @@ export function joinStreams(client: Duplex, shim: Socket, options: JoinOptions):
       shim.destroy();
       resolve();
     };
+    // It may have gone while the container was being started.
+    if (client.destroyed) {
+      finish();
+      return;
+    }
     shim.pipe(client);
     shim.on("error", finish);
     shim.on("close", finish);
@@ -149,6 +154,19 @@ async function sendLogged(
     new AbortController().signal,
   );
   for await (const chunk of log) {
-    if (!client.write(chunk)) await new Promise((resolve) => client.once("drain", resolve));
+    if (client.destroyed) return;
+    if (!client.write(chunk)) await drainedOrClosed(client);
   }
+}
+
+function drainedOrClosed(client: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      client.off("drain", done);
+      client.off("close", done);
+      resolve();
+    };
+    client.on("drain", done);
+    client.on("close", done);
+  });
 }
