@@ -54,6 +54,11 @@ export interface NetworkController {
    * After a failure nothing is held.
    */
   allocate(request: SandboxRequest): Promise<Sandbox>;
+  /**
+   * Call when the container's first process runs: `sandboxKey` then names its namespace, for `nsenter --net=` and for
+   * containers that join it ("container:<id>"). Takes microseconds; after a restart `reconcile` does it.
+   */
+  started(containerId: string, pid: number): void;
   /** Gives everything back (addresses, ports, rules, a veth that should be gone with its namespace). Idempotent. */
   release(containerId: string): Promise<void>;
   /** After a restart: keep what the containers in `running` hold (re-reserving ports), release the rest. */

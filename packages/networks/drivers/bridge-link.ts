@@ -21,6 +21,8 @@ export interface BridgeLinkOptions {
   gateway: Address;
   prefixLength: number;
   mtu: number;
+  /** The gateway of a former configuration: it goes when another takes its place. Other addresses stay. */
+  former: Address | undefined;
 }
 
 /** Makes the bridge what it should be; answers its index. Idempotent. */
@@ -49,14 +51,14 @@ export function ensureBridge(netlink: NetlinkSocket, options: BridgeLinkOptions)
   return link.index;
 }
 
-/** Exactly one IPv4 address: another one left from a former configuration would be a second gateway. */
 function setAddress(netlink: NetlinkSocket, index: number, options: BridgeLinkOptions): void {
   const present = readAddresses(netlink).filter(
     (found) => found.link === index && found.address.family === 4,
   );
   const fits = (found: { address: Address; prefixLength: number }): boolean =>
     found.address.value === options.gateway.value && found.prefixLength === options.prefixLength;
-  for (const found of present.filter((candidate) => !fits(candidate))) {
+  for (const found of present) {
+    if (fits(found) || found.address.value !== options.former?.value) continue;
     netlink.request(
       removeAddress({
         link: index,
