@@ -12,10 +12,20 @@ export function readHostFacts(): HostFacts {
   return {
     architecture: arch() === "arm64" ? "arm64" : "x64",
     lastCapability: Number(readOr("/proc/sys/kernel/cap_last_cap", "40")),
+    availableCapabilities: parseCapabilityMask(readOr("/proc/self/status", "")),
     seccompActions: readOr("/proc/sys/kernel/seccomp/actions_avail", "").split(/\s+/).filter(Boolean),
     apparmor: readOr("/sys/module/apparmor/parameters/enabled", "N").startsWith("Y"),
     kernelRelease: release(),
   };
+}
+
+/** What is both permitted and in the bounding set, of a /proc/<pid>/status; everything if it doesn't say. */
+export function parseCapabilityMask(status: string): bigint {
+  const mask = (name: string) => {
+    const digits = new RegExp(`^${name}:\\s*([0-9a-f]+)$`, "m").exec(status)?.[1];
+    return digits === undefined ? 2n ** 64n - 1n : BigInt(`0x${digits}`);
+  };
+  return mask("CapPrm") & mask("CapBnd");
 }
 
 export interface SystemFacts {

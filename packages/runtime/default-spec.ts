@@ -101,7 +101,9 @@ export interface DefaultSpecOptions {
 }
 
 /** A complete configuration that runs `sh` as root; callers put their own process, root and further mounts into it. */
-export function defaultSpec(options: DefaultSpecOptions): Spec & Required<Pick<Spec, "process" | "linux" | "mounts">> {
+export function defaultSpec(
+  options: DefaultSpecOptions,
+): Spec & Required<Pick<Spec, "process" | "linux" | "mounts">> {
   const { privileged = false } = options;
   const names = options.capabilities ?? (privileged ? CAPABILITIES : DEFAULT_CAPABILITIES);
   const namespaces = options.namespaces ?? (["mount", "pid", "network", "ipc", "uts"] as const);

@@ -96,6 +96,8 @@ export interface HostFacts {
   architecture: "x64" | "arm64";
   /** CAP_LAST_CAP from /proc/sys/kernel/cap_last_cap. */
   lastCapability: number;
+  /** Capabilities the daemon itself can give (a mask by number); where it was started with fewer than all. */
+  availableCapabilities?: bigint;
   seccompActions: string[];
   apparmor: boolean;
   /** Existing paths among those that are masked only where they exist (thermal_throttle …). */

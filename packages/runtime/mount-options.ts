@@ -67,7 +67,17 @@ const atimeWords: Record<string, number> = {
 };
 
 /** Words without a meaning for a container, accepted as they are common in fstab-like lists. */
-const ignored = new Set(["defaults", "z", "Z", "cached", "delegated", "consistent", "nocopy", "async", "sync"]);
+const ignored = new Set([
+  "defaults",
+  "z",
+  "Z",
+  "cached",
+  "delegated",
+  "consistent",
+  "nocopy",
+  "async",
+  "sync",
+]);
 
 /** Sorts the words; a later word overrules an earlier one. Throws "invalid" for a contradiction. */
 export function parseMountOptions(words: readonly string[]): MountOptions {
@@ -91,7 +101,9 @@ function readWord(word: string, options: MountOptions): void {
   } else if (word === "tmpcopyup") {
     options.copyUp = true;
   } else if (word === "idmap" || word === "ridmap") {
-    throw new BerthError("not-implemented", "id-mapped mounts are not supported", { operation: "read mount options" });
+    throw new BerthError("not-implemented", "id-mapped mounts are not supported", {
+      operation: "read mount options",
+    });
   } else if (ignored.has(word) || word === "") {
     return;
   } else if (!readPropagation(word, options) && !readAttribute(word, options)) {

@@ -52,6 +52,8 @@ export interface SpecMount {
   type?: string;
   source?: string;
   options?: string[];
+  /** Berth's own: the part of the source to mount, resolved inside it whatever links lie there. */
+  subpath?: string;
 }
 
 export type NamespaceType = "pid" | "network" | "mount" | "ipc" | "uts" | "user" | "cgroup" | "time";

@@ -1,0 +1,186 @@
+/**
+ * The container's control groups: made and limited by the shim, joined by the container's first process itself.
+ *
+ * On version 1 the process writes "0" to `tasks`: the first write to `cgroup.procs` on an idle system waits for an RCU
+ * grace period (8 to 15 ms), and a single-threaded process needs no such care. On version 2 it is born inside.
+ */
+import type { Register } from "#program/types.ts";
+import { ANY_ERRNO } from "#program/types.ts";
+import { type CgroupDirectory, cgroupDirectories } from "#runtime/cgroups/container-cgroup.ts";
+import {
+  BPF_CGROUP_DEVICE,
+  BPF_PROG_TYPE_CGROUP_DEVICE,
+  deviceFilter,
+} from "#runtime/cgroups/device-filter.ts";
+import { type CgroupWrite, limitsV1 } from "#runtime/cgroups/limits-v1.ts";
+import { limitsV2 } from "#runtime/cgroups/limits-v2.ts";
+import { DELEGATED } from "#runtime/cgroups/parent-group.ts";
+import { AT_FDCWD, ERRNO } from "#runtime/compile/kernel-constants.ts";
+import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import type { CgroupLayout } from "#runtime/launch-types.ts";
+import type { SpecDeviceRule, SpecResources } from "#runtime/spec-types.ts";
+
+/** Longest list of processors or memory nodes that is copied. */
+const CPUSET_ROOM = 4096;
+const BPF_PROG_LOAD = 5;
+const BPF_PROG_ATTACH = 8;
+const BPF_F_ALLOW_MULTI = 2;
+
+/** Makes the groups and writes the limits. */
+export function makeCgroups(
+  w: ProgramWriter,
+  layout: CgroupLayout,
+  owner: string,
+  resources: SpecResources | undefined,
+): void {
+  const directories = cgroupDirectories(layout, owner);
+  for (const directory of directories) makeGroup(w, directory, layout);
+  const writes = layout.version === 2 ? limitsV2(resources ?? {}) : limitsV1(resources ?? {});
+  writeLimits(w, directories, layout, writes);
+}
+
+function makeGroup(w: ProgramWriter, directory: CgroupDirectory, layout: CgroupLayout): void {
+  const { b } = w;
+  const why = `make control group ${directory.path}`;
+  const done = b.label(`have ${directory.path}`);
+  const retry = b.label(`parents of ${directory.path}`);
+  const mkdir = (path: string, into: Register, ignore: number, reason: string) =>
+    b.sys("mkdirat", [AT_FDCWD, b.cstr(path), 0o755], { into, ignore, why: reason });
+  w.borrow((made) => {
+    mkdir(directory.path, made, ANY_ERRNO, why);
+    b.jumpIfNegative(made, retry);
+    b.jump(done);
+    // It is there already, or its parents are not.
+    b.place(retry);
+    for (const { path, above } of parentsOf(directory)) {
+      const old = b.label(`${path} is old`);
+      mkdir(path, made, ERRNO.EEXIST, `make control group ${path}`);
+      b.jumpIfNegative(made, old);
+      if (layout.version === 1 && directory.controllers.includes("cpuset")) inheritCpuset(w, above, path);
+      if (layout.version === 2) {
+        passDown(w, above, layout);
+        passDown(w, path, layout);
+      }
+      b.place(old);
+    }
+    mkdir(directory.path, made, ERRNO.EEXIST, why);
+    b.place(done);
+  });
+}
+
+/** The groups between hierarchy root and container, uppermost first, each with the one above it. */
+function parentsOf({ root, path }: CgroupDirectory): { path: string; above: string }[] {
+  const names = path.slice(root.length).split("/").filter(Boolean).slice(0, -1);
+  return names.map((name, index) => {
+    const above = [root, ...names.slice(0, index)].join("/");
+    return { path: `${above}/${name}`, above };
+  });
+}
+
+/** A new cpuset is empty and takes no process; from this one on the kernel fills those below. */
+function inheritCpuset(w: ProgramWriter, from: string, to: string): void {
+  const { b, O } = w;
+  for (const file of ["cpuset.cpus", "cpuset.mems"]) {
+    const why = `take over ${file} from ${from}`;
+    const room = b.scratch(CPUSET_ROOM, 1);
+    w.borrow((fd) => {
+      w.borrow((length) => {
+        w.open(`${from}/${file}`, O.RDONLY, fd, why);
+        b.sys("read", [fd, room, CPUSET_ROOM], { into: length, why });
+        w.close(fd);
+        w.open(`${to}/${file}`, O.WRONLY, fd, why);
+        b.sys("write", [fd, room, length], { full: true, why });
+        w.close(fd);
+      });
+    });
+  }
+  w.writeFile(`${to}/cgroup.clone_children`, "1", `let groups below ${to} inherit its processors`);
+}
+
+function passDown(w: ProgramWriter, path: string, layout: CgroupLayout): void {
+  const controllers = layout.v2Controllers.filter((name) => DELEGATED.includes(name));
+  if (controllers.length === 0) return;
+  const text = controllers.map((name) => `+${name}`).join(" ");
+  w.writeFile(`${path}/cgroup.subtree_control`, text, `pass controllers down from ${path}`);
+}
+
+function writeLimits(
+  w: ProgramWriter,
+  directories: readonly CgroupDirectory[],
+  layout: CgroupLayout,
+  writes: readonly CgroupWrite[],
+): void {
+  const { b, O } = w;
+  let from = 0;
+  while (from < writes.length) {
+    const first = writes[from] as CgroupWrite;
+    let until = from + 1;
+    while (writes[until]?.file === first.file) until++;
+    const values = writes.slice(from, until).map(({ value }) => value);
+    from = until;
+    const directory = directories.find(
+      ({ controllers }) => layout.version === 2 || controllers.includes(first.controller),
+    );
+    // A controller the host doesn't have: the engine has said so when the container was made.
+    if (directory === undefined) continue;
+    const why = (value: string) => `set ${first.file} to ${value}`;
+    w.borrow((fd) => {
+      const missing = b.label(`no ${first.file}`);
+      const ignore = first.optional ? { ignore: ERRNO.ENOENT } : {};
+      w.open(`${directory.path}/${first.file}`, O.WRONLY, fd, why(values[0] ?? ""), ignore);
+      if (first.optional) b.jumpIfNegative(fd, missing);
+      for (const value of values) w.writeText(fd, value, why(value));
+      w.close(fd);
+      b.place(missing);
+    });
+  }
+}
+
+/** Version 2: the group's descriptor, with the device filter attached. */
+export function openGroup(
+  w: ProgramWriter,
+  layout: CgroupLayout,
+  owner: string,
+  devices: readonly SpecDeviceRule[] | undefined,
+  into: Register,
+): void {
+  const directory = cgroupDirectories(layout, owner)[0];
+  if (directory === undefined) throw new Error("no control group hierarchy");
+  w.open(directory.path, w.O.RDONLY | w.O.DIRECTORY, into, `open control group ${directory.path}`);
+  if (devices !== undefined && devices.length > 0) attachDeviceFilter(w, devices, into);
+}
+
+function attachDeviceFilter(w: ProgramWriter, rules: readonly SpecDeviceRule[], group: Register): void {
+  const { b } = w;
+  const filter = deviceFilter(rules);
+  // union bpf_attr for BPF_PROG_LOAD: type, count, program, licence; the rest zero.
+  const load = new Uint8Array(72);
+  const view = new DataView(load.buffer);
+  view.setUint32(0, BPF_PROG_TYPE_CGROUP_DEVICE, true);
+  view.setUint32(4, filter.length / 8, true);
+  const attributes = b.struct(load, [
+    { at: 8, to: b.bytes(filter) },
+    { at: 16, to: b.cstr("Apache-2.0") },
+  ]);
+  w.borrow((program) => {
+    const why = "load the device filter";
+    b.sys("bpf", [BPF_PROG_LOAD, attributes, attributes.length], { into: program, why });
+    // For BPF_PROG_ATTACH: target, program, type, flags.
+    const constants = new Uint8Array(20);
+    new DataView(constants.buffer).setUint32(8, BPF_CGROUP_DEVICE, true);
+    new DataView(constants.buffer).setUint32(12, BPF_F_ALLOW_MULTI, true);
+    const call = b.bytes(constants);
+    b.store(group, b.slice(call, 0, 4), 4);
+    b.store(program, b.slice(call, 4, 4), 4);
+    b.sys("bpf", [BPF_PROG_ATTACH, call, call.length], { why: "attach the device filter" });
+    w.close(program);
+  });
+}
+
+/** Version 1: the calling process joins. Before the root changes. */
+export function joinCgroups(w: ProgramWriter, layout: CgroupLayout, owner: string): void {
+  if (layout.version === 2) return;
+  for (const { path } of cgroupDirectories(layout, owner)) {
+    w.writeFile(`${path}/tasks`, "0", `join control group ${path}`);
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Masked and read-only paths. What does not exist is passed over. What masks is never taken from the container: the null
+ * device is the host's, the empty directory a tmpfs of ours.
+ */
+import type { Register } from "#program/types.ts";
+import { cleanPath, INSIDE } from "#runtime/compile/inside-root.ts";
+import { ERRNO, RESOLVE } from "#runtime/compile/kernel-constants.ts";
+import type { Mounted } from "#runtime/compile/mounts.ts";
+import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { MOUNT_ATTR, PROPAGATION } from "#runtime/mount-options.ts";
+
+const { RDONLY, NOSUID, NODEV, NOEXEC } = MOUNT_ATTR;
+
+/**
+ * Hides each path. `workplace` is a directory of the host, not seen by anybody else any more once the root has changed:
+ * the empty tmpfs is parked there in this mount namespace, since only an attached mount can be copied.
+ */
+export function maskPaths(
+  w: ProgramWriter,
+  paths: readonly string[],
+  mounted: Mounted,
+  workplace: string,
+): void {
+  if (paths.length === 0) return;
+  const { b, O } = w;
+  w.borrow((empty) => {
+    const why = "make the empty directory that masks";
+    const attributes = RDONLY | NOSUID | NODEV | NOEXEC;
+    w.newMount(
+      { type: "tmpfs", source: "tmpfs", parameters: ["nr_inodes=2", "size=4k"], attributes },
+      empty,
+      why,
+    );
+    w.borrow((place) => {
+      w.open(workplace, O.PATH | O.DIRECTORY, place, why);
+      w.attach(empty, place, why);
+      w.close(place);
+    });
+    for (const path of paths) {
+      eachExisting(w, path, mounted, `mask ${path}`, (target) => {
+        const isFile = b.label(`${path} is a file`);
+        const go = b.label(`hide ${path}`);
+        w.borrow((tree) => {
+          w.borrow((probe) => {
+            w.openUnder(target, ".", {
+              flags: O.PATH | O.DIRECTORY,
+              resolve: 0,
+              into: probe,
+              ignore: ERRNO.ENOTDIR,
+              why: `look at ${path}`,
+            });
+            b.jumpIfNegative(probe, isFile);
+            w.close(probe);
+          });
+          w.cloneTree(empty, false, tree, `mask ${path}`);
+          b.jump(go);
+          b.place(isFile);
+          w.cloneTree("/dev/null", false, tree, `mask ${path}: take the null device`);
+          w.setMountAttributes(
+            tree,
+            { set: NOSUID | NOEXEC, propagation: PROPAGATION.private },
+            false,
+            `mask ${path}: null device`,
+          );
+          b.place(go);
+          w.attach(tree, target, `mask ${path}`);
+          w.close(tree);
+        });
+      });
+    }
+    w.close(empty);
+  });
+}
+
+/** Makes each path, with everything mounted below it, read-only. */
+export function protectPaths(w: ProgramWriter, paths: readonly string[], mounted: Mounted): void {
+  for (const path of paths) {
+    const why = `make ${path} read-only`;
+    eachExisting(w, path, mounted, why, (target) => {
+      w.borrow((tree) => {
+        w.cloneTree(target, true, tree, why);
+        w.setMountAttributes(tree, { set: RDONLY }, true, why);
+        w.attach(tree, target, why);
+        w.close(tree);
+      });
+    });
+  }
+}
+
+function eachExisting(
+  w: ProgramWriter,
+  given: string,
+  mounted: Mounted,
+  why: string,
+  use: (target: Register) => void,
+): void {
+  const { b } = w;
+  const path = cleanPath(given, "path to hide");
+  const { from, below, resolve } = startOf(path, mounted);
+  const missing = b.label(`${path} is not there`);
+  w.borrow((target) => {
+    w.openUnder(from, below, { flags: w.O.PATH, resolve, into: target, ignore: ERRNO.ENOENT, why });
+    b.jumpIfNegative(target, missing);
+    use(target);
+    w.close(target);
+    b.place(missing);
+  });
+}
+
+/** In our own procfs and sysfs, from there: links in them are the kernel's, and lead nowhere else. */
+function startOf(path: string, mounted: Mounted): { from: Register; below: string; resolve: number } {
+  if (mounted.proc !== undefined && path.startsWith("/proc/")) {
+    const resolve = RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS;
+    return { from: mounted.proc, below: path.slice("/proc/".length), resolve };
+  }
+  if (mounted.sys !== undefined && path.startsWith("/sys/")) {
+    return { from: mounted.sys, below: path.slice("/sys/".length), resolve: INSIDE };
+  }
+  return { from: mounted.root, below: path.slice(1), resolve: INSIDE };
+}

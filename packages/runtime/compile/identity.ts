@@ -1,0 +1,117 @@
+/**
+ * Who the process is and what it may do: groups, user, capabilities, no-new-privileges, system call filter; and the way
+ * there, which has one right order.
+ *
+ * The filter comes as late as it can. Without no-new-privileges its installation needs CAP_SYS_ADMIN, so the last set of
+ * capabilities is taken behind it, and nothing but that and execve has to be allowed by a profile.
+ */
+import { capabilityMask } from "#runtime/capabilities.ts";
+import { PR, SECCOMP_SET_MODE_FILTER, SIGKILL } from "#runtime/compile/kernel-constants.ts";
+import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import type { HostFacts } from "#runtime/launch-types.ts";
+import { compileFilter } from "#runtime/seccomp/compile-filter.ts";
+import type { CapabilitySet, SpecProcess, SpecSeccomp } from "#runtime/spec-types.ts";
+
+/** _LINUX_CAPABILITY_VERSION_3 */
+const CAPABILITY_VERSION = 0x2008_0522;
+const CAP_SYS_ADMIN = 1n << 21n;
+
+export function takeIdentity(
+  w: ProgramWriter,
+  process: SpecProcess,
+  seccomp: SpecSeccomp | undefined,
+  host: HostFacts,
+): void {
+  const { b } = w;
+  const available = host.availableCapabilities ?? (1n << BigInt(host.lastCapability + 1)) - 1n;
+  const mask = (set: CapabilitySet) =>
+    capabilityMask(process.capabilities?.[set] ?? [], host.lastCapability) & available;
+  const permitted = mask("permitted");
+  const sets = { effective: mask("effective") & permitted, permitted, inheritable: mask("inheritable") };
+  const { uid, gid, additionalGids = [] } = process.user;
+
+  dropFromBounding(w, mask("bounding"), host.lastCapability);
+  setGroups(w, additionalGids);
+  if (uid !== 0)
+    b.sys("prctl", [PR.SET_KEEPCAPS, 1, 0, 0, 0], { why: "keep capabilities over the change of user" });
+  b.sys("setresgid", [gid, gid, gid], { why: `become group ${gid}` });
+  b.sys("setresuid", [uid, uid, uid], { why: `become user ${uid}` });
+  // The change of user took the effective ones, and the death signal.
+  if (uid !== 0 && seccomp !== undefined && !process.noNewPrivileges) {
+    const enough = { effective: CAP_SYS_ADMIN, permitted: permitted | CAP_SYS_ADMIN, inheritable: 0n };
+    setCapabilities(w, enough, "keep what installing the filter needs");
+  }
+  b.sys("prctl", [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0], { why: "end with the shim" });
+  if (process.noNewPrivileges) {
+    b.sys("prctl", [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0], { why: "give up new privileges" });
+    setAllCapabilities(w, sets, mask("ambient"));
+    if (seccomp !== undefined) installFilter(w, seccomp, host.architecture);
+  } else {
+    if (seccomp !== undefined) installFilter(w, seccomp, host.architecture);
+    setAllCapabilities(w, sets, mask("ambient"));
+  }
+}
+
+function dropFromBounding(w: ProgramWriter, bounding: bigint, last: number): void {
+  for (let number = 0; number <= last; number++) {
+    if ((bounding & (1n << BigInt(number))) !== 0n) continue;
+    w.b.sys("prctl", [PR.CAPBSET_DROP, number, 0, 0, 0], { why: `drop capability ${number} for good` });
+  }
+}
+
+function setGroups(w: ProgramWriter, groups: readonly number[]): void {
+  const list = new Uint8Array(Math.max(groups.length, 1) * 4);
+  const view = new DataView(list.buffer);
+  groups.forEach((group, index) => {
+    view.setUint32(index * 4, group, true);
+  });
+  w.b.sys("setgroups", [groups.length, w.b.bytes(list)], { why: "set supplementary groups" });
+}
+
+interface Sets {
+  effective: bigint;
+  permitted: bigint;
+  inheritable: bigint;
+}
+
+function setAllCapabilities(w: ProgramWriter, sets: Sets, ambient: bigint): void {
+  const { b } = w;
+  setCapabilities(w, sets, "set capabilities");
+  // A new process has none; whatever launched the launcher may have had some.
+  b.sys("prctl", [PR.CAP_AMBIENT, PR.CAP_AMBIENT_CLEAR_ALL, 0, 0, 0], { why: "clear ambient capabilities" });
+  for (let number = 0; ambient >> BigInt(number) !== 0n; number++) {
+    if ((ambient & (1n << BigInt(number))) === 0n) continue;
+    b.sys("prctl", [PR.CAP_AMBIENT, PR.CAP_AMBIENT_RAISE, number, 0, 0], {
+      why: `raise ambient capability ${number}`,
+    });
+  }
+}
+
+function setCapabilities(w: ProgramWriter, { effective, permitted, inheritable }: Sets, why: string): void {
+  const header = w.constant({ width: 4, value: CAPABILITY_VERSION }, { width: 4, value: 0 });
+  const half = (set: bigint, upper: boolean) => ({
+    width: 4 as const,
+    value: (upper ? set >> 32n : set) & 0xffff_ffffn,
+  });
+  const data = w.constant(
+    half(effective, false),
+    half(permitted, false),
+    half(inheritable, false),
+    half(effective, true),
+    half(permitted, true),
+    half(inheritable, true),
+  );
+  w.b.sys("capset", [header, data], { why });
+}
+
+function installFilter(w: ProgramWriter, seccomp: SpecSeccomp, architecture: "x64" | "arm64"): void {
+  const { b } = w;
+  const filter = compileFilter(seccomp, architecture);
+  // struct sock_fprog: count, padding, pointer.
+  const content = new Uint8Array(16);
+  new DataView(content.buffer).setUint16(0, filter.count, true);
+  const program = b.struct(content, [{ at: 8, to: b.bytes(filter.instructions) }]);
+  b.sys("seccomp", [SECCOMP_SET_MODE_FILTER, filter.flags, program], {
+    why: "install the system call filter",
+  });
+}

@@ -1,0 +1,125 @@
+/**
+ * The last steps before the container's own program runs, the same for a container's first process and for an exec:
+ * working directory, limits, descriptors, identity, execve.
+ */
+import { BerthError } from "#errors/errors.ts";
+import { ANY_ERRNO, type Register } from "#program/types.ts";
+import { takeIdentity } from "#runtime/compile/identity.ts";
+import { cleanPath, INSIDE } from "#runtime/compile/inside-root.ts";
+import {
+  CLOSE_RANGE_CLOEXEC,
+  ERRNO,
+  KEYCTL_JOIN_SESSION_KEYRING,
+} from "#runtime/compile/kernel-constants.ts";
+import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import type { HostFacts } from "#runtime/launch-types.ts";
+import { rlimitNumber, rlimitValue } from "#runtime/rlimits.ts";
+import type { SpecProcess, SpecSeccomp } from "#runtime/spec-types.ts";
+
+/** Where programs are looked for if the environment says nothing, as in Docker's default environment. */
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_UMASK = 0o022;
+/** Longest path the kernel takes, NUL included. */
+const PATH_MAX = 4096;
+
+export interface ProcessStart {
+  process: SpecProcess;
+  /** What is run: the process' own arguments, or an init's with them behind. */
+  argv: readonly string[];
+  seccomp: SpecSeccomp | undefined;
+  host: HostFacts;
+  /** The session keyring's name: the container's id. */
+  id: string;
+}
+
+/** The labels by which explain.ts knows these steps. */
+export const CWD_LABEL = "chdir to cwd";
+
+/** Checks what the kernel would only refuse in confusing ways. Throws "invalid". */
+export function checkProcess(process: SpecProcess): void {
+  const refuse = (message: string) => new BerthError("invalid", message, { operation: "compile process" });
+  if (!process.args?.length || process.args[0] === undefined) throw refuse("no command specified");
+  if (process.args[0] === "") throw refuse('exec: "": executable file not found in $PATH');
+  for (const text of [...process.args, ...(process.env ?? [])]) {
+    if (text.includes("\0")) throw refuse("arguments and environment must not contain NUL");
+  }
+  const { uid, gid, additionalGids = [] } = process.user;
+  for (const id of [uid, gid, ...additionalGids]) {
+    if (!Number.isInteger(id) || id < 0 || id > 2 ** 31 - 1) throw refuse(`invalid user or group id ${id}`);
+  }
+  cleanPath(process.cwd, "working directory");
+}
+
+/** Writes the steps. Answers the instructions that are attempts at execve; nothing comes after them. */
+export function startProcess(w: ProgramWriter, start: ProcessStart): void {
+  const { b, O } = w;
+  const { process, host, id } = start;
+  const cwd = cleanPath(process.cwd, "working directory");
+  b.sys("keyctl", [KEYCTL_JOIN_SESSION_KEYRING, b.cstr(`_ses.${id}`)], {
+    ignore: ERRNO.ENOSYS,
+    why: "join a session keyring of its own",
+  });
+  // The descriptor is below the root whatever lies on the way; /proc/self/fd/N is no way.
+  w.borrow((directory) => {
+    w.borrow((root) => {
+      w.open("/", O.PATH | O.DIRECTORY, root, "open /");
+      const flags = O.PATH | O.DIRECTORY;
+      const why = `${CWD_LABEL} ("${cwd}")`;
+      w.openUnder(root, cwd.slice(1), { flags, resolve: INSIDE, into: directory, why });
+      b.sys("fchdir", [directory], { why });
+      w.close(root);
+    });
+    w.close(directory);
+  });
+  for (const { type, soft, hard } of process.rlimits ?? []) {
+    const limit = w.constant({ width: 8, value: rlimitValue(soft) }, { width: 8, value: rlimitValue(hard) });
+    b.sys("prlimit64", [0, rlimitNumber(type), limit, 0], { why: `set ${type} to ${soft}:${hard}` });
+  }
+  b.sys("umask", [process.user.umask ?? DEFAULT_UMASK], { why: "set the umask" });
+  b.sys("close_range", [3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC], {
+    why: "close all other descriptors on execve",
+  });
+  takeIdentity(w, process, start.seccomp, host);
+  execute(w, start);
+}
+
+/**
+ * Along PATH first every candidate is tried whatever becomes of it; then once more, so that a failure other than a
+ * candidate's absence is the one reported, and absence by the very last instruction.
+ */
+function execute(w: ProgramWriter, { argv, process }: ProcessStart): void {
+  const { b } = w;
+  const file = argv[0] ?? "";
+  const args = b.cstrArray(argv);
+  const env = b.cstrArray(process.env ?? []);
+  const why = (path: string) => `exec ${path}`;
+  if (file.includes("/")) {
+    b.sys("execve", [b.cstr(file), args, env], { why: why(file) });
+    return;
+  }
+  const candidates = searchPath(process.env ?? []).map((directory) => `${directory}/${file}`);
+  const fitting = candidates.filter((path) => Buffer.byteLength(path) < PATH_MAX);
+  for (const path of fitting)
+    b.sys("execve", [b.cstr(path), args, env], { ignore: ANY_ERRNO, why: why(path) });
+  for (const path of fitting)
+    b.sys("execve", [b.cstr(path), args, env], { ignore: ERRNO.ENOENT, why: why(path) });
+  // Names of one letter more than the kernel takes, or an empty PATH: still "not found".
+  b.sys("execve", [b.cstr(`/${NOWHERE}/${file}`.slice(0, PATH_MAX - 1)), args, env], { why: why(file) });
+}
+
+/** A directory that an image won't have. */
+const NOWHERE = ".berth-not-found";
+
+/** Directories of the last PATH in the environment; an empty one is the working directory. */
+function searchPath(env: readonly string[]): string[] {
+  const path = env.findLast((entry) => entry.startsWith("PATH="))?.slice("PATH=".length) ?? DEFAULT_PATH;
+  if (path === "") return [];
+  return path.split(":").map((directory) => (directory === "" ? "." : directory.replace(/(?<=.)\/+$/, "")));
+}
+
+/** Puts descriptors in the places of stdin, stdout and stderr. */
+export function placeStdio(w: ProgramWriter, stdin: Register, stdout: Register, stderr: Register): void {
+  [stdin, stdout, stderr].forEach((from, to) => {
+    w.b.sys("dup3", [from, to, 0], { why: `make ${from.name} descriptor ${to}` });
+  });
+}

@@ -1,0 +1,120 @@
+/** How the container's root comes to be mounted in its own mount namespace, and how it becomes "/". */
+import type { Register } from "#program/types.ts";
+import {
+  FSCONFIG,
+  FSMOUNT_CLOEXEC,
+  FSOPEN_CLOEXEC,
+  MNT_DETACH,
+  MS,
+} from "#runtime/compile/kernel-constants.ts";
+import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import type { RootfsPlan } from "#runtime/launch-types.ts";
+
+/** mount(2) takes one page of options, NUL included. */
+const MAX_MOUNT_DATA = 4095;
+
+/** Mounts the root; `into` gets its descriptor. Changes the working directory. */
+export function mountRoot(w: ProgramWriter, plan: RootfsPlan, into: Register): void {
+  const { b, O } = w;
+  if (plan.kind === "directory") {
+    const path = b.cstr(plan.path);
+    // Onto itself: only a mount can become the root.
+    const why = `mount root file system ${plan.path}`;
+    b.sys("mount", [path, path, 0, MS.BIND | MS.REC, 0], { why });
+    w.open(plan.path, O.PATH | O.DIRECTORY, into, `open root file system ${plan.path}`);
+    return;
+  }
+  b.sys("chdir", [b.cstr(plan.base)], { why: `go to ${plan.base}` });
+  mountOverlay(w, plan);
+  w.open(plan.merged, O.PATH | O.DIRECTORY, into, `open root file system ${plan.merged}`);
+}
+
+type Overlay = Extract<RootfsPlan, { kind: "overlay" }>;
+
+function mountOverlay(w: ProgramWriter, plan: Overlay): void {
+  const { b } = w;
+  const why = `mount overlay on ${plan.merged}`;
+  const data = [
+    `lowerdir=${plan.lower.map(escapeLower).join(":")}`,
+    `upperdir=${escapeOption(plan.upper)}`,
+    `workdir=${escapeOption(plan.work)}`,
+    ...plan.options,
+  ].join(",");
+  if (Buffer.byteLength(data) <= MAX_MOUNT_DATA) {
+    const name = b.cstr("overlay");
+    b.sys("mount", [name, b.cstr(plan.merged), name, 0, b.cstr(data)], { why });
+    return;
+  }
+  // Too many layers for one page: told one by one (Linux 6.7 and later).
+  w.borrow((context) => {
+    b.sys("fsopen", [b.cstr("overlay"), FSOPEN_CLOEXEC], { into: context, why });
+    const set = (key: string, value: string) =>
+      b.sys("fsconfig", [context, FSCONFIG.SET_STRING, b.cstr(key), b.cstr(value), 0], {
+        why: `${why}: ${key}`,
+      });
+    set("source", "overlay");
+    for (const lower of plan.lower) set("lowerdir+", lower);
+    set("upperdir", plan.upper);
+    set("workdir", plan.work);
+    for (const option of plan.options) {
+      const [key = "", value = ""] = option.split("=", 2);
+      set(key, value);
+    }
+    b.sys("fsconfig", [context, FSCONFIG.CMD_CREATE, 0, 0, 0], { why });
+    w.borrow((mount) => {
+      b.sys("fsmount", [context, FSMOUNT_CLOEXEC, 0], { into: mount, why });
+      w.borrow((target) => {
+        w.open(plan.merged, w.O.PATH | w.O.DIRECTORY, target, why);
+        w.attach(mount, target, why);
+        w.close(target);
+      });
+      w.close(mount);
+    });
+    w.close(context);
+  });
+}
+
+/** A comma would end the option, a colon the layer. */
+function escapeOption(path: string): string {
+  return path.replace(/[\\,]/g, "\\$&");
+}
+
+function escapeLower(path: string): string {
+  return path.replace(/[\\,:]/g, "\\$&");
+}
+
+/** Makes the root "/" and drops everything of the host's mount table. */
+export function pivotTo(w: ProgramWriter, root: Register, propagation: string | undefined): void {
+  const { b, O } = w;
+  const dot = b.cstr(".");
+  w.borrow((oldRoot) => {
+    w.open("/", O.PATH | O.DIRECTORY, oldRoot, "open the host's root");
+    b.sys("fchdir", [root], { why: "go to the root file system" });
+    b.sys("pivot_root", [dot, dot], { why: "make the root file system /" });
+    // The old root now lies on top of the new one; it is a slave of the host's, so this stays here.
+    b.sys("fchdir", [oldRoot], { why: "go to the host's root" });
+    b.sys("umount2", [dot, MNT_DETACH], { why: "drop the host's mounts" });
+    w.close(oldRoot);
+  });
+  b.sys("chdir", [b.cstr("/")], { why: "go to /" });
+  const flag = propagationFlag(propagation);
+  if (flag !== undefined) {
+    b.sys("mount", [0, b.cstr("/"), 0, flag, 0], { why: `make / ${propagation}` });
+  }
+}
+
+/** A fresh root is private already. */
+function propagationFlag(name: string | undefined): number | undefined {
+  if (name === undefined || name === "") return undefined;
+  const flags: Record<string, number> = {
+    shared: MS.SHARED,
+    slave: MS.SLAVE,
+    private: MS.PRIVATE,
+    rshared: MS.SHARED | MS.REC,
+    rslave: MS.SLAVE | MS.REC,
+    rprivate: MS.PRIVATE | MS.REC,
+  };
+  const flag = Object.hasOwn(flags, name) ? flags[name] : undefined;
+  // Slave and private change nothing in a namespace that has no peers.
+  return flag !== undefined && (flag & MS.SHARED) !== 0 ? flag : undefined;
+}
