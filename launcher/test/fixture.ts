@@ -61,6 +61,8 @@ export interface ProcessOptions {
   /** Raw bytes instead of json-file. */
   logRaw?: boolean;
   logAttrs?: string;
+  /** The file system has room for this many bytes of log, and no more. */
+  logLimit?: number;
 }
 
 const CLOEXEC = 0o2000000;
@@ -68,6 +70,8 @@ const O = { RDWR: 2, WRONLY: 1, CREAT: 0o100, APPEND: 0o2000, NOCTTY: 0o400 } as
 const AT_FDCWD = -100;
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SIGXFSZ = 25;
+const RLIMIT_FSIZE = 1;
 const TIOCSCTTY = 0x540e;
 const TIOCSPTLCK = 0x40045431;
 const TIOCGPTPEER = 0x5441;
@@ -101,6 +105,7 @@ export function processProgram(options: ProcessOptions): Program {
   b.awaitExec(statusRead, pid);
   close(b, statusRead);
   b.notify(3, pid);
+  if (options.logLimit !== undefined) limitFileSize(b, options.logLimit);
   b.relay({
     pid,
     terminal: options.terminal ?? false,
@@ -131,6 +136,16 @@ export function processProgram(options: ProcessOptions): Program {
     why: `run ${file}`,
   });
   return b.finish();
+}
+
+/** As good as a full disk: writes end short at the limit, and then fail. */
+function limitFileSize(b: ProgramBuilder, limit: number): void {
+  const both = new BigUint64Array([BigInt(limit), BigInt(limit)]);
+  const ignore = new BigUint64Array([1n, 0n, 0n, 0n]);
+  b.sys("rt_sigaction", [SIGXFSZ, b.bytes(new Uint8Array(ignore.buffer)), 0, 8], {
+    why: "take the error, not the signal",
+  });
+  b.sys("prlimit64", [0, RLIMIT_FSIZE, b.bytes(new Uint8Array(both.buffer)), 0], { why: "limit the log" });
 }
 
 interface Stdio {

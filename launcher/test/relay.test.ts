@@ -1,6 +1,6 @@
 /** The relay without a terminal: log, attach, stdin, control connections, the end. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { encodeFrame, FrameParser, type ShimFrame } from "#program/frames.ts";
@@ -542,4 +542,37 @@ test("a full disk costs log entries, whole ones, and nothing else", async () => 
   const output = collect(await attach(run, OUTPUT));
   assert.equal((await run.shim.exited).exitCode, 0);
   assert.match(demultiplex(await output).stdout, /^line 1\nline 2\nline 3\nn{50000}\nlast\n$/);
+});
+
+test("a disk that fills up in the middle of an entry leaves whole ones, and is used again when there is room", async () => {
+  // "&" becomes six bytes: entries from less than the relay's buffer to several times as much.
+  for (const [limit, length] of [
+    [1_000, 10],
+    [5_003, 700],
+    [30_000, 3_000],
+    [250_000, 16_000],
+    [98_050, 16_300],
+  ] as const) {
+    const line = "&".repeat(length);
+    const script = `for i in 1 2 3 4 5 6 7 8 9 10; do echo '${line}'; done; read x; echo mark; read x; echo again`;
+    const run = start(script, { logLimit: limit, stdin: true, expectedAttaches: 1 });
+    const client = await attach(run);
+    let seen = "";
+    client.on("data", (data) => {
+      seen += data;
+    });
+    // A chunk is logged before the next one is read, so with the mark here all before it has been tried.
+    await until("all lines are there", () => seen.split("&\n").length > 10);
+    client.write("\n");
+    await until("the mark is there", () => seen.includes("mark\n"));
+    const { size } = statSync(run.log);
+    assert.ok(size > 0 && size <= limit);
+    const texts = run.entries().map(({ log }) => log);
+    assert.ok(texts.length >= 1 && texts.length < 11);
+    for (const text of texts) assert.ok(text === `${line}\n` || text === "mark\n");
+    truncateSync(run.log);
+    client.write("\n");
+    assert.equal((await run.shim.exited).exitCode, 0);
+    assert.equal(run.entries().at(-1)?.log, "again\n");
+  }
 });
