@@ -43,8 +43,7 @@ export function explainStartFailure(compiled: CompiledLaunch, cause: unknown, co
 export function explainExecFailure(compiled: CompiledLaunch, cause: unknown, command: string): unknown {
   if (!(cause instanceof LaunchError)) return cause;
   const { reason, exitCode, hint } = explain(compiled, cause, command);
-  const message =
-    "OCI runtime exec failed: exec failed: unable to start container process: " + `${reason}: unknown`;
+  const message = `OCI runtime exec failed: exec failed: unable to start container process: ${reason}: unknown`;
   // An exec always reports 126 or 127: there is no 128 among Docker's.
   const code = exitCode === NOT_STARTED ? NOT_EXECUTABLE : exitCode;
   return new StartError(message, code, { operation: "start exec", object: command, cause, ...hint });
