@@ -124,7 +124,7 @@ export function joinStreams(client: Duplex, shim: Socket, options: JoinOptions):
       const filter = new DetachFilter(options.detachKeys, () => {
         options.onDetach?.();
         shim.unpipe(client);
-        client.end("read escape sequence\r\n");
+        client.end();
         finish();
       });
       client.pipe(filter).pipe(shim);

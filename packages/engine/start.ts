@@ -81,8 +81,6 @@ async function undoStart(context: EngineContext, container: Container, error: un
   container.setStatus(ranBefore ? "exited" : "created");
   context.containers.save(container);
   await releaseRun(context, container);
-  for (const waiter of container.exitWaiters) waiter(record.state.ExitCode);
-  container.exitWaiters.clear();
   if (record.hostConfig.AutoRemove)
     await removeContainer(context, container, { force: false, volumes: true });
 }

@@ -14,13 +14,14 @@ export function waitForContainer(
 ): Promise<WaitResult> {
   const { state } = container.record;
   if (condition === "not-running" && !state.Running) {
-    return Promise.resolve(result(state.ExitCode, state.Error));
+    const { ExitCode: StatusCode, Error: Message } = state;
+    return Promise.resolve(Message === "" ? { StatusCode } : { StatusCode, Error: { Message } });
   }
   const waiters = condition === "removed" ? container.removalWaiters : container.exitWaiters;
   return new Promise((resolve, reject) => {
     const waiter: ExitWaiter = (exitCode) => {
       signal.removeEventListener("abort", abandon);
-      resolve(result(exitCode, state.Error));
+      resolve({ StatusCode: exitCode });
     };
     const abandon = () => {
       waiters.delete(waiter);
@@ -31,8 +32,4 @@ export function waitForContainer(
     waiters.add(waiter);
     signal.addEventListener("abort", abandon, { once: true });
   });
-}
-
-function result(exitCode: number, error: string): WaitResult {
-  return error === "" ? { StatusCode: exitCode } : { StatusCode: exitCode, Error: { Message: error } };
 }

@@ -67,7 +67,7 @@ test("a shell on a terminal: PID 1, job control, Ctrl-C, resize, exit code", asy
   terminal.type(`docker run --rm -it ${IMAGE} sh; echo "code=$?"`, "Enter");
   await terminal.shows(/\/ #/);
   terminal.type("ps", "Enter");
-  await terminal.shows(/\n\s+1 root\s+0:00 sh/);
+  await terminal.shows(/\n\s+1 root\s+sh/);
   terminal.type("stty size", "Enter");
   await terminal.shows(/\n24 80/);
   terminal.resize(100, 30);
@@ -91,7 +91,7 @@ test("the detach keys leave the container running", async () => {
   terminal.type(`docker run --name left -it ${IMAGE} sh; echo "code=$?"`, "Enter");
   await terminal.shows(/\/ #/);
   terminal.type("C-p", "C-q");
-  await terminal.shows(/read escape sequence[\s\S]*code=0/);
+  await terminal.shows(/\/ # code=0/);
   assert.equal(daemon.docker("inspect", "-f", "{{.State.Running}}", "left").stdout.trim(), "true");
   terminal.type("clear; docker attach left", "Enter");
   await sleep(300);
