@@ -13,7 +13,6 @@
 #include <linux/signalfd.h>
 #include <linux/wait.h>
 
-#include "log_json.h"
 #include "relay.h"
 
 #define PAGE 4096u
@@ -131,157 +130,6 @@ static void reap(struct relay *relay)
 		relay->status = SIGKILL;
 		relay->ended_at = now();
 	}
-}
-
-/* --- output --------------------------------------------------------------------------------------------------- */
-
-static void log_lines(struct relay *relay, struct stream *stream, u8 number, u32 fresh)
-{
-	struct timestamp at = now();
-	u32 begin = 0;
-
-	for (u32 i = stream->have - fresh; i < stream->have; i++) {
-		if (stream->line[i] != '\n')
-			continue;
-		log_entry(&relay->log, number, stream->line + begin, i - begin, 1, at);
-		begin = i + 1;
-	}
-	if (begin == 0 && stream->have == CHUNK) {
-		/* Cut between characters, so that the parts together are the line. */
-		begin = CHUNK - utf8_cut(stream->line, CHUNK);
-		log_entry(&relay->log, number, stream->line, begin, 0, at);
-	}
-	log_flush(&relay->log);
-	memmove(stream->line, stream->line + begin, stream->have - begin);
-	stream->have -= begin;
-}
-
-static void stream_end(struct relay *relay, struct stream *stream, u8 number)
-{
-	if (stream->have > 0) {
-		log_entry(&relay->log, number, stream->line, stream->have, 0, now());
-		log_flush(&relay->log);
-		stream->have = 0;
-	}
-	if (relay->in.fd == stream->fd)
-		relay->in.fd = -1;
-	CALL1(close, stream->fd);
-	stream->fd = -1;
-}
-
-/* One chunk, if there is room for it. Answers whether there may be more at once. */
-static int stream_read(struct relay *relay, struct stream *stream, u8 number)
-{
-	u8 *to = stream->line + stream->have;
-	long count;
-
-	if (stream->fd < 0 || relay->awaited > 0 || !attach_room(relay))
-		return 0;
-	count = CALL3(read, stream->fd, to, CHUNK - stream->have);
-	if (count == -EINTR)
-		return 1;
-	if (count == -EAGAIN) {
-		if (relay->ended && (relay->flags & RELAY_CLOSE_ON_EXIT))
-			stream_end(relay, stream, number);
-		return 0;
-	}
-	relay->terminal_closed = count == -EIO && (relay->flags & RELAY_TERMINAL) && !relay->ended;
-	if (relay->terminal_closed)
-		return 0;
-	if (count <= 0) {
-		stream_end(relay, stream, number);
-		return 0;
-	}
-	relay->touched = 1;
-	attach_output(relay, number, to, (u32)count);
-	if (relay->log.fd >= 0) {
-		stream->have += (u32)count;
-		log_lines(relay, stream, number, (u32)count);
-	}
-	return 1;
-}
-
-/* The main process has ended: what it left behind is read without asking poll. */
-static void drain(struct relay *relay)
-{
-	while (stream_read(relay, &relay->out, 1))
-		;
-	while (stream_read(relay, &relay->err, 2))
-		;
-}
-
-/* --- end ------------------------------------------------------------------------------------------------------ */
-
-/* The record is whole or not there at all. */
-static void write_exit_record(const struct relay *relay)
-{
-	u8 record[64];
-	u32 length;
-	u64 path_length = strlen(relay->exit_path);
-	char temporary[path_length + 5];
-	long fd;
-
-	if (path_length == 0)
-		return;
-	length = format_unsigned(record, (u32)relay->status);
-	record[length++] = ' ';
-	length += format_unsigned(record + length, (u64)relay->ended_at.seconds);
-	record[length++] = ' ';
-	length += format_unsigned(record + length, (u64)relay->ended_at.nanoseconds);
-	record[length++] = '\n';
-	memcpy(temporary, relay->exit_path, path_length);
-	memcpy(temporary + path_length, ".tmp", 5);
-	fd = CALL4(openat, AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return;
-	if (CALL3(write, fd, record, length) == (long)length)
-		CALL5(renameat2, AT_FDCWD, temporary, AT_FDCWD, relay->exit_path, 0);
-	CALL1(close, fd);
-}
-
-/* Clients that are slow get what is left, for as long as they stay. */
-static void flush_attaches(struct relay *relay)
-{
-	for (;;) {
-		struct pollfd set[1 + MAX_CONNECTIONS];
-		u32 count = 0;
-
-		for (u32 i = 0; i <= MAX_CONNECTIONS; i++) {
-			attach_send(relay, &relay->connections[i]);
-			if (!attach_has_output(relay, &relay->connections[i]))
-				continue;
-			set[count].fd = relay->connections[i].fd;
-			set[count++].events = POLLOUT;
-		}
-		if (count == 0)
-			return;
-		CALL5(ppoll, set, count, 0, 0, 8);
-	}
-}
-
-__attribute__((noreturn)) static void finish(struct relay *relay)
-{
-	u8 frame[FRAME_MAX];
-
-	write_exit_record(relay);
-	/* Whoever comes from here on finds the record. */
-	if (relay->listen >= 0)
-		CALL1(close, relay->listen);
-	if (relay->unlink_path[0] != 0)
-		CALL3(unlinkat, AT_FDCWD, relay->unlink_path, 0);
-	connections_tell(relay, frame, frame_exit(frame, relay->status, relay->ended_at));
-	flush_attaches(relay);
-	for (u32 i = 0; i <= MAX_CONNECTIONS; i++) {
-		s32 fd = relay->connections[i].fd;
-
-		if (fd < 0)
-			continue;
-		/* Unread input at the close would reach the client as an error instead of the end of its output. */
-		CALL2(shutdown, fd, SHUT_WR);
-		while (CALL6(recvfrom, fd, frame, sizeof frame, MSG_DONTWAIT, 0, 0) > 0)
-			;
-	}
-	exit_process(0);
 }
 
 /* --- loop ----------------------------------------------------------------------------------------------------- */
@@ -430,10 +278,10 @@ int relay(struct process *process, u64 at)
 	for (;;) {
 		if (relay->ended) {
 			relay->terminal_closed = 0;
-			drain(relay);
+			streams_drain(relay);
 		}
 		if (relay->ended && relay->awaited == 0 && relay->out.fd < 0 && relay->err.fd < 0)
-			finish(relay);
+			relay_end(relay);
 		turn(relay);
 	}
 }

@@ -78,6 +78,15 @@ struct relay {
 	u8 terminal_closed; /* nobody in the container has the terminal open */
 };
 
+/* stream.c */
+/* One chunk, if there is room for it. Answers whether there may be more at once. */
+int stream_read(struct relay *relay, struct stream *stream, u8 number);
+/* The main process has ended: what it left behind is read without asking poll. */
+void streams_drain(struct relay *relay);
+
+/* relay_end.c: all output has been read and logged. */
+__attribute__((noreturn)) void relay_end(struct relay *relay);
+
 /* connection.c */
 void connection_open(struct relay *relay, struct connection *connection, s32 fd, u8 type);
 void connection_close(struct connection *connection);

@@ -576,3 +576,19 @@ test("a disk that fills up in the middle of an entry leaves whole ones, and is u
     assert.equal(run.entries().at(-1)?.log, "again\n");
   }
 });
+
+test("somebody who writes for ever after the end of the main process keeps nobody from anything", async () => {
+  const run = start("yes & echo $! > ../yes.pid; exit 0", {
+    argv: ["/bin/sh", "-c", `yes & echo $! > ${fixture.path("yes.pid")}`],
+  });
+  await until("it writes", () => existsSync(run.log) && readFileSync(run.log).length > 100_000);
+  // A new connection is answered all the same.
+  const { socket, frames } = control(run.socket);
+  const [first] = (await new Promise((resolve) => socket.once("data", (data) => resolve([data])))) as [
+    Buffer,
+  ];
+  assert.equal(first.readUInt32LE(0), 3);
+  process.kill(Number(fixture.read("yes.pid")), "SIGKILL");
+  assert.equal((await run.shim.exited).exitCode, 0);
+  assert.equal((await frames).at(-1)?.kind, "exit");
+});

@@ -5,8 +5,9 @@
  *
  * For people (`berth debug program`) and golden tests; the format may change whenever it can be made clearer.
  */
+
+import type { Instruction } from "#program/encode-program.ts";
 import { errnoName } from "#program/errno.ts";
-import type { Instruction } from "#program/program-builder.ts";
 import type { Argument, Label } from "#program/types.ts";
 
 const AT_FDCWD = -100;

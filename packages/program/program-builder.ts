@@ -5,24 +5,9 @@
  * the listing able to show names instead of numbers. Pure: it never asks the kernel anything.
  */
 import { DataSection } from "#program/data-section.ts";
+import { encodeProgram, type Instruction } from "#program/encode-program.ts";
 import { errnoName, errnoText } from "#program/errno.ts";
-import {
-  ARGUMENTS,
-  FLAG_FULL,
-  HEADER_SIZE,
-  INSTRUCTION_SIZE,
-  KIND,
-  MAGIC,
-  MAX_PROGRAM,
-  MAX_REGISTERS,
-  MAX_SCRATCH,
-  OP,
-  type OpName,
-  RELAY_FLAG,
-  RELAY_SIZE,
-  RELOCATION_SIZE,
-  VERSION,
-} from "#program/instruction-format.ts";
+import { ARGUMENTS, MAX_REGISTERS, RELAY_FLAG, RELAY_SIZE } from "#program/instruction-format.ts";
 import { formatListing } from "#program/listing.ts";
 import { type Architecture, syscallNumber } from "#program/syscall-numbers.ts";
 import type {
@@ -37,20 +22,6 @@ import type {
   RelayOptions,
   SysOptions,
 } from "#program/types.ts";
-
-/** An instruction before encoding; also what the listing is made of. */
-export interface Instruction {
-  op: OpName;
-  into?: Register;
-  ignore?: number;
-  full?: boolean;
-  /** Of SYS. */
-  syscall?: { name: string; number: number };
-  /** Of jumps, and of the child of FORK. */
-  target?: Label;
-  args: readonly Argument[];
-  why: string;
-}
 
 const CLONE_PIDFD = 0x1000n;
 const CLONE_INTO_CGROUP = 0x2_0000_0000n;
@@ -274,7 +245,13 @@ class Builder implements ProgramBuilder {
   }
 
   finish(): Program {
-    const bytes = this.#encode();
+    const bytes = encodeProgram({
+      instructions: this.#instructions,
+      places: this.#places,
+      data: this.#data,
+      registers: this.#registers,
+      discard: this.#discard,
+    });
     const instructions = [...this.#instructions];
     const places = new Map(this.#places);
     const labels = instructions.map(({ why }) => why);
@@ -290,80 +267,6 @@ class Builder implements ProgramBuilder {
 
   #add(instruction: Instruction): void {
     this.#instructions.push(instruction);
-  }
-
-  #encode(): Uint8Array {
-    const data = this.#data.finish();
-    const count = this.#instructions.length;
-    const relocations = HEADER_SIZE + count * INSTRUCTION_SIZE;
-    const dataStart = relocations + data.relocations.length * RELOCATION_SIZE;
-    const total = dataStart + data.bytes.length;
-    if (count === 0) throw new RangeError("an empty program");
-    if (total > MAX_PROGRAM || data.scratch > MAX_SCRATCH) {
-      throw new RangeError(`a program of ${total} bytes and ${data.scratch} of scratch is too large`);
-    }
-    const bytes = new Uint8Array(total);
-    const view = new DataView(bytes.buffer);
-    const header = [
-      MAGIC,
-      VERSION,
-      total,
-      count,
-      data.relocations.length,
-      data.bytes.length,
-      data.scratch,
-      this.#registers,
-    ];
-    header.forEach((value, index) => {
-      view.setUint32(index * 4, value, true);
-    });
-    this.#instructions.forEach((instruction, index) => {
-      this.#encodeInstruction(view, HEADER_SIZE + index * INSTRUCTION_SIZE, instruction);
-    });
-    data.relocations.forEach(({ at, to }, index) => {
-      view.setUint32(relocations + index * RELOCATION_SIZE, at, true);
-      view.setUint32(relocations + index * RELOCATION_SIZE + 4, to, true);
-    });
-    bytes.set(data.bytes, dataStart);
-    return bytes;
-  }
-
-  #encodeInstruction(view: DataView, at: number, instruction: Instruction): void {
-    view.setUint8(at, OP[instruction.op]);
-    view.setUint8(at + 1, instruction.into?.index ?? this.#discard.index);
-    view.setUint16(at + 2, instruction.ignore ?? 0, true);
-    view.setUint32(at + 4, instruction.syscall?.number ?? this.#target(instruction), true);
-    view.setUint16(at + 14, instruction.full ? FLAG_FULL : 0, true);
-    instruction.args.forEach((argument, index) => {
-      const [kind, value] = this.#encodeArgument(argument);
-      view.setUint8(at + 8 + index, kind);
-      view.setBigInt64(at + 16 + index * 8, value, true);
-    });
-  }
-
-  /** The index an instruction jumps to; 0 for those that don't. */
-  #target({ target, why }: Instruction): number {
-    if (target === undefined) return 0;
-    const index = this.#places.get(target);
-    if (index === undefined) throw new Error(`label ${target.name} is used but placed nowhere (${why})`);
-    if (index >= this.#instructions.length)
-      throw new Error(`label ${target.name} has no instruction behind it (${why})`);
-    return index;
-  }
-
-  #encodeArgument(argument: Argument): [kind: number, value: bigint] {
-    if (typeof argument === "number" || typeof argument === "bigint") {
-      // Flags like 0x8000000000000000n are written unsigned; the register is the same 64 bits.
-      return [KIND.IMMEDIATE, BigInt.asIntN(64, BigInt(argument))];
-    }
-    switch (argument.kind) {
-      case "register":
-        return [KIND.REGISTER, BigInt(argument.index)];
-      case "register-address":
-        return [KIND.REGISTER_ADDRESS, BigInt(argument.register.index)];
-      case "data":
-        return [KIND.DATA, BigInt(this.#data.resolve(argument.offset))];
-    }
   }
 }
 
