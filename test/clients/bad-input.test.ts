@@ -57,6 +57,8 @@ test("a body of 100 MB is refused without being kept", async () => {
     let text = "";
     socket.on("data", (chunk) => {
       text += chunk;
+      // The answer comes before the body has been sent, or the connection may be used again after it.
+      if (text.includes("\r\n\r\n")) socket.destroy();
     });
     for (const event of ["error", "end", "close"]) {
       socket.on(event, () => {

@@ -28,7 +28,7 @@ test("output of both streams arrives, apart", () => {
 
 test("a container's exit code is the command's", () => {
   assert.equal(run(IMAGE, "sh", "-c", "exit 7").code, 7);
-  assert.equal(run(IMAGE, "sh", "-c", "sh -c 'kill -9 $$'").code, 137);
+  assert.equal(run(IMAGE, "sh", "-c", 'sh -c "kill -9 \\$\\$"; exit $?').code, 137);
 });
 
 test("127 for a command that isn't there, 126 for one that cannot be executed, 125 for the engine's own refusal", () => {
