@@ -1,0 +1,169 @@
+/**
+ * A network laboratory: the test process in a network namespace of its own plays the host, other namespaces play
+ * neighbours and containers. The machine's own network and firewall stay out of it, and all of it ends with the
+ * process.
+ *
+ * A thread may enter another network namespace; what it opens there stays there. So servers and clients inside
+ * containers are sockets of this very process, made within `inside`.
+ */
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import { connect, createServer, type Server } from "node:net";
+import { libcFunction } from "#kernel/libc.ts";
+import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
+import type { SandboxRequest } from "#networks/network-types.ts";
+import type { NetlinkRequest, SandboxProgram } from "#runtime/launch-types.ts";
+
+const setns = libcFunction("int setns(int fd, int kind)");
+const CLONE_NEWNET = 0x40000000;
+
+const mark = "BERTH_TEST_NETNS";
+/** Is this process in a namespace of its own already? */
+export const inLab = process.env[mark] === "1";
+
+/** Runs a test file again under `unshare -n`, and fails with its output if it fails. */
+export function runInLab(file: string): void {
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
+  const result = spawnSync("unshare", ["-n", process.execPath, "--test", file], {
+    env: { ...env, [mark]: "1" },
+    encoding: "utf8",
+    timeout: 180_000,
+  });
+  assert.equal(result.status, 0, `${result.stdout}${result.stderr}`);
+}
+
+export function sh(command: string): string {
+  return execFileSync("sh", ["-ec", command], { encoding: "utf8" });
+}
+
+/** A process that does nothing in a network namespace of its own. */
+export class Namespace implements Disposable {
+  readonly #process: ChildProcess;
+
+  private constructor(process: ChildProcess) {
+    this.#process = process;
+  }
+
+  static async make(): Promise<Namespace> {
+    const child = spawn("unshare", ["-n", "sh", "-c", "echo ready; exec sleep 300"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await once(child.stdout, "data");
+    return new Namespace(child);
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  /** Runs `work` with this thread in the namespace. Nothing else may go on meanwhile. */
+  async inside<T>(work: () => T | Promise<T>): Promise<T> {
+    const home = openSync("/proc/thread-self/ns/net", "r");
+    const there = openSync(`/proc/${this.pid}/ns/net`, "r");
+    try {
+      assert.equal(setns(there, CLONE_NEWNET), 0, "setns");
+      return await work();
+    } finally {
+      assert.equal(setns(home, CLONE_NEWNET), 0, "setns back");
+      closeSync(home);
+      closeSync(there);
+    }
+  }
+
+  sh(command: string): Promise<string> {
+    return this.inside(() => sh(command));
+  }
+
+  /** What the launcher does with a sandbox's program. */
+  async execute(program: SandboxProgram): Promise<void> {
+    send(program.host, this.pid);
+    await this.inside(() => {
+      for (const [name, value] of Object.entries(program.sysctls)) writeFileSync(`/proc/sys/${name}`, value);
+      send(program.container, this.pid);
+    });
+  }
+
+  /** A server that tells every client what address it came from. */
+  serve(port: number): Promise<Server> {
+    return this.inside(() => serve(port));
+  }
+
+  /** Connects from within; see `ask`. */
+  ask(address: string, port: number): Promise<string> {
+    return this.inside(() => ask(address, port));
+  }
+
+  /** Ends the process, and with it the namespace. */
+  async end(): Promise<void> {
+    const exited = once(this.#process, "exit");
+    this.#process.kill("SIGKILL");
+    await exited;
+  }
+
+  [Symbol.dispose](): void {
+    this.#process.kill("SIGKILL");
+  }
+}
+
+function send(requests: readonly NetlinkRequest[], pid: number): void {
+  using netlink = new NetlinkSocket();
+  for (const request of requests) {
+    const bytes = Buffer.from(request.bytes);
+    for (const at of request.pidAt) bytes.writeUInt32LE(pid, at);
+    const errno = netlink.tryRequest(bytes);
+    assert.ok(errno === 0 || errno === request.ignore, `${request.why}: errno ${errno}`);
+  }
+}
+
+/** See Namespace.serve. Listening is synchronous where no host name is given, so the socket belongs to this namespace. */
+export function serve(port: number): Server {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.end(String(socket.remoteAddress).replace("::ffff:", ""));
+  });
+  server.listen(port);
+  return server;
+}
+
+/** The answer of a server of ours (the client's address as it sees it), or "refused", or "silent". */
+export async function ask(address: string, port: number, patience = 400): Promise<string> {
+  const socket = connect({ host: address, port });
+  const timer = setTimeout(() => socket.destroy(), patience);
+  let answer = "";
+  try {
+    for await (const chunk of socket) answer += String(chunk);
+  } catch (error) {
+    const code = String((error as NodeJS.ErrnoException).code);
+    if (code === "ECONNREFUSED") return "refused";
+    // Given up above: nobody answered at all.
+    if (code !== "ERR_STREAM_PREMATURE_CLOSE") return `failed: ${code}`;
+  } finally {
+    clearTimeout(timer);
+  }
+  return answer === "" ? "silent" : answer;
+}
+
+let counter = 0;
+
+/** A request of a container with defaults for everything. */
+export function sandboxRequest(fields: Partial<SandboxRequest> = {}): SandboxRequest {
+  const number = ++counter;
+  return {
+    containerId: number.toString(16).padStart(64, "0"),
+    name: `c${number}`,
+    mode: "bridge",
+    hostname: `h${number}`,
+    domainname: "",
+    endpoints: {},
+    portBindings: {},
+    exposedPorts: [],
+    publishAllPorts: false,
+    dns: [],
+    dnsSearch: [],
+    dnsOptions: [],
+    extraHosts: [],
+    ...fields,
+  };
+}
