@@ -79,6 +79,8 @@ void shim(s32 connection)
 	signal_disposition(SIGHUP, HANDLER_IGNORE);
 	signal_disposition(SIGCHLD, HANDLER_DEFAULT);
 	CALL0(setsid);
+	/* Hold on to no directory. */
+	CALL1(chdir, "/");
 	CALL5(prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	/* The container's processes must not look into what starts them. */
 	CALL5(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);

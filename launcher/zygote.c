@@ -154,52 +154,62 @@ static int still_there(const char *name, const struct statx *bound)
 	       found.stx_dev_minor == bound->stx_dev_minor;
 }
 
-__attribute__((noreturn)) static void serve_for_ever(long listener, const char *name)
+/* A socket that is open still counts as not deleted; losing a name changes its attributes. */
+static long watch_name(const char *name, struct statx *bound)
 {
 	long watch = CALL1(inotify_init1, IN_NONBLOCK | IN_CLOEXEC);
-	struct statx bound;
 
-	CALL5(statx, AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, STATX_INO, &bound);
-	/* A socket that is open still counts as not deleted; losing a name changes its attributes. */
-	CALL3(inotify_add_watch, watch, name, IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
-	for (;;) {
-		struct pollfd set[2] = { { (int)listener, POLLIN, 0 }, { (int)watch, POLLIN, 0 } };
-
-		CALL5(ppoll, set, 2, 0, 0, 8);
-		if (set[0].revents)
-			serve(listener, watch);
-		if (set[1].revents) {
-			u8 events[512];
-
-			CALL3(read, watch, events, sizeof events);
-			if (!still_there(name, &bound))
-				exit_process(0);
-		}
-	}
+	if (watch >= 0)
+		CALL3(inotify_add_watch, watch, name, IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF);
+	CALL5(statx, AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, STATX_INO, bound);
+	return watch;
 }
 
-/* Away from the caller: a session of its own, nothing of its files, nothing of its terminal. */
+__attribute__((noreturn)) static void serve_for_ever(long listener, long watch, const char *name,
+						     const struct statx *bound)
+{
+	struct pollfd set[2] = { { (int)listener, POLLIN, 0 }, { (int)watch, POLLIN, 0 } };
+
+	while (still_there(name, bound)) {
+		set[1].revents = 0;
+		while (set[1].revents == 0) {
+			set[0].revents = 0;
+			CALL5(ppoll, set, 2, 0, 0, 8);
+			if (set[0].revents)
+				serve(listener, watch);
+		}
+		/* What happened doesn't matter; a look at the name tells. */
+		u8 events[512];
+
+		CALL3(read, watch, events, sizeof events);
+	}
+	exit_process(0);
+}
+
+/* Away from the caller: a session of its own, nothing of its terminal, and at last nothing of its files. */
 static void detach(void)
 {
-	long null = CALL4(openat, AT_FDCWD, "/dev/null", O_RDWR, 0);
+	long null = CALL4(openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
 
 	CALL0(setsid);
-	for (int fd = 0; fd <= 2; fd++)
-		CALL3(dup3, null, fd, 0);
-	if (null > 2)
-		CALL1(close, null);
 	signal_disposition(SIGPIPE, HANDLER_IGNORE);
 	signal_disposition(SIGHUP, HANDLER_IGNORE);
 	/* Ended shims are nobody's business here and leave no zombies. */
 	signal_disposition(SIGCHLD, HANDLER_IGNORE);
 	CALL5(prctl, PR_SET_NAME, "berth-zygote", 0, 0, 0);
+	/* The caller may wait for the end of these, and then finds all done. */
+	for (int fd = 0; fd <= 2; fd++)
+		CALL3(dup3, null, fd, 0);
+	if (null > 2)
+		CALL1(close, null);
 }
 
 int zygote(const char *path)
 {
 	u64 none = 0;
 	const char *name;
-	long locked, listener, child;
+	long locked, listener, watch, child;
+	struct statx bound = { 0 };
 
 	CALL3(close_range, CLOSE_ALL_FROM, ~0u, 0);
 	CALL4(rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
@@ -219,7 +229,8 @@ int zygote(const char *path)
 		return complain("cannot fork", child);
 	if (child > 0)
 		return 0;
+	watch = watch_name(name, &bound);
 	CALL1(close, locked);
 	detach();
-	serve_for_ever(listener, name);
+	serve_for_ever(listener, watch, name, &bound);
 }
