@@ -36,8 +36,8 @@ const APPLETS =
 export interface RunOptions {
   args?: string[];
   /** Changes to the default configuration. */
-  spec?: (spec: FullSpec) => void;
-  launch?: (launch: ContainerLaunch) => void;
+  spec?: ((spec: FullSpec) => void) | undefined;
+  launch?: ((launch: ContainerLaunch) => void) | undefined;
 }
 
 export interface Running extends AsyncDisposable {

@@ -9,6 +9,7 @@ import {
   AT_SYMLINK_NOFOLLOW,
   deviceNumber,
   ERRNO,
+  RESOLVE,
   S_IFBLK,
   S_IFCHR,
   S_IFIFO,
@@ -103,8 +104,10 @@ export function mountConsole(w: ProgramWriter, slave: Register, mounted: Mounted
     w.cloneTree(slave, false, tree, "take the terminal for /dev/console");
     w.borrow((target) => {
       const why = "open mount point /dev/console";
-      if (dev !== undefined) openFile(w, dev, "console", target, why, INSIDE);
-      else openFile(w, root, "dev/console", target, why, INSIDE);
+      // Without a /dev of ours, what the image has there must be a plain name: no link is followed to another place.
+      const resolve = INSIDE | RESOLVE.NO_SYMLINKS;
+      if (dev !== undefined) openFile(w, dev, "console", target, why, resolve);
+      else openFile(w, root, "dev/console", target, why, resolve);
       w.attach(tree, target, "mount the terminal on /dev/console");
       w.close(target);
     });

@@ -12,6 +12,25 @@ import { MOUNT_ATTR, PROPAGATION } from "#runtime/mount-options.ts";
 const { RDONLY, NOSUID, NODEV, NOEXEC } = MOUNT_ATTR;
 
 /**
+ * What the kernel's own file systems have under these names, so that nobody needs to look. (Were it otherwise, the
+ * kernel would refuse the mount and the container would not start.)
+ */
+const KNOWN: Readonly<Record<string, "file" | "directory">> = {
+  "/proc/acpi": "directory",
+  "/proc/asound": "directory",
+  "/proc/interrupts": "file",
+  "/proc/kcore": "file",
+  "/proc/keys": "file",
+  "/proc/latency_stats": "file",
+  "/proc/sched_debug": "file",
+  "/proc/scsi": "directory",
+  "/proc/timer_list": "file",
+  "/proc/timer_stats": "file",
+  "/sys/devices/virtual/powercap": "directory",
+  "/sys/firmware": "directory",
+};
+
+/**
  * Hides each path. `workplace` is a directory of the host, not seen by anybody else any more once the root has changed:
  * the empty tmpfs is parked there in this mount namespace, since only an attached mount can be copied.
  */
@@ -22,7 +41,7 @@ export function maskPaths(
   workplace: string,
 ): void {
   if (paths.length === 0) return;
-  const { b, O } = w;
+  const { O } = w;
   w.borrow((empty) => {
     const why = "make the empty directory that masks";
     const attributes = RDONLY | NOSUID | NODEV | NOEXEC;
@@ -37,38 +56,48 @@ export function maskPaths(
       w.close(place);
     });
     for (const path of paths) {
-      eachExisting(w, path, mounted, `mask ${path}`, (target) => {
-        const isFile = b.label(`${path} is a file`);
-        const go = b.label(`hide ${path}`);
-        w.borrow((tree) => {
-          w.borrow((probe) => {
-            w.openUnder(target, ".", {
-              flags: O.PATH | O.DIRECTORY,
-              resolve: 0,
-              into: probe,
-              ignore: ERRNO.ENOTDIR,
-              why: `look at ${path}`,
-            });
-            b.jumpIfNegative(probe, isFile);
-            w.close(probe);
-          });
-          w.cloneTree(empty, false, tree, `mask ${path}`);
-          b.jump(go);
-          b.place(isFile);
-          w.cloneTree("/dev/null", false, tree, `mask ${path}: take the null device`);
-          w.setMountAttributes(
-            tree,
-            { set: NOSUID | NOEXEC, propagation: PROPAGATION.private },
-            false,
-            `mask ${path}: null device`,
-          );
-          b.place(go);
-          w.attach(tree, target, `mask ${path}`);
-          w.close(tree);
-        });
-      });
+      eachExisting(w, path, mounted, `mask ${path}`, (target) => hide(w, path, target, empty, mounted));
     }
     w.close(empty);
+  });
+}
+
+function hide(w: ProgramWriter, path: string, target: Register, empty: Register, mounted: Mounted): void {
+  const { b, O } = w;
+  const why = `mask ${path}`;
+  const own = path.startsWith("/proc/") ? mounted.proc : mounted.sys;
+  const known = own !== undefined && Object.hasOwn(KNOWN, path) ? KNOWN[path] : undefined;
+  w.borrow((tree) => {
+    const takeNull = () => {
+      w.cloneTree("/dev/null", false, tree, `${why}: take the null device`);
+      const change = { set: NOSUID | NOEXEC, propagation: PROPAGATION.private };
+      w.setMountAttributes(tree, change, false, `${why}: null device`);
+    };
+    if (known === "directory") w.cloneTree(empty, false, tree, why);
+    else if (known === "file") takeNull();
+    else {
+      const isFile = b.label(`${path} is a file`);
+      const go = b.label(`hide ${path}`);
+      w.borrow((probe) => {
+        const flags = O.PATH | O.DIRECTORY;
+        w.openUnder(target, ".", {
+          flags,
+          resolve: 0,
+          into: probe,
+          ignore: ERRNO.ENOTDIR,
+          why: `look at ${path}`,
+        });
+        b.jumpIfNegative(probe, isFile);
+        w.close(probe);
+      });
+      w.cloneTree(empty, false, tree, why);
+      b.jump(go);
+      b.place(isFile);
+      takeNull();
+      b.place(go);
+    }
+    w.attach(tree, target, why);
+    w.close(tree);
   });
 }
 
