@@ -8,7 +8,7 @@
 
 import type { Instruction } from "#program/encode-program.ts";
 import { errnoName } from "#program/errno.ts";
-import type { Argument, Label } from "#program/types.ts";
+import { ANY_ERRNO, type Argument, type Label } from "#program/types.ts";
 
 const AT_FDCWD = -100;
 /** Longer strings are cut in the listing. */
@@ -46,7 +46,8 @@ function formatInstruction(instruction: Instruction, contents: Contents): string
   else if (op === "STORE") parts.push(`STORE ${into?.name} → ${args}`);
   else parts.push(args === "" ? op : `${op} ${args}`);
   if (target !== undefined) parts.push(op === "FORK" ? `child → ${target.name}` : `→ ${target.name}`);
-  if (ignore !== undefined && ignore !== 0) parts.push(`unless ${errnoName(ignore)}`);
+  if (ignore === ANY_ERRNO) parts.push("whatever comes");
+  else if (ignore !== undefined && ignore !== 0) parts.push(`unless ${errnoName(ignore)}`);
   if (full) parts.push("in full");
   return parts.join(" ");
 }
