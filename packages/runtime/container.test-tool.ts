@@ -56,7 +56,7 @@ export class Containers implements AsyncDisposable {
   readonly rootfs: string;
   readonly client: LauncherClient;
   readonly launcherPath: string;
-  readonly cgroups = readCgroupLayout();
+  cgroups = readCgroupLayout();
   readonly host = readHostFacts();
   #count = 0;
   readonly #running: Running[] = [];
