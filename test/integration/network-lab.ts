@@ -95,8 +95,14 @@ export class Namespace implements Disposable {
     return this.inside(() => ask(address, port));
   }
 
+  /** See `silent`. */
+  silent(address: string, port: number): Promise<boolean> {
+    return this.inside(() => silent(address, port));
+  }
+
   /** Ends the process, and with it the namespace. */
   async end(): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const exited = once(this.#process, "exit");
     this.#process.kill("SIGKILL");
     await exited;
@@ -128,7 +134,7 @@ export function serve(port: number): Server {
 }
 
 /** The answer of a server of ours (the client's address as it sees it), or "refused", or "silent". */
-export async function ask(address: string, port: number, patience = 400): Promise<string> {
+export async function ask(address: string, port: number, patience = 4000): Promise<string> {
   const socket = connect({ host: address, port });
   const timer = setTimeout(() => socket.destroy(), patience);
   let answer = "";
@@ -143,6 +149,11 @@ export async function ask(address: string, port: number, patience = 400): Promis
     clearTimeout(timer);
   }
   return answer === "" ? "silent" : answer;
+}
+
+/** Does nobody answer there, not even with a refusal? */
+export async function silent(address: string, port: number): Promise<boolean> {
+  return (await ask(address, port, 400)) === "silent";
 }
 
 let counter = 0;

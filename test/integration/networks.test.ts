@@ -11,7 +11,15 @@ import { removeBridgeLink } from "#networks/drivers/bridge-link.ts";
 import { removeBridgeRules } from "#networks/firewall/bridge-firewall.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
 import { Database } from "#state/database.ts";
-import { ask, inLab, Namespace, runInLab, sandboxRequest, serve, sh } from "#test/integration/network-lab.ts";
+import {
+  ask,
+  inLab,
+  Namespace,
+  runInLab,
+  sandboxRequest,
+  serve,
+  sh,
+} from "#test/integration/network-lab.ts";
 
 const hostAddress = "192.0.2.2";
 const neighbourAddress = "192.0.2.9";
@@ -271,7 +279,7 @@ else: print('silent')"`;
       `ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.1/32 via 172.17.0.1 dev eth0;
        sysctl -qw net.ipv4.conf.eth0.route_localnet=1`,
     );
-    assert.equal(await a.namespace.ask("127.0.0.1", 84), "silent");
+    assert.ok(await a.namespace.silent("127.0.0.1", 84));
     // The same packets do arrive where the rule is missing: the test sees what it means to see.
     sh("iptables -t raw -F BERTH-GUARD-bt0");
     assert.equal(await a.namespace.ask("127.0.0.1", 84), "secret");
@@ -289,8 +297,8 @@ else: print('silent')"`;
     assert.equal(await ask(hostAddress, 8081), "refused");
     assert.equal(await neighbour.ask(hostAddress, 8081), "refused");
     assert.equal(await neighbour.ask(hostAddress, 8082), neighbourAddress);
-    assert.equal(await neighbour.ask(open.address, 85), "silent", "unpublished port by container address");
-    assert.equal(await neighbour.ask(open.address, 80), "silent", "published port by container address");
+    assert.ok(await neighbour.silent(open.address, 85), "unpublished port by container address");
+    assert.ok(await neighbour.silent(open.address, 80), "published port by container address");
     const stranger = await Namespace.make();
     try {
       sh(
@@ -300,8 +308,8 @@ else: print('silent')"`;
         `ip addr add 198.51.100.9/24 dev eth0; ip link set eth0 up; sysctl -qw net.ipv4.conf.eth0.route_localnet=1;
          ip route add 127.0.0.1/32 via 198.51.100.1; ip route add 172.17.0.0/16 via 198.51.100.1`,
       );
-      assert.equal(await stranger.ask("127.0.0.1", 8081), "silent", "martian for a loopback port");
-      assert.equal(await stranger.ask(open.address, 85), "silent");
+      assert.ok(await stranger.silent("127.0.0.1", 8081), "martian for a loopback port");
+      assert.ok(await stranger.silent(open.address, 85));
       sh("iptables -t mangle -F BERTH-GUARD-bt0");
       assert.equal(
         await stranger.ask(open.address, 85),
@@ -407,8 +415,8 @@ else: print('silent')"`;
     using _b = asDisposable(await b.namespace.serve(80));
     assert.equal(await ask("127.0.0.1", 8080), "172.17.0.1");
     assert.equal(await ask("127.0.0.1", 8081), "172.18.0.1");
-    assert.equal(await a.namespace.ask(b.address, 80), "silent", "not by address");
-    assert.equal(await b.namespace.ask(a.address, 80), "silent", "not by address");
+    assert.ok(await a.namespace.silent(b.address, 80), "not by address");
+    assert.ok(await b.namespace.silent(a.address, 80), "not by address");
     assert.equal(await a.namespace.ask(hostAddress, 8081), "172.18.0.1", "by published port");
     await assert.rejects(two.controller.allocate(sandboxRequest(publish("8080"))), /address already in use/);
     await removeBridgeRules("bt0");
@@ -438,15 +446,15 @@ else: print('silent')"`;
       using _foreign = asDisposable(await foreign.serve(80));
       assert.equal(await neighbour.ask(hostAddress, 8080), neighbourAddress);
       assert.equal(await foreign.ask(hostAddress, 8080), "172.17.0.2", "published: from its containers too");
-      assert.equal(await web.namespace.ask("172.17.0.2", 80), "silent", "into its network");
-      assert.equal(await foreign.ask(web.address, 80), "silent", "into ours");
+      assert.ok(await web.namespace.silent("172.17.0.2", 80), "into its network");
+      assert.ok(await foreign.silent(web.address, 80), "into ours");
       // The other engine starts again and puts itself first.
       sh("iptables -I FORWARD -i docker0 ! -o docker0 -j ACCEPT");
-      assert.equal(await foreign.ask(web.address, 80), "silent", "into ours, whatever the order");
+      assert.ok(await foreign.silent(web.address, 80), "into ours, whatever the order");
       sh(`iptables -I DOCKER-USER -s ${neighbourAddress} -j DROP`);
-      assert.equal(await neighbour.ask(hostAddress, 8080), "silent", "the user's own chain is asked");
+      assert.ok(await neighbour.silent(hostAddress, 8080), "the user's own chain is asked");
       await daemon({}, made.database);
-      assert.equal(await neighbour.ask(hostAddress, 8080), "silent", "and outlives a restart");
+      assert.ok(await neighbour.silent(hostAddress, 8080), "and outlives a restart");
     } finally {
       await foreign.end();
       await cleanUp();
@@ -463,11 +471,7 @@ else: print('silent')"`;
       const a = await run(made, publish("8080"));
       const b = await run(made);
       using _a = asDisposable(await a.namespace.serve(80));
-      assert.equal(
-        await b.namespace.ask(a.address, 80),
-        nf === 0 ? "failed: EHOSTUNREACH" : "silent",
-        `bridge-nf ${nf}`,
-      );
+      assert.ok(await b.namespace.silent(a.address, 80), `bridge-nf ${nf}`);
       assert.equal(await b.namespace.ask(hostAddress, 8080), "172.17.0.1", `bridge-nf ${nf}`);
       await cleanUp();
     }
@@ -566,7 +570,7 @@ else: print('silent')"`;
     assert.equal(sh("ip -o link show master bt0"), "");
     const held = made.database.all("SELECT * FROM network_address WHERE holder IS NOT NULL");
     assert.deepEqual([held, made.database.all("SELECT * FROM network_sandbox")], [[], []]);
-    assert.equal(sh("iptables-save -t nat").match(/DNAT/g), null);
+    assert.equal(sh("iptables-save -t nat").match(/-j DNAT/g), null);
     await cleanUp();
     assert.equal(inventory(), untouched);
   });
