@@ -55,6 +55,7 @@ export function attachToContainer(
         detachKeys: tty ? keys : undefined,
         onDetach: () => publishContainerEvent(context, container, "detach"),
       });
+      client.end();
     },
   };
 }
@@ -99,7 +100,10 @@ export interface JoinOptions {
   onDetach?: () => void;
 }
 
-/** Passes bytes both ways until the shim has said all, the client is gone, or the detach keys were typed. */
+/**
+ * Passes bytes both ways until the shim has said all, the client is gone, or the detach keys were typed. Ending the
+ * client's side is the caller's: there may be something to record, or to say, before.
+ */
 export function joinStreams(client: Duplex, shim: Socket, options: JoinOptions): Promise<void> {
   return new Promise((resolve) => {
     const finish = () => {
@@ -111,7 +115,7 @@ export function joinStreams(client: Duplex, shim: Socket, options: JoinOptions):
       finish();
       return;
     }
-    shim.pipe(client);
+    shim.pipe(client, { end: false });
     shim.on("error", finish);
     shim.on("close", finish);
     client.on("error", finish);
@@ -124,7 +128,6 @@ export function joinStreams(client: Duplex, shim: Socket, options: JoinOptions):
       const filter = new DetachFilter(options.detachKeys, () => {
         options.onDetach?.();
         shim.unpipe(client);
-        client.end();
         finish();
       });
       client.pipe(filter).pipe(shim);

@@ -31,11 +31,8 @@ export interface Exec {
   exitCode: number | null;
   pid: number;
   shim: ShimHandle | undefined;
-}
-
-interface RunningExec {
-  shim: ShimHandle;
-  controlSocket: string;
+  /** Settles when the end of a started exec has been recorded. */
+  ended: Promise<void>;
 }
 
 export class ExecRegistry implements ExecService {
@@ -65,6 +62,7 @@ export class ExecRegistry implements ExecService {
       exitCode: null,
       pid: 0,
       shim: undefined,
+      ended: Promise.resolve(),
     });
     container.execIds.add(id);
     publishContainerEvent(this.#context, container, `exec_create: ${request.Cmd.join(" ")}`, { execID: id });
@@ -131,30 +129,37 @@ export class ExecRegistry implements ExecService {
     tty: boolean,
     consoleSize: [number, number] | undefined,
   ): Promise<void> {
-    const { request } = exec;
-    let running: RunningExec;
+    let joined: Promise<void> = Promise.resolve();
+    const attach = (socket: string) => {
+      joined = this.#join(exec, client, socket, tty);
+      return joined;
+    };
     try {
-      running = await this.#run(exec, 1, consoleSize, (socket) =>
-        this.#context.launcher
-          .attach(socket, {
-            stdin: request.AttachStdin ?? false,
-            stdout: request.AttachStdout ?? false,
-            stderr: request.AttachStderr ?? false,
-          })
-          .then((shim) =>
-            joinStreams(client, shim, {
-              stdin: request.AttachStdin ?? false,
-              detachKeys: tty ? parseDetachKeys(request.DetachKeys ?? "") : undefined,
-            }),
-          ),
-      );
+      await this.#run(exec, 1, consoleSize, attach);
     } catch (error) {
       // The connection is taken over already: the reason can only be told as output, as dockerd does.
       const text = Buffer.from(`${error instanceof Error ? error.message : String(error)}\r\n`);
       client.end(tty ? text : frame(1, text));
       return;
     }
-    await running.shim.exited;
+    // Both: output may still be on its way when the process is gone, and the client asks for the exit code as soon as its
+    // connection ends.
+    await Promise.all([joined, exec.ended]);
+    client.end();
+  }
+
+  async #join(exec: Exec, client: Duplex, socket: string, tty: boolean): Promise<void> {
+    const { request } = exec;
+    const stdin = request.AttachStdin ?? false;
+    const shim = await this.#context.launcher.attach(socket, {
+      stdin,
+      stdout: request.AttachStdout ?? false,
+      stderr: request.AttachStderr ?? false,
+    });
+    await joinStreams(client, shim, {
+      stdin,
+      detachKeys: tty ? parseDetachKeys(request.DetachKeys ?? "") : undefined,
+    });
   }
 
   /** Launches; resolves once the process runs. `attach` is called when the shim listens and must make one connection. */
@@ -163,7 +168,7 @@ export class ExecRegistry implements ExecService {
     expectedAttaches: number,
     consoleSize: [number, number] | undefined,
     attach?: (controlSocket: string) => Promise<void>,
-  ): Promise<RunningExec> {
+  ): Promise<void> {
     const context = this.#context;
     const directory = execDirectory(context.config, exec.id);
     try {
@@ -183,8 +188,7 @@ export class ExecRegistry implements ExecService {
       publishContainerEvent(context, exec.container, `exec_start: ${exec.request.Cmd?.join(" ")}`, {
         execID: exec.id,
       });
-      shim.exited.then((exit) => this.#ended(exec, exit.exitCode)).catch(() => undefined);
-      return { shim, controlSocket: compiled.controlSocket };
+      exec.ended = shim.exited.then((exit) => this.#ended(exec, exit.exitCode));
     } catch (error) {
       const code = error instanceof BerthError && "exitCode" in error ? Number(error.exitCode) : 126;
       this.#ended(exec, code);
