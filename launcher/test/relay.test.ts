@@ -349,19 +349,17 @@ test("back-pressure: a client that does not read holds the container up, and los
 });
 
 test("a slow client does not hold up the exit, and gets the rest after it", async () => {
-  // The socket takes some 200 KB, the pipe 64 KB: at the end of the process much is still under way.
-  const run = start("head -c 260000 /dev/zero | tr '\\0' w", { expectedAttaches: 1 });
+  // Everything is full when the writer is killed: the socket, the chunk in flight, and the pipe.
+  const run = start("yes & writer=$!; sleep 0.3; kill -9 $writer; wait", { expectedAttaches: 1 });
   const client = await attach(run, OUTPUT);
   client.pause();
   assert.equal((await run.shim.exited).exitCode, 0);
-  assert.equal(
-    run
-      .entries()
-      .map(({ log }) => log)
-      .join("").length,
-    260_000,
-  );
-  assert.equal(demultiplex(await collect(client)).stdout.length, 260_000);
+  const logged = run
+    .entries()
+    .map(({ log }) => log)
+    .join("");
+  assert.ok(logged.length > 100_000);
+  assert.equal(demultiplex(await collect(client)).stdout, logged);
 });
 
 test("a client that vanishes holds up nobody", async () => {
