@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { LaunchError } from "#program/launch-error.ts";
 import { cgroupDirectories } from "#runtime/cgroups/container-cgroup.ts";
+import { wasOomKilled } from "#runtime/cgroups/events.ts";
 import { freeze, thaw } from "#runtime/cgroups/freezer.ts";
 import { containerProcesses } from "#runtime/cgroups/processes.ts";
 import { Containers, type RunOptions } from "#runtime/container.test-tool.ts";
@@ -608,6 +609,18 @@ describe("control groups", () => {
       readFileSync(`/sys/fs/cgroup/freezer/berth/${container.id}/freezer.state`, "utf8"),
       /THAWED/,
     );
+  });
+
+  it("tell that a container ran out of memory", async () => {
+    await using container = await containers.start({
+      args: ["dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"],
+      spec: ({ linux }) => {
+        linux.resources = { ...linux.resources, memory: { limit: 16 << 20, swap: 16 << 20 } };
+      },
+    });
+    assert.equal((await container.exited).exitCode, 137);
+    assert.equal(wasOomKilled(containers.cgroups, container.id), true);
+    assert.equal(wasOomKilled(containers.cgroups, "nosuch"), false);
   });
 
   it("lie where the configuration says", async () => {
