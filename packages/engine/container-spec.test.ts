@@ -4,7 +4,6 @@ import type { ContainerConfig, HostConfig } from "#api-types/container.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
 import { containerResources, parseDeviceRule } from "#engine/container-resources.ts";
 import { containerSpec, environment } from "#engine/container-spec.ts";
-import type { Sandbox } from "#networks/network-types.ts";
 
 const ROOT = { uid: 0, gid: 0, additionalGids: [0], home: "/root", name: "root" };
 
@@ -26,7 +25,6 @@ function spec(
     user,
     sources: new Map([["/data", "/host/data"]]),
     files: { hosts: "/h", hostname: "/n", resolvConf: "/r" },
-    sandbox: { namespace: { kind: "new" } } as Sandbox,
     host: {
       architecture: "x64",
       lastCapability: 40,
@@ -74,10 +72,17 @@ test("privileged: no filter, nothing masked, every capability", () => {
 });
 
 test("shared namespaces are joined by path, the host's are not made", () => {
-  const shared = spec({ PidMode: "container:x", IpcMode: "host", UTSMode: "host" }, { Hostname: "box" });
+  const shared = spec(
+    { PidMode: "container:x", NetworkMode: "container:x", IpcMode: "host", UTSMode: "host" },
+    { Hostname: "box" },
+  );
   assert.deepEqual(
     shared.linux?.namespaces?.find(({ type }) => type === "pid"),
     { type: "pid", path: "/proc/42/ns/pid" },
+  );
+  assert.deepEqual(
+    shared.linux?.namespaces?.find(({ type }) => type === "network"),
+    { type: "network", path: "/proc/42/ns/net" },
   );
   assert.ok(!shared.linux?.namespaces?.some(({ type }) => type === "ipc" || type === "uts"));
   assert.equal(shared.hostname, undefined);

@@ -6,7 +6,6 @@ import { containerResources, parseDeviceRule } from "#engine/container-resources
 import { readDevice } from "#engine/host-devices.ts";
 import type { EtcFiles } from "#engine/prepare-launch.ts";
 import { parseSecurityOptions, type SecurityOptions } from "#engine/security-options.ts";
-import type { Sandbox } from "#networks/network-types.ts";
 import { resolveCapabilities } from "#runtime/capabilities.ts";
 import { containerCgroupPath } from "#runtime/cgroups/container-cgroup.ts";
 import { DEFAULT_ENVIRONMENT_PATH, DEFAULT_SHM_SIZE, defaultSpec } from "#runtime/default-spec.ts";
@@ -22,7 +21,6 @@ export interface SpecInput {
   /** Host path by destination, for binds and volumes. */
   sources: ReadonlyMap<string, string>;
   files: EtcFiles;
-  sandbox: Sandbox;
   host: HostFacts;
   defaults: Pick<DaemonConfig, "cgroupParent" | "noNewPrivileges" | "defaultUlimits" | "seccompProfile">;
   /** Host pid of a running container, whose namespaces are to be shared. */
@@ -144,7 +142,7 @@ function seccompOf(
   return resolveProfile(parseProfile(wanted), context);
 }
 
-function namespaces({ record, sandbox, joined }: SpecInput): Namespace[] {
+function namespaces({ record, joined }: SpecInput): Namespace[] {
   const { hostConfig } = record;
   const all: Namespace[] = [{ type: "mount" }];
   const add = (type: NamespaceType, file: string, mode: string) => {
@@ -155,8 +153,9 @@ function namespaces({ record, sandbox, joined }: SpecInput): Namespace[] {
   add("uts", "uts", hostConfig.UTSMode ?? "");
   add("pid", "pid", hostConfig.PidMode ?? "");
   add("ipc", "ipc", hostConfig.IpcMode ?? "");
-  if (sandbox.namespace.kind === "new") all.push({ type: "network" });
-  if (sandbox.namespace.kind === "path") all.push({ type: "network", path: sandbox.namespace.path });
+  // "none" has a namespace of its own too: one that is joined to nothing.
+  const network = hostConfig.NetworkMode ?? "bridge";
+  add("network", "net", network.startsWith("container:") || network === "host" ? network : "");
   if (hostConfig.CgroupnsMode === "private") all.push({ type: "cgroup" });
   return all;
 }

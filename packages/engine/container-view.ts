@@ -83,7 +83,8 @@ function networkSettings(context: EngineContext, container: Container): NetworkS
   return {
     Bridge: "",
     SandboxID: held?.sandboxId ?? "",
-    SandboxKey: held?.sandboxKey ?? "",
+    // Where tools that enter the network (nsenter --net) find it.
+    SandboxKey: held === undefined ? "" : `/proc/${record.state.Pid}/ns/net`,
     Ports: held?.ports ?? {},
     HairpinMode: false,
     LinkLocalIPv6Address: "",

@@ -42,7 +42,6 @@ export async function prepareLaunch(
       user,
       sources,
       files,
-      sandbox,
       host: context.host,
       defaults: context.config,
       joined: (other) => joinedPid(context, other),

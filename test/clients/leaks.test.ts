@@ -1,0 +1,105 @@
+/** Everything a container held is given back: counted after many. */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { TestDaemon } from "#test/fixtures/daemon.ts";
+
+const IMAGE = "berth/busybox";
+let daemon: TestDaemon;
+before(async () => {
+  daemon = await TestDaemon.start({ subnet: 9 });
+  daemon.loadBusybox();
+});
+after(() => daemon.stop());
+
+/** Open descriptors of a process, by what they are. */
+function descriptors(pid: number): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+    try {
+      const kind = readlinkSync(`/proc/${pid}/fd/${fd}`).replace(/[:[\]\d]+/g, "");
+      counts[kind] = (counts[kind] ?? 0) + 1;
+    } catch {
+      // Closed in between.
+    }
+  }
+  return counts;
+}
+
+function held() {
+  const [launcher = 0] = daemon.launchers();
+  return {
+    daemon: descriptors(daemon.pid),
+    launcher: descriptors(launcher),
+    mounts: readFileSync(`/proc/${daemon.pid}/mountinfo`, "utf8").split("\n").length,
+    links: readdirSync(`/sys/class/net/${daemon.bridge}/brif`),
+    layers: readdirSync(join(daemon.dataRoot, "overlay2")).length,
+    short: readdirSync(join(daemon.dataRoot, "overlay2/l")).length,
+    containers: readdirSync(join(daemon.dataRoot, "containers")),
+    runs: readdirSync(join(daemon.execRoot, "containers")),
+    execs: readdirSync(join(daemon.execRoot, "execs")),
+    volumes: readdirSync(join(daemon.dataRoot, "volumes")),
+    shims: readdirSync("/proc").filter((name) => isOrphanShim(name, launcher)).length,
+  };
+}
+
+function isOrphanShim(pid: string, launcher: number): boolean {
+  if (!/^\d+$/.test(pid) || !existsSync(`/proc/${pid}/status`)) return false;
+  try {
+    return new RegExp(`^PPid:\\s+${launcher}$`, "m").test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false; // It ended in between.
+  }
+}
+
+test("after forty runs with volumes, ports, execs and failures everything is as before", async () => {
+  const cycle = async (n: number) => {
+    const name = `n${n}`;
+    await daemon.dockerAsync(
+      "run",
+      "-d",
+      "--name",
+      name,
+      "-v",
+      "/anonymous",
+      "-p",
+      "80",
+      IMAGE,
+      "sleep",
+      "100",
+    );
+    await daemon.dockerAsync("exec", name, "true");
+    await daemon.dockerAsync("run", "--rm", IMAGE, "no-such-command");
+    await daemon.dockerAsync("logs", name);
+    await daemon.dockerAsync("rm", "-f", "-v", name);
+    await daemon.dockerAsync("run", "--rm", IMAGE, "true");
+  };
+  await cycle(0);
+  await sleep(1000);
+  const earlier = held();
+  for (let n = 1; n <= 20; n += 4) await Promise.all([0, 1, 2, 3].map((more) => cycle(n + more)));
+  let later = held();
+  // Clean-up goes on behind the answers.
+  for (let attempt = 0; attempt < 100; attempt++) {
+    later = held();
+    if (
+      later.runs.length + later.execs.length + later.containers.length + later.links.length + later.shims ===
+      0
+    )
+      break;
+    await sleep(100);
+  }
+  // Workers and idle connections may have ended meanwhile; there must not be more of anything.
+  for (const side of ["daemon", "launcher"] as const) {
+    for (const [kind, count] of Object.entries(later[side])) {
+      assert.ok(
+        count <= (earlier[side][kind] ?? 0),
+        `${side} holds ${count} of ${kind}, ${earlier[side][kind]} before`,
+      );
+    }
+  }
+  const rest = ({ daemon: _daemon, launcher: _launcher, ...others }: ReturnType<typeof held>) => others;
+  assert.deepEqual(rest(later), rest(earlier));
+});
