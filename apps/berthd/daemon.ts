@@ -23,6 +23,7 @@ import { readHostFacts, readSystemFacts } from "#kernel/host-facts.ts";
 import { hasSwapAccounting } from "#kernel/swap-accounting.ts";
 import { createNetworkController, networkMigrations } from "#networks/controller.ts";
 import { createLauncherClient } from "#program/launcher-client.ts";
+import { prepareParentGroup } from "#runtime/cgroups/parent-group.ts";
 import { Database } from "#state/database.ts";
 import { createOverlay2Driver } from "#storage/overlay2/overlay2-driver.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
@@ -104,12 +105,14 @@ async function compose(config: DaemonConfig, logger: Logger) {
       defaultShmSize: config.defaultShmSize,
       defaultIpcMode: config.defaultIpcMode,
       defaultCgroupnsMode: config.defaultCgroupnsMode,
+      cgroupParent: config.cgroupParent,
       logDriver: config.logDriver,
       logOpts: config.logOpts,
       init: config.init,
     },
     background: new BackgroundWork(logger),
   };
+  prepareParentGroup(cgroups);
   await launcher.ensureZygote();
   await Promise.all([images.start(), volumes.start(), networks.start()]);
   await recoverContainers(context);

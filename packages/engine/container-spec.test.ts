@@ -32,7 +32,7 @@ function spec(
       apparmor: false,
       kernelRelease: "6.1.0",
     },
-    defaults: { cgroupParent: "", noNewPrivileges: false, defaultUlimits: [], seccompProfile: "" },
+    defaults: { noNewPrivileges: false, defaultUlimits: [], seccompProfile: "" },
     joined: () => 42,
   });
 }
@@ -93,6 +93,7 @@ test("a mount of the user's replaces a default one at the same place", () => {
   const mount = {
     type: "volume",
     volume: "v",
+    subpath: "",
     destination: "/data",
     readOnly: true,
     recursive: true,

@@ -22,7 +22,7 @@ export interface SpecInput {
   sources: ReadonlyMap<string, string>;
   files: EtcFiles;
   host: HostFacts;
-  defaults: Pick<DaemonConfig, "cgroupParent" | "noNewPrivileges" | "defaultUlimits" | "seccompProfile">;
+  defaults: Pick<DaemonConfig, "noNewPrivileges" | "defaultUlimits" | "seccompProfile">;
   /** Host pid of a running container, whose namespaces are to be shared. */
   joined: (nameOrId: string) => number;
 }
@@ -33,7 +33,7 @@ interface Namespace {
 }
 
 export function containerSpec(input: SpecInput): Spec {
-  const { record, host, defaults } = input;
+  const { record, host } = input;
   const { config, hostConfig } = record;
   const privileged = hostConfig.Privileged ?? false;
   const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
@@ -54,7 +54,7 @@ export function containerSpec(input: SpecInput): Spec {
   });
   const linux = { ...spec.linux };
   linux.namespaces = joins;
-  linux.cgroupsPath = `/${containerCgroupPath(record.id, hostConfig.CgroupParent || defaults.cgroupParent)}`;
+  linux.cgroupsPath = `/${containerCgroupPath(record.id, hostConfig.CgroupParent)}`;
   linux.resources = {
     ...containerResources(hostConfig, readDevice),
     devices: [
@@ -219,6 +219,7 @@ function userMount(mount: ContainerMount, { sources }: SpecInput): SpecMount {
     destination: mount.destination,
     type: "bind",
     source: sources.get(mount.destination) ?? mount.source,
+    ...(mount.subpath === "" ? {} : { subpath: mount.subpath }),
     options: [
       mount.recursive ? "rbind" : "bind",
       mount.readOnly ? "ro" : "rw",

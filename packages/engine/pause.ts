@@ -20,7 +20,7 @@ export async function freezeContainer(
       frozen ? `Container ${record.id} is already paused` : `Container ${record.id} is not paused`,
     );
   }
-  await (frozen ? freeze : thaw)(context.cgroups, record.id);
+  await (frozen ? freeze : thaw)(context.cgroups, record);
   container.setStatus(frozen ? "paused" : "running");
   context.containers.save(container);
   publishContainerEvent(context, container, frozen ? "pause" : "unpause");

@@ -5,6 +5,8 @@ import { containerUser } from "#engine/container-user.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { Exec } from "#engine/exec.ts";
 import { parseSecurityOptions } from "#engine/security-options.ts";
+import { BerthError } from "#errors/errors.ts";
+import { isProcessAlive } from "#kernel/process-status.ts";
 import { resolveCapabilities } from "#runtime/capabilities.ts";
 import { containerCgroupPath } from "#runtime/cgroups/container-cgroup.ts";
 import type { ExecLaunch } from "#runtime/launch-types.ts";
@@ -21,6 +23,13 @@ export async function prepareExec(
   const { request, container } = exec;
   const { record } = container;
   const { config, hostConfig } = record;
+  // The program cannot compare: a pid that was given to somebody else meanwhile has to be noticed here.
+  if (!isProcessAlive(record.state.Pid, record.startTicks)) {
+    throw new BerthError("conflict", `container ${record.id} is not running`, {
+      operation: "exec",
+      object: record.name,
+    });
+  }
   const user = await containerUser(
     context.storage,
     record.id,
@@ -85,7 +94,7 @@ function containerSpecOf(
   const base: Spec = spec ?? {
     ociVersion: "1.2.0",
     linux: {
-      cgroupsPath: `/${containerCgroupPath(id, hostConfig.CgroupParent || context.config.cgroupParent)}`,
+      cgroupsPath: `/${containerCgroupPath(id, hostConfig.CgroupParent)}`,
     },
   };
   const linux = { ...base.linux };

@@ -69,8 +69,7 @@ async function mountSources(context: EngineContext, record: ContainerRecord): Pr
   for (const mount of record.mounts) {
     if (mount.type === "bind") sources.set(mount.destination, await bindSource(mount));
     if (mount.type === "volume") {
-      const path = await context.volumes.mount(mount.volume, record.id);
-      sources.set(mount.destination, mount.subpath === "" ? path : join(path, mount.subpath));
+      sources.set(mount.destination, await context.volumes.mount(mount.volume, record.id));
     }
   }
   return sources;

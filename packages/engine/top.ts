@@ -20,7 +20,7 @@ export async function listProcesses(
       object: container.record.name,
     });
   }
-  const pids = new Set(containerProcesses(context.cgroups, container.id).map(String));
+  const pids = new Set(containerProcesses(context.cgroups, container.record).map(String));
   const args = psArgs.trim() === "" ? ["-ef"] : psArgs.trim().split(/\s+/);
   try {
     const { stdout } = await run("ps", args, { maxBuffer: 16 * 1024 * 1024 });

@@ -10,6 +10,7 @@ const LIMITS: HostLimits = {
   defaultShmSize: 64 << 20,
   defaultIpcMode: "private",
   defaultCgroupnsMode: "",
+  cgroupParent: "",
   logDriver: "json-file",
   logOpts: { "max-file": "3" },
   init: false,

@@ -13,6 +13,8 @@ export interface HostLimits {
   defaultShmSize: number;
   defaultIpcMode: string;
   defaultCgroupnsMode: string;
+  /** Parent cgroup where a container is given none. */
+  cgroupParent: string;
   logDriver: string;
   logOpts: Record<string, string>;
   init: boolean;
@@ -42,6 +44,7 @@ export function completeHostConfig(
     const options = { ...limits.logOpts, ...given.LogConfig?.Config };
     hostConfig.LogConfig = { Type: limits.logDriver, Config: options };
   }
+  if (!given.CgroupParent && limits.cgroupParent) hostConfig.CgroupParent = limits.cgroupParent;
   hostConfig.RestartPolicy = completeRestartPolicy(given);
   if (given.Init == null && limits.init) hostConfig.Init = true;
   checkMemory(hostConfig, limits, warnings);
