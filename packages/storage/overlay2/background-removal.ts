@@ -1,6 +1,6 @@
 /**
  * Deletes trees nobody can name any more, without making anybody wait: small ones (most containers') in the event
- * loop's spare moments, large ones in a worker.
+ * loop's quiet moments, large ones in a worker.
  *
  * A deletion that fails is reported by `settled` and tried again by the next start's reconciliation.
  */
@@ -9,14 +9,21 @@ import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Entries deleted in the event loop at most: one or two milliseconds. */
 const inlineBudget = 200;
+/** Milliseconds without a new tree before deleting begins: while containers come and go, they go first. */
+const quietTime = 100;
+/** So many trees are deleted at once however busy it is: disk space does not wait for ever. */
+const longestBacklog = 200;
 
 export class BackgroundRemoval {
   readonly #workers = new StorageWorkers(1);
   readonly #pending = new Set<Promise<void>>();
+  /** Trees that wait for a quiet moment. */
+  #waiting: (() => void)[] = [];
+  #timer: NodeJS.Timeout | undefined;
 
   /** Begins to delete a tree that has no other user. */
   add(path: string): void {
-    const removal = new Promise((resolve) => setImmediate(resolve)).then(async () => {
+    const removal = new Promise<void>((resolve) => this.#waiting.push(resolve)).then(async () => {
       if (!removeTree(path, inlineBudget)) await this.#workers.run({ kind: "remove", path });
     });
     this.#pending.add(removal);
@@ -25,10 +32,23 @@ export class BackgroundRemoval {
       // Stays in the set, so that `settled` tells.
       () => undefined,
     );
+    clearTimeout(this.#timer);
+    if (this.#waiting.length >= longestBacklog) this.#begin();
+    else this.#timer = setTimeout(() => this.#begin(), quietTime);
+  }
+
+  /** Deletes what waits, one tree in each turn of the event loop. */
+  #begin(): void {
+    clearTimeout(this.#timer);
+    const [next, ...rest] = this.#waiting;
+    this.#waiting = rest;
+    next?.();
+    if (rest.length > 0) setImmediate(() => this.#begin());
   }
 
   /** Resolves when everything added so far is gone; rejects with the first failure, each told once. */
   async settled(): Promise<void> {
+    this.#begin();
     const results = await Promise.allSettled([...this.#pending].map((removal) => this.#tell(removal)));
     const failure = results.find((result) => result.status === "rejected");
     if (failure !== undefined) throw failure.reason;
