@@ -8,6 +8,11 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { BerthError } from "#errors/errors.ts";
 
+/** Milliseconds without a write before the log is moved into the database. */
+const QUIET_MS = 1000;
+/** After so many writes it is moved even if no quiet moment comes. */
+const MAX_LOGGED_WRITES = 20_000;
+
 /** Migrations of one package, applied in order, each exactly once. */
 export interface Migrations {
   /** The package: "images", "containers". */
@@ -19,6 +24,8 @@ export class Database implements Disposable {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   #depth = 0;
+  #writes = 0;
+  #checkpoint: NodeJS.Timeout | undefined;
 
   private constructor(db: DatabaseSync) {
     this.#db = db;
@@ -33,7 +40,7 @@ export class Database implements Disposable {
     try {
       db = new DatabaseSync(path);
       db.exec(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000",
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 0",
       );
     } catch (cause) {
       throw new BerthError("internal", `cannot open the state database ${path}: ${String(cause)}`, {
@@ -97,7 +104,20 @@ export class Database implements Disposable {
 
   /** Runs a writing statement; answers the number of rows changed. */
   run(sql: string, ...values: SqlValue[]): number {
+    this.#scheduleCheckpoint();
     return Number(this.#prepare(sql).run(...values).changes);
+  }
+
+  /** Moving the log into the database syncs the disk: in a quiet moment, not in the middle of a start. */
+  #scheduleCheckpoint(): void {
+    if (++this.#writes < MAX_LOGGED_WRITES) clearTimeout(this.#checkpoint);
+    else if (this.#checkpoint !== undefined) return;
+    this.#checkpoint = setTimeout(() => {
+      this.#writes = 0;
+      this.#checkpoint = undefined;
+      this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+    }, QUIET_MS);
+    this.#checkpoint.unref();
   }
 
   /** All or nothing. Synchronous only: no await inside. Nested calls join the outermost. */
@@ -128,6 +148,7 @@ export class Database implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    clearTimeout(this.#checkpoint);
     this.#statements.clear();
     this.#db.close();
   }
