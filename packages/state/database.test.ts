@@ -18,7 +18,10 @@ test("migrations run once each, in order, and what was stored stays", () => {
     database.run("INSERT INTO thing (name) VALUES (?)", "kept");
   }
   using database = Database.open(path, [{ area: "things", steps: [FIRST, SECOND] }]);
-  assert.deepEqual({ ...database.get("SELECT * FROM thing") }, { name: "kept", size: 7 });
+  assert.deepEqual(
+    { ...database.get<{ name: string; size: number }>("SELECT * FROM thing") },
+    { name: "kept", size: 7 },
+  );
 });
 
 test("a database of a newer Berth is refused, and nothing in it changes", () => {
