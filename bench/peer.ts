@@ -5,6 +5,7 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { rememberChains, removeBridgeRules } from "#test/fixtures/firewall.ts";
 
 export interface Peer {
   name: string;
@@ -39,6 +40,7 @@ export async function startBerth(directory: string): Promise<Peer> {
       await end(daemon);
       for (const pid of launcher()) process.kill(pid);
       removeLink("bench-berth");
+      removeBridgeRules("bench-berth");
     },
   };
 }
@@ -46,6 +48,7 @@ export async function startBerth(directory: string): Promise<Peer> {
 /** Debian's dockerd, with its containerd. */
 export async function startDocker(directory: string): Promise<Peer> {
   const unpacked = unpackPeer();
+  const restoreChains = rememberChains();
   const socket = join(directory, "docker.sock");
   const config = join(directory, "daemon.json");
   mkdirSync(directory, { recursive: true });
@@ -73,6 +76,8 @@ export async function startDocker(directory: string): Promise<Peer> {
     stop: async () => {
       await end(daemon);
       removeLink("bench-docker");
+      removeBridgeRules("bench-docker");
+      restoreChains();
     },
   };
 }
