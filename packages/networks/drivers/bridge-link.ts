@@ -9,6 +9,7 @@ import { BerthError } from "#errors/errors.ts";
 import { addAddress, removeAddress } from "#kernel/netlink/address-messages.ts";
 import { changeLink, createBridge, deleteLink, type Link } from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
+import { eagerNeighbours } from "#networks/drivers/sandbox-program.ts";
 import { readAddresses, readLinks } from "#networks/host-survey.ts";
 import { type Address, addressBytes, broadcastOf, prefixOf } from "#networks/ipam/prefix.ts";
 
@@ -43,6 +44,7 @@ export function ensureBridge(netlink: NetlinkSocket, options: BridgeLinkOptions)
     link = findLink(netlink, name);
     if (link === undefined) throw new Error(`the bridge ${name} vanished after it was made`);
     trySysctl(`net/ipv6/conf/${name}/disable_ipv6`, "1");
+    for (const [setting, value] of Object.entries(eagerNeighbours(name))) trySysctl(setting, value);
   }
   trySysctl(`net/ipv6/conf/${name}/accept_ra`, "0");
   setAddress(netlink, link.index, options);

@@ -83,10 +83,24 @@ export function bridgeProgram(join: BridgeJoin): SandboxProgram {
     },
   ];
   // "all" also covers what is made later; loopback keeps its ::1.
-  const sysctls: Record<string, string> = join.ipv6
+  const ipv6: Record<string, string> = join.ipv6
     ? { "net/ipv6/conf/all/disable_ipv6": "1", "net/ipv6/conf/lo/disable_ipv6": "0" }
     : {};
-  return { host, container, sysctls };
+  return { host, container, sysctls: { ...ipv6, ...eagerNeighbours("eth0") } };
+}
+
+/**
+ * Settings that make an interface ask for a neighbour's MAC every 25 ms, for three seconds, where the kernel would ask
+ * three times in three seconds. The kernel notices that a new link is up some milliseconds after the container could
+ * already send; a question lost in that gap would cost the container's first connection a whole second.
+ */
+export function eagerNeighbours(name: string): Record<string, string> {
+  const directory = `net/ipv4/neigh/${name}`;
+  return {
+    [`${directory}/retrans_time_ms`]: "25",
+    [`${directory}/mcast_solicit`]: "120",
+    [`${directory}/ucast_solicit`]: "120",
+  };
 }
 
 function loopbackUp(): NetlinkRequest {
