@@ -5,6 +5,7 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { removeEmptyParents } from "#test/fixtures/cgroups.ts";
 import { rememberChains, removeBridgeRules } from "#test/fixtures/firewall.ts";
 
 export interface Peer {
@@ -41,6 +42,7 @@ export async function startBerth(directory: string): Promise<Peer> {
       for (const pid of launcher()) process.kill(pid);
       removeLink("bench-berth");
       removeBridgeRules("bench-berth");
+      removeEmptyParents();
     },
   };
 }

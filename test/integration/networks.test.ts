@@ -11,6 +11,7 @@ import { removeBridgeLink } from "#networks/drivers/bridge-link.ts";
 import { removeBridgeRules } from "#networks/firewall/bridge-firewall.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
 import { Database } from "#state/database.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
 import { ask, inLab, Namespace, runInLab, sandboxRequest, serve, sh } from "#test/integration/network-lab.ts";
 
 const hostAddress = "192.0.2.2";
@@ -564,18 +565,6 @@ else: print('silent')"`;
     // Links of namespaces that have just ended go when the kernel gets to it.
     await eventually(() => assert.equal(inventory(), untouched));
   });
-
-  async function eventually(check: () => void): Promise<void> {
-    for (let n = 0; n < 100; n++) {
-      try {
-        check();
-        return;
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    }
-    check();
-  }
 
   function asDisposable(server: { close(): unknown }): Disposable {
     return { [Symbol.dispose]: () => void server.close() };
