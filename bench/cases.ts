@@ -50,10 +50,9 @@ export const CASES: Case[] = [
   {
     name: "twenty docker run --rm at once",
     unit: "ms",
-    runs: 3,
+    runs: 7,
     budget: 1 / 6,
-    measure: (peer) =>
-      timed(() => Promise.all(Array.from({ length: 20 }, () => docker(peer, "run", "--rm", IMAGE, "true")))),
+    measure: (peer) => timed(() => atOnce(peer, 20, "run", "--rm", IMAGE, "true")),
   },
   {
     name: "docker exec true",
@@ -98,6 +97,14 @@ export async function docker(peer: Peer, ...args: string[]): Promise<string> {
     env: { ...process.env, DOCKER_HOST: `unix://${peer.socket}` },
   });
   return stdout.trim();
+}
+
+/** Many command lines at once, started by a shell: this process would take longer to start them than they run. */
+async function atOnce(peer: Peer, count: number, ...args: string[]): Promise<void> {
+  const script = 'n=$1; shift; while [ $n -gt 0 ]; do docker "$@" & n=$((n - 1)); done; wait';
+  await run("sh", ["-c", script, "sh", String(count), ...args], {
+    env: { ...process.env, DOCKER_HOST: `unix://${peer.socket}` },
+  });
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { removeEmptyParents } from "#test/fixtures/cgroups.ts";
-import { rememberChains, removeBridgeRules } from "#test/fixtures/firewall.ts";
+import { rememberChains, removeBridgeRules, removeUnusedUserChain } from "#test/fixtures/firewall.ts";
 
 export interface Peer {
   name: string;
@@ -42,6 +42,7 @@ export async function startBerth(directory: string): Promise<Peer> {
       for (const pid of launcher()) process.kill(pid);
       removeLink("bench-berth");
       removeBridgeRules("bench-berth");
+      removeUnusedUserChain();
       removeEmptyParents();
     },
   };
@@ -80,6 +81,7 @@ export async function startDocker(directory: string): Promise<Peer> {
       removeLink("bench-docker");
       removeBridgeRules("bench-docker");
       restoreChains();
+      removeUnusedUserChain();
     },
   };
 }
