@@ -75,7 +75,14 @@ export function compileExec(launch: ExecLaunch): CompiledLaunch {
   const slave = stdio.send === undefined ? undefined : openTerminal(w, launch, stdio.send);
   takeStdio(w, stdio, slave, stdioPlan, process.user.uid);
   const argv = process.args ?? [];
-  startProcess(w, { process, argv, seccomp: spec.linux?.seccomp, host, id: launch.containerId });
+  startProcess(w, {
+    process,
+    argv,
+    seccomp: spec.linux?.seccomp,
+    host,
+    id: launch.containerId,
+    endsWithParent: true,
+  });
 
   const program = b.finish();
   return {

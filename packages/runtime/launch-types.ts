@@ -76,20 +76,25 @@ export interface StdioPlan {
   columns?: number;
 }
 
-export interface ContainerLaunch {
+/** What makes a container, whoever starts it. */
+export interface ContainerParts {
   id: string;
   spec: Spec;
   rootfs: RootfsPlan;
   cgroups: CgroupLayout;
   sandbox: SandboxProgram;
-  stdio: StdioPlan;
-  log: LogPlan;
   /** `<exec-root>/containers/<id>`: made by the engine (mode 0700); holds shim.sock and exit. */
   execDirectory: string;
   /** Host path of the launcher binary to bind at /sbin/docker-init and run as PID 1, with --init. */
   initPath?: string;
   /** Kernel facts the compiler depends on. */
   host: HostFacts;
+}
+
+/** A container of the daemon's, with a shim that keeps its streams and log. */
+export interface ContainerLaunch extends ContainerParts {
+  stdio: StdioPlan;
+  log: LogPlan;
 }
 
 export interface HostFacts {

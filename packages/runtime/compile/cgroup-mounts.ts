@@ -7,17 +7,17 @@ import { type CgroupDirectory, cgroupDirectories } from "#runtime/cgroups/contai
 import { ERRNO } from "#runtime/compile/kernel-constants.ts";
 import type { PlannedMount } from "#runtime/compile/mounts.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
-import type { ContainerLaunch } from "#runtime/launch-types.ts";
+import type { ContainerParts } from "#runtime/launch-types.ts";
 import { MOUNT_ATTR, PROPAGATION } from "#runtime/mount-options.ts";
 
 /** Mounts on the directory behind `target`. */
 export function mountCgroups(
   w: ProgramWriter,
   mount: PlannedMount,
-  launch: ContainerLaunch,
+  parts: ContainerParts,
   target: Register,
 ): void {
-  const { cgroups, spec, id } = launch;
+  const { cgroups, spec, id } = parts;
   const own = spec.linux?.namespaces?.some(({ type, path }) => type === "cgroup" && !path) ?? false;
   if (mount.type === "cgroup2" || cgroups.version === 2) mountVersion2(w, mount, cgroups.v2, own, target);
   else mountVersion1(w, mount, cgroupDirectories(cgroups, spec.linux?.cgroupsPath ?? id), own, target);

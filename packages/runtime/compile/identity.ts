@@ -16,13 +16,20 @@ import type { CapabilitySet, SpecProcess, SpecSeccomp } from "#runtime/spec-type
 const CAPABILITY_VERSION = 0x2008_0522;
 const CAP_SYS_ADMIN = 1n << 21n;
 
-export function takeIdentity(
-  w: ProgramWriter,
-  process: SpecProcess,
-  seccomp: SpecSeccomp | undefined,
-  host: HostFacts,
-): void {
+/** What of a start decides on it. */
+export interface IdentityPlan {
+  process: SpecProcess;
+  seccomp: SpecSeccomp | undefined;
+  host: HostFacts;
+  /** Dies when its parent does. */
+  endsWithParent: boolean;
+  /** Written where user and capabilities are final and the filter is not there yet. */
+  beforeFilter?(): void;
+}
+
+export function takeIdentity(w: ProgramWriter, plan: IdentityPlan): void {
   const { b } = w;
+  const { process, seccomp, host } = plan;
   const available = host.availableCapabilities ?? (1n << BigInt(host.lastCapability + 1)) - 1n;
   const mask = (set: CapabilitySet) =>
     capabilityMask(process.capabilities?.[set] ?? [], host.lastCapability) & available;
@@ -41,12 +48,14 @@ export function takeIdentity(
     const enough = { effective: CAP_SYS_ADMIN, permitted: permitted | CAP_SYS_ADMIN, inheritable: 0n };
     setCapabilities(w, enough, "keep what installing the filter needs");
   }
-  b.sys("prctl", [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0], { why: "end with the shim" });
+  if (plan.endsWithParent) b.sys("prctl", [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0], { why: "end with the shim" });
   if (process.noNewPrivileges) {
     b.sys("prctl", [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0], { why: "give up new privileges" });
     setAllCapabilities(w, sets, mask("ambient"));
+    plan.beforeFilter?.();
     if (seccomp !== undefined) installFilter(w, seccomp, host.architecture);
   } else {
+    plan.beforeFilter?.();
     if (seccomp !== undefined) installFilter(w, seccomp, host.architecture);
     setAllCapabilities(w, sets, mask("ambient"));
   }

@@ -11,7 +11,7 @@ import { mountCgroups } from "#runtime/compile/cgroup-mounts.ts";
 import { cleanPath, INSIDE, openDirectory, openFile } from "#runtime/compile/inside-root.ts";
 import { ERRNO, RESOLVE } from "#runtime/compile/kernel-constants.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
-import type { ContainerLaunch } from "#runtime/launch-types.ts";
+import type { ContainerParts } from "#runtime/launch-types.ts";
 import { MOUNT_ATTR, type MountOptions, PROPAGATION, parseMountOptions } from "#runtime/mount-options.ts";
 import type { SpecMount } from "#runtime/spec-types.ts";
 
@@ -134,14 +134,14 @@ function takePart(w: ProgramWriter, mount: PlannedMount, tree: Register): void {
 export function mountAll(
   w: ProgramWriter,
   mounts: readonly PlannedMount[],
-  launch: ContainerLaunch,
+  parts: ContainerParts,
   root: Register,
 ): Mounted {
   const mounted: Mounted = { root, foreignDev: false };
   for (const mount of mounts) {
     if (mount.type === "bind") bindMount(w, mount, mounted);
     else if (mount.type === "cgroup" || mount.type === "cgroup2") {
-      openMountPoint(w, mounted, mount, (target) => mountCgroups(w, mount, launch, target));
+      openMountPoint(w, mounted, mount, (target) => mountCgroups(w, mount, parts, target));
     } else newFileSystem(w, mount, mounted, mounts);
     if (mount.destination === "/dev" && mount.type !== "tmpfs") mounted.foreignDev = true;
   }

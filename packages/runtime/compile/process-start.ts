@@ -30,6 +30,10 @@ export interface ProcessStart {
   host: HostFacts;
   /** The session keyring's name: the container's id. */
   id: string;
+  /** Dies when its parent does. */
+  endsWithParent: boolean;
+  /** Written where user and capabilities are final and the system call filter is not there yet. */
+  beforeFilter?(): void;
 }
 
 /** The labels by which explain.ts knows these steps. */
@@ -53,7 +57,7 @@ export function checkProcess(process: SpecProcess): void {
 /** Writes the steps. Answers the instructions that are attempts at execve; nothing comes after them. */
 export function startProcess(w: ProgramWriter, start: ProcessStart): void {
   const { b, O } = w;
-  const { process, host, id } = start;
+  const { process, id } = start;
   const cwd = cleanPath(process.cwd, "working directory");
   b.sys("keyctl", [KEYCTL_JOIN_SESSION_KEYRING, b.cstr(`_ses.${id}`)], {
     ignore: ERRNO.ENOSYS,
@@ -79,7 +83,7 @@ export function startProcess(w: ProgramWriter, start: ProcessStart): void {
   b.sys("close_range", [3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC], {
     why: "close all other descriptors on execve",
   });
-  takeIdentity(w, process, start.seccomp, host);
+  takeIdentity(w, start);
   execute(w, start);
 }
 

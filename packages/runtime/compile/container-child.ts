@@ -1,0 +1,148 @@
+/**
+ * The container's first process, from its fork to execve: it joins the control groups, builds the file system, waits for
+ * what its parent does meanwhile, hides what is to be hidden, changes the root, and becomes the configured program.
+ *
+ * Who its parent is (the daemon's shim, or the OCI command line's launcher) shows in a ChildFrame only.
+ */
+import type { Register } from "#program/types.ts";
+import { joinCgroups } from "#runtime/compile/cgroup-setup.ts";
+import { type ContainerPlan, INIT_PATH } from "#runtime/compile/container-plan.ts";
+import { makeDevices, mountConsole } from "#runtime/compile/device-nodes.ts";
+import { maskPaths, protectPaths } from "#runtime/compile/hidden-paths.ts";
+import { cleanPath, INSIDE, openDirectory } from "#runtime/compile/inside-root.ts";
+import { CLONE, MS } from "#runtime/compile/kernel-constants.ts";
+import { type Mounted, makeRootReadOnly, mountAll, takeBindSources } from "#runtime/compile/mounts.ts";
+import { joinNamespaces } from "#runtime/compile/namespaces.ts";
+import { loopbackUp, sendRequests } from "#runtime/compile/network-setup.ts";
+import { ownProc, writeProc } from "#runtime/compile/proc-files.ts";
+import { startProcess } from "#runtime/compile/process-start.ts";
+import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { mountRoot, pivotTo } from "#runtime/compile/root-file-system.ts";
+import { makeTerminal } from "#runtime/compile/terminal.ts";
+import type { SpecProcess } from "#runtime/spec-types.ts";
+
+/** What differs with the parent. */
+export interface ChildFrame {
+  /** The first steps: where failures are reported, what ties the process to its parent. */
+  begin(): void;
+  /** Where a terminal's master goes, and its size; undefined without a terminal. */
+  terminal: { send: Register; size: { rows: number; columns: number } | undefined } | undefined;
+  /** All is mounted, the root not yet changed: wait for the parent, who has the host's side to do. */
+  waitForParent(): void;
+  /** Puts descriptors 0, 1 and 2 in place. */
+  takeStdio(slave: Register | undefined): void;
+  /** Dies when its parent does; the death signal is lost with a change of user and set again. */
+  endsWithParent: boolean;
+  /** User and capabilities are final, the system call filter is not there yet. */
+  beforeFilter?(): void;
+}
+
+/** Writes all of it; nothing comes after. */
+export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFrame): void {
+  const { b } = w;
+  const { parts, process, namespaces } = plan;
+  const { spec } = parts;
+  frame.begin();
+  b.sys("setsid", [], { why: "begin a session" });
+  b.sys("umask", [0], { why: "take modes as they are given" });
+
+  joinCgroups(w, parts.cgroups, plan.owner);
+  if (process.oomScoreAdj !== undefined) {
+    const text = String(process.oomScoreAdj);
+    w.writeFile("/proc/self/oom_score_adj", text, `set the OOM score adjustment to ${text}`);
+  }
+  joinNamespaces(w, namespaces);
+  if (namespaces.isNew("cgroup")) b.sys("unshare", [CLONE.NEWCGROUP], { why: "make a cgroup namespace" });
+
+  const root = b.register("root");
+  takeBindSources(w, plan.mounts);
+  b.sys("mount", [0, b.cstr("/"), 0, MS.REC | MS.SLAVE, 0], { why: "keep mounts from the host" });
+  mountRoot(w, parts.rootfs, root);
+  const mounted = mountAll(w, plan.mounts, parts, root);
+  makeDevices(w, spec.linux?.devices ?? [], mounted);
+  const slave = makeConsole(w, frame, mounted);
+  makeWorkingDirectory(w, process, root);
+
+  frame.waitForParent();
+  configureNetwork(w, plan, mounted);
+  for (const { path, value } of plan.sysctls) {
+    writeProc(w, ownProc(w, mounted), `sys/${path}`, value, `set sysctl ${path} to ${value}`);
+  }
+  protectPaths(w, spec.linux?.readonlyPaths ?? [], mounted);
+  maskPaths(w, spec.linux?.maskedPaths ?? [], mounted, parts.execDirectory);
+  if (spec.root?.readonly) makeRootReadOnly(w, root);
+  if (process.apparmorProfile && parts.host.apparmor) {
+    const text = `exec ${process.apparmorProfile}`;
+    writeProc(
+      w,
+      ownProc(w, mounted),
+      "self/attr/apparmor/exec",
+      text,
+      `take AppArmor profile ${process.apparmorProfile}`,
+    );
+  }
+  pivotTo(w, root, spec.linux?.rootfsPropagation);
+
+  if (namespaces.isNew("uts")) setNames(w, plan);
+  frame.takeStdio(slave);
+  const argv =
+    parts.initPath === undefined ? (process.args ?? []) : [INIT_PATH, "--", ...(process.args ?? [])];
+  startProcess(w, {
+    process,
+    argv,
+    seccomp: spec.linux?.seccomp,
+    host: parts.host,
+    id: parts.id,
+    endsWithParent: frame.endsWithParent,
+    ...(frame.beforeFilter && { beforeFilter: frame.beforeFilter }),
+  });
+}
+
+/** Makes the terminal in the container's devpts and mounts it on /dev/console. */
+function makeConsole(w: ProgramWriter, { terminal }: ChildFrame, mounted: Mounted): Register | undefined {
+  if (terminal === undefined) return undefined;
+  const { b, O } = w;
+  const slave = b.register("terminal");
+  w.borrow((master) => {
+    const flags = O.RDWR | O.NOCTTY;
+    const why = "open a terminal in the container's devpts";
+    if (mounted.pts !== undefined)
+      w.openUnder(mounted.pts, "ptmx", { flags, resolve: INSIDE, into: master, why });
+    else w.openUnder(mounted.root, "dev/pts/ptmx", { flags, resolve: INSIDE, into: master, why });
+    makeTerminal(w, master, terminal.send, slave, terminal.size);
+  });
+  if (!mounted.foreignDev) mountConsole(w, slave, mounted);
+  return slave;
+}
+
+/** As Docker does, a working directory that isn't there is made. */
+function makeWorkingDirectory(w: ProgramWriter, process: SpecProcess, root: Register): void {
+  const cwd = cleanPath(process.cwd, "working directory");
+  if (cwd === "/") return;
+  w.borrow((directory) => {
+    openDirectory(w, root, cwd.slice(1), directory, `make working directory ${cwd}`);
+    w.close(directory);
+  });
+}
+
+function configureNetwork(w: ProgramWriter, plan: ContainerPlan, mounted: Mounted): void {
+  const { sandbox } = plan.parts;
+  for (const [path, value] of Object.entries(sandbox.sysctls)) {
+    writeProc(w, ownProc(w, mounted), `sys/${path}`, value, `set sysctl ${path} to ${value}`);
+  }
+  const own = plan.namespaces.isNew("network") && sandbox.container.length === 0 ? [loopbackUp()] : [];
+  sendRequests(w, [...own, ...sandbox.container]);
+}
+
+function setNames(w: ProgramWriter, { parts }: ContainerPlan): void {
+  const { b } = w;
+  const { hostname, domainname } = parts.spec;
+  for (const [call, name] of [
+    ["sethostname", hostname],
+    ["setdomainname", domainname],
+  ] as const) {
+    if (!name) continue;
+    const text = b.cstr(name);
+    b.sys(call, [text, text.length - 1], { why: `${call} ${name}` });
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * What is known of a container's start before a single instruction is written: the checked configuration, its
+ * namespaces, mounts and sysctls. Pure.
+ */
+import { BerthError } from "#errors/errors.ts";
+import { type PlannedMount, planMounts } from "#runtime/compile/mounts.ts";
+import { type NamespacePlan, planNamespaces } from "#runtime/compile/namespaces.ts";
+import { planSysctls } from "#runtime/compile/proc-files.ts";
+import { checkProcess } from "#runtime/compile/process-start.ts";
+import type { ContainerParts } from "#runtime/launch-types.ts";
+import type { Spec, SpecMount, SpecProcess } from "#runtime/spec-types.ts";
+
+/** Where an init is found in the container, as in Docker. */
+export const INIT_PATH = "/sbin/docker-init";
+
+export interface ContainerPlan {
+  parts: ContainerParts;
+  process: SpecProcess;
+  namespaces: NamespacePlan;
+  mounts: PlannedMount[];
+  sysctls: { path: string; value: string }[];
+  /** Of the control groups. */
+  owner: string;
+}
+
+/** Throws BerthError, "invalid" or "not-implemented", for a configuration that cannot be run as it says. */
+export function planContainer(parts: ContainerParts): ContainerPlan {
+  const { spec } = parts;
+  return {
+    parts,
+    process: checkedProcess(spec),
+    namespaces: planNamespaces(spec),
+    mounts: planMounts([...(spec.mounts ?? []), ...initMount(parts)]),
+    sysctls: planSysctls(spec),
+    owner: spec.linux?.cgroupsPath || parts.id,
+  };
+}
+
+function checkedProcess(spec: Spec): SpecProcess {
+  const refuse = (code: "invalid" | "not-implemented", message: string) =>
+    new BerthError(code, message, { operation: "compile container" });
+  if (spec.process === undefined) throw refuse("invalid", "the configuration has no process");
+  if (spec.process.selinuxLabel || spec.linux?.mountLabel) {
+    throw refuse("not-implemented", "SELinux labels are not supported");
+  }
+  checkProcess(spec.process);
+  return spec.process;
+}
+
+function initMount({ initPath }: ContainerParts): SpecMount[] {
+  if (initPath === undefined) return [];
+  return [
+    { destination: INIT_PATH, type: "bind", source: initPath, options: ["bind", "ro", "nosuid", "nodev"] },
+  ];
+}
