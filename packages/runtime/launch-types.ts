@@ -97,6 +97,22 @@ export interface ContainerLaunch extends ContainerParts {
   log: LogPlan;
 }
 
+/** With `process.terminal`: who gets the master, or that the launcher itself is to hold it. */
+export type BundleTerminal =
+  | { kind: "socket"; path: string }
+  | { kind: "relay"; rows?: number; columns?: number };
+
+/** A container of the runtime's command line: its streams are the caller's own. */
+export interface BundleLaunch extends ContainerParts {
+  terminal?: BundleTerminal;
+  /** Which of descriptors 0, 1 and 2 change hands to the container's user. */
+  giveStdio: readonly number[];
+  /** Where the command line has something to do: once the namespaces are there, once all is mounted. */
+  ask: { forked: boolean; mounted: boolean };
+  /** Stay and tell the end. */
+  supervise: boolean;
+}
+
 export interface HostFacts {
   architecture: "x64" | "arm64";
   /** CAP_LAST_CAP from /proc/sys/kernel/cap_last_cap. */
@@ -109,19 +125,31 @@ export interface HostFacts {
   kernelRelease: string;
 }
 
-export interface ExecLaunch {
-  /** The exec's id. */
-  id: string;
+/** What a further process of a container needs, whoever starts it. */
+export interface ExecParts {
   containerId: string;
   /** Host pid of the container's first process; its namespaces are joined through a pidfd with setns. */
   pid: number;
   spec: Spec;
   process: SpecProcess;
-  privileged: boolean;
   cgroups: CgroupLayout;
-  stdio: StdioPlan;
   execDirectory: string;
   host: HostFacts;
+}
+
+/** An exec of the daemon's. */
+export interface ExecLaunch extends ExecParts {
+  /** The exec's id. */
+  id: string;
+  privileged: boolean;
+  stdio: StdioPlan;
+}
+
+/** An exec of the runtime's command line. */
+export interface BundleExecLaunch extends ExecParts {
+  terminal?: BundleTerminal;
+  giveStdio: readonly number[];
+  supervise: boolean;
 }
 
 /** A compiled launch. `execveInstructions` are the indexes of the PATH attempts, for 126 / 127. */

@@ -75,7 +75,15 @@ export const IOCTL = {
   TIOCSPTLCK: 0x4004_5431,
 } as const;
 
-export const ERRNO = { ENOENT: 2, EEXIST: 17, EXDEV: 18, ENOTDIR: 20, EINVAL: 22, ENOSYS: 38 } as const;
+export const ERRNO = {
+  ENOENT: 2,
+  ESRCH: 3,
+  EEXIST: 17,
+  EXDEV: 18,
+  ENOTDIR: 20,
+  EINVAL: 22,
+  ENOSYS: 38,
+} as const;
 
 export interface OpenFlags {
   RDONLY: number;

@@ -7,6 +7,7 @@ import { ANY_ERRNO, type Register } from "#program/types.ts";
 import { takeIdentity } from "#runtime/compile/identity.ts";
 import { cleanPath, INSIDE } from "#runtime/compile/inside-root.ts";
 import {
+  AT_FDCWD,
   CLOSE_RANGE_CLOEXEC,
   ERRNO,
   KEYCTL_JOIN_SESSION_KEYRING,
@@ -110,6 +111,42 @@ function execute(w: ProgramWriter, { argv, process }: ProcessStart): void {
   // Names of one letter more than the kernel takes, or an empty PATH: still "not found".
   b.sys("execve", [b.cstr(`/${NOWHERE}/${file}`.slice(0, PATH_MAX - 1)), args, env], { why: why(file) });
 }
+
+/**
+ * Looks whether there is something to execute, as the user that will: what `create` has to find out and execve would
+ * say at the start only. The instructions have execve's labels, and so its explanations.
+ */
+export function checkExecutable(w: ProgramWriter, args: readonly string[], env: readonly string[]): void {
+  const { b } = w;
+  const file = args[0] ?? "";
+  const found = b.label(`${file} is there`);
+  const attempt = (path: string, ignore?: number) =>
+    w.borrow((answer) => {
+      b.sys("faccessat2", [AT_FDCWD, b.cstr(path), X_OK, AT_EACCESS], {
+        into: answer,
+        why: `exec ${path}`,
+        ...(ignore !== undefined && { ignore }),
+      });
+      if (ignore === undefined) return;
+      const next = b.label(`${path} is not it`);
+      b.jumpIfNegative(answer, next);
+      b.jump(found);
+      b.place(next);
+    });
+  if (file.includes("/")) attempt(file);
+  else {
+    const candidates = searchPath(env).map((directory) => `${directory}/${file}`);
+    const fitting = candidates.filter((path) => Buffer.byteLength(path) < PATH_MAX);
+    for (const path of fitting) attempt(path, ANY_ERRNO);
+    for (const path of fitting) attempt(path, ERRNO.ENOENT);
+    attempt(`/${NOWHERE}/${file}`.slice(0, PATH_MAX - 1));
+  }
+  b.place(found);
+}
+
+const X_OK = 1;
+/** With the effective user and group, as execve looks. */
+const AT_EACCESS = 0x200;
 
 /** A directory that an image won't have. */
 const NOWHERE = ".berth-not-found";

@@ -39,7 +39,7 @@ export function makeTerminal(
 
 /** The size asked for by the client, or by the configuration. */
 export function terminalSize(
-  plan: StdioPlan,
+  plan: Pick<StdioPlan, "rows" | "columns">,
   process: SpecProcess,
 ): { rows: number; columns: number } | undefined {
   if (plan.rows && plan.columns) return { rows: plan.rows, columns: plan.columns };
@@ -58,20 +58,26 @@ export function takeStdio(
   plan: StdioPlan,
   uid: number,
 ): void {
-  const { b } = w;
-  const own = (fd: Register) => {
-    if (uid !== 0) b.sys("fchown", [fd, uid, UNCHANGED], { why: `give ${fd.name} to user ${uid}` });
-  };
   if (slave !== undefined) {
-    b.sys("ioctl", [slave, IOCTL.TIOCSCTTY, 0], { why: "make the terminal the controlling one" });
-    own(slave);
-    placeStdio(w, slave, slave, slave);
+    takeTerminal(w, slave, uid);
     return;
   }
+  const own = (fd: Register) => giveTo(w, fd, uid);
   const { stdin, stdout, stderr } = stdio;
   if (stdin === undefined || stdout === undefined || stderr === undefined) throw new Error("no stdio");
   if (plan.openStdin) own(stdin);
   own(stdout);
   own(stderr);
   placeStdio(w, stdin, stdout, stderr);
+}
+
+/** The terminal as stdin, stdout, stderr and controlling terminal. */
+export function takeTerminal(w: ProgramWriter, slave: Register, uid: number): void {
+  w.b.sys("ioctl", [slave, IOCTL.TIOCSCTTY, 0], { why: "make the terminal the controlling one" });
+  giveTo(w, slave, uid);
+  placeStdio(w, slave, slave, slave);
+}
+
+function giveTo(w: ProgramWriter, fd: Register, uid: number): void {
+  if (uid !== 0) w.b.sys("fchown", [fd, uid, UNCHANGED], { why: `give ${fd.name} to user ${uid}` });
 }

@@ -1,0 +1,70 @@
+/**
+ * `exec` of the runtime's command line → its program. Pure. The launcher's first process leaves once execve has worked,
+ * or stays to tell the end, or to hold the terminal, as for a container (compile-bundle.ts).
+ */
+import { createProgramBuilder } from "#program/program-builder.ts";
+import { BUNDLE_NOTE, connectConsole, giveStdio, relayPlan } from "#runtime/compile/bundle-frame.ts";
+import { forkForContainer, writeExecChild } from "#runtime/compile/exec-child.ts";
+import { checkProcess } from "#runtime/compile/process-start.ts";
+import { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { EXIT_NAME, listen, makeStdio, NOTE, relay, SOCKET_NAME } from "#runtime/compile/shim-frame.ts";
+import { takeTerminal, terminalSize } from "#runtime/compile/terminal.ts";
+import type { BundleExecLaunch, CompiledLaunch } from "#runtime/launch-types.ts";
+
+/** Throws BerthError "invalid" for a process that cannot be run as it says. */
+export function compileBundleExec(launch: BundleExecLaunch): CompiledLaunch {
+  const { process, host, execDirectory, terminal } = launch;
+  checkProcess(process);
+  const w = new ProgramWriter(createProgramBuilder(host.architecture), host.architecture);
+  const { b } = w;
+
+  const relayed = terminal?.kind === "relay" ? terminal : undefined;
+  const listener = b.register("control socket");
+  if (relayed !== undefined) listen(w, execDirectory, listener);
+  const stdio = relayed === undefined ? undefined : makeStdio(w, relayPlan(relayed));
+  let send = stdio?.send;
+  if (terminal?.kind === "socket") {
+    send = b.register("console socket");
+    connectConsole(w, terminal.path, send);
+  }
+  const statusPipe = b.register("status, read end");
+  const status = b.register("status");
+  w.pipe(statusPipe, status, "make the status pipe");
+  const child = b.label("child");
+  const { pid, container } = forkForContainer(w, launch, child);
+  w.close(status);
+  w.close(container);
+  if (send !== undefined) w.close(send);
+  if (relayed !== undefined && stdio !== undefined) {
+    const log = { fd: undefined, attrs: "" };
+    relay(w, { stdio, plan: relayPlan(relayed), pid, statusPipe, listener, log, closeOnExit: true });
+  } else {
+    b.awaitExec(statusPipe, pid);
+    b.notify(NOTE.STARTED, pid);
+    if (launch.supervise) {
+      const ended = b.register("wait status");
+      b.supervise(pid, ended);
+      b.notify(BUNDLE_NOTE.ENDED, ended);
+    }
+    b.exit(0);
+  }
+
+  b.place(child);
+  writeExecChild(w, launch, container, {
+    begin: () => b.set(b.report, status, "report to the parent"),
+    terminal: send && { send, size: terminalSize(relayed ?? {}, process) },
+    takeStdio: (slave) => {
+      if (slave !== undefined) takeTerminal(w, slave, process.user.uid);
+      else giveStdio(w, launch.giveStdio, process.user.uid);
+    },
+    endsWithParent: false,
+  });
+
+  const program = b.finish();
+  return {
+    program,
+    execveInstructions: program.labels.flatMap((label, index) => (label.startsWith("exec ") ? [index] : [])),
+    controlSocket: `${execDirectory}/${SOCKET_NAME}`,
+    exitFile: `${execDirectory}/${EXIT_NAME}`,
+  };
+}

@@ -1,0 +1,94 @@
+/**
+ * A further process in a running container, from the fork to execve: what is the same for the daemon's shim and for the
+ * runtime's command line. Pure.
+ *
+ * The parent enters the container's pid namespace for its children only, through a pidfd; its one child joins the control
+ * groups by their paths on the host, then everything else of the container at once, and goes the same last steps as a
+ * container's first process. Nothing of the host is open in it by then but what execve closes.
+ */
+import type { Label, Register } from "#program/types.ts";
+import { joinCgroups, openGroup } from "#runtime/compile/cgroup-setup.ts";
+import type { ChildFrame } from "#runtime/compile/container-child.ts";
+import { INSIDE } from "#runtime/compile/inside-root.ts";
+import { CLONE } from "#runtime/compile/kernel-constants.ts";
+import { startProcess } from "#runtime/compile/process-start.ts";
+import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { NOTE } from "#runtime/compile/shim-frame.ts";
+import { makeTerminal } from "#runtime/compile/terminal.ts";
+import type { ExecParts } from "#runtime/launch-types.ts";
+
+/** The parent's side: takes hold of the container and forks. */
+export function forkForContainer(
+  w: ProgramWriter,
+  parts: ExecParts,
+  child: Label,
+): { pid: Register; container: Register } {
+  const { b } = w;
+  const container = b.register("container's first process");
+  b.sys("pidfd_open", [parts.pid, 0], { into: container, why: `take hold of process ${parts.pid}` });
+  b.sys("setns", [container, CLONE.NEWPID], { why: "join the container's pid namespace" });
+  const group = parts.cgroups.version === 2 ? b.register("control group") : undefined;
+  if (group !== undefined) openGroup(w, parts.cgroups, ownerOf(parts), undefined, group);
+  const pid = b.register("pid");
+  b.fork({ flags: 0, into: pid, child, ...(group !== undefined && { cgroup: group }), why: "fork" });
+  if (group !== undefined) w.close(group);
+  b.notify(NOTE.CREATED, pid);
+  return { pid, container };
+}
+
+function ownerOf({ spec, containerId }: ExecParts): string {
+  return spec.linux?.cgroupsPath || containerId;
+}
+
+/** Writes all of the child; nothing comes after. */
+export function writeExecChild(
+  w: ProgramWriter,
+  parts: ExecParts,
+  container: Register,
+  frame: Pick<ChildFrame, "begin" | "terminal" | "takeStdio" | "endsWithParent">,
+): void {
+  const { b } = w;
+  const { process, spec, host } = parts;
+  frame.begin();
+  b.sys("setsid", [], { why: "begin a session" });
+  joinCgroups(w, parts.cgroups, ownerOf(parts));
+  if (process.oomScoreAdj !== undefined) {
+    const text = String(process.oomScoreAdj);
+    w.writeFile("/proc/self/oom_score_adj", text, `set the OOM score adjustment to ${text}`);
+  }
+  joinContainer(w, parts, container);
+  frame.takeStdio(openTerminal(w, frame.terminal));
+  startProcess(w, {
+    process,
+    argv: process.args ?? [],
+    seccomp: spec.linux?.seccomp,
+    host,
+    id: parts.containerId,
+    endsWithParent: frame.endsWithParent,
+  });
+}
+
+/** All at once: the kernel switches either to all of them or to none. */
+function joinContainer(w: ProgramWriter, { spec }: ExecParts, container: Register): void {
+  const time = spec.linux?.namespaces?.some(({ type }) => type === "time") ? CLONE.NEWTIME : 0;
+  const flags = CLONE.NEWNS | CLONE.NEWNET | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP | time;
+  w.b.sys("setns", [container, flags], { why: "join the container's namespaces" });
+}
+
+/** In the container's devpts. What else may lie under that name fails the first request that only a terminal knows. */
+function openTerminal(w: ProgramWriter, terminal: ChildFrame["terminal"]): Register | undefined {
+  if (terminal === undefined) return undefined;
+  const { b, O } = w;
+  const slave = b.register("terminal");
+  w.borrow((root) => {
+    w.open("/", O.PATH | O.DIRECTORY, root, "open /");
+    w.borrow((master) => {
+      const flags = O.RDWR | O.NOCTTY | O.NONBLOCK;
+      const why = "open a terminal in the container's devpts";
+      w.openUnder(root, "dev/pts/ptmx", { flags, resolve: INSIDE, into: master, why });
+      makeTerminal(w, master, terminal.send, slave, terminal.size);
+    });
+    w.close(root);
+  });
+  return slave;
+}
