@@ -6,6 +6,9 @@
  *   launcher init -- ARGV…    run a command as a container's PID 1
  *   launcher version          the version of the program format
  */
+#include <linux/fcntl.h>
+#include <linux/memfd.h>
+
 #include "process.h"
 
 #define EXIT_USAGE 2
@@ -27,6 +30,34 @@ static int number(const char *text)
 	return *text == 0 ? value : -1;
 }
 
+/*
+ * What runs in a container's namespaces until execve can be found there under /proc/PID/exe. Without a zygote, whose
+ * running keeps the file from being written, that must be a copy which nobody can ever write to.
+ */
+static void become_sealed_copy(char **argv, char **environment)
+{
+	static const char self[] = "/proc/self/exe";
+	const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+	long file = CALL4(openat, AT_FDCWD, self, O_RDONLY | O_CLOEXEC, 0);
+	long copy, count;
+
+	if (file < 0 || CALL2(fcntl, file, F_GET_SEALS) == seals) {
+		CALL1(close, file);
+		return;
+	}
+	copy = CALL2(memfd_create, "berth-launcher", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (copy < 0)
+		exit_process(EXIT_FAILED);
+	do
+		count = CALL4(sendfile, copy, file, 0, 1 << 20);
+	while (count > 0);
+	if (count < 0 || CALL3(fcntl, copy, F_ADD_SEALS, seals) < 0)
+		exit_process(EXIT_FAILED);
+	CALL1(close, file);
+	CALL5(execveat, copy, "", argv, environment, AT_EMPTY_PATH);
+	exit_process(EXIT_FAILED);
+}
+
 static int run_command(int argc, char **argv, char **environment)
 {
 	if (argc == 3 && string_equal(argv[1], "zygote"))
@@ -39,8 +70,10 @@ static int run_command(int argc, char **argv, char **environment)
 	if ((argc == 2 || argc == 3) && string_equal(argv[1], "run")) {
 		int fd = argc == 3 ? number(argv[2]) : 0;
 
-		if (fd >= 0)
+		if (fd >= 0) {
+			become_sealed_copy(argv, environment);
 			shim(fd);
+		}
 	}
 	if (argc == 2 && string_equal(argv[1], "version")) {
 		char text[] = { '0' + PROGRAM_VERSION, '\n' };
