@@ -27,6 +27,7 @@ const allowed: Record<string, string[]> = {
   images: [...kernelSide, "storage"],
   engine: [...services, ...kernelSide],
   api: ["engine", "config", ...foundation],
+  oci: ["runtime", ...kernelSide],
   client: foundation,
   cli: ["client", ...foundation],
 };

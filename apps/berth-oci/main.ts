@@ -1,95 +1,122 @@
-/**
- * The OCI runtime's command line: runc's verbs over the same compiler and launcher the daemon uses. Composition only.
- * Verbs that are not there yet say so instead of doing half of it.
- */
-import { parseArgs } from "node:util";
+/** The OCI runtime's command line: runc's verbs and options. Composition only; what a verb does is in packages/oci. */
 import { BerthError } from "#errors/errors.ts";
-import { runBundle } from "./run-bundle.ts";
-import { writeSpec } from "./write-spec.ts";
+import { StateDirectory } from "#oci/state-directory.ts";
+import { onWarning } from "#oci/warnings.ts";
+import { SPEC_VERSION } from "#runtime/spec-version.ts";
+import { type Arguments, readArguments, usage } from "./arguments.ts";
+import type { Command } from "./command.ts";
+import { create } from "./commands/create.ts";
+import { remove } from "./commands/delete.ts";
+import { exec } from "./commands/exec.ts";
+import { kill } from "./commands/kill.ts";
+import { list } from "./commands/list.ts";
+import { pause, resume } from "./commands/pause.ts";
+import { ps } from "./commands/ps.ts";
+import { run } from "./commands/run.ts";
+import { spec } from "./commands/spec.ts";
+import { start } from "./commands/start.ts";
+import { state } from "./commands/state.ts";
+import { Log, type LogFormat } from "./log.ts";
 
 const VERSION = "0.1.0";
-const SPEC_VERSION = "1.2.0";
-const DEFAULT_ROOT = "/run/berth-oci";
 
-/** runc's verbs that are still to come. */
-const planned = new Set(
-  "checkpoint create delete events exec features kill list pause ps restore resume start state update".split(
-    " ",
-  ),
-);
+const commands: Record<string, Command> = {
+  create,
+  delete: remove,
+  exec,
+  kill,
+  list,
+  pause,
+  ps,
+  resume,
+  run,
+  spec,
+  start,
+  state,
+};
 
-const HELP = `Usage: berth-oci [global options] command [command options] [arguments...]
+const GLOBAL_OPTIONS = {
+  debug: "flag",
+  log: "value",
+  "log-format": "value",
+  root: "value",
+  rootless: "value",
+  "systemd-cgroup": "flag",
+  "help h": "flag",
+  "version v": "flag",
+} as const;
+
+function help(): string {
+  const lines = Object.values(commands).map(({ usage: form, summary }) => `  ${form.padEnd(34)} ${summary}`);
+  return `Usage: berth-oci [global options] command [command options] [arguments...]
 
 Runs containers from OCI bundles.
 
 Commands:
-  run ID    make a container from a bundle, run it in the foreground, and hand back its exit code
-  spec      write a config.json to begin with
+${lines.join("\n")}
 
 Global options:
-  --root DIR     where the state of containers is kept (default ${DEFAULT_ROOT})
-  --help, -h     show this help
-  --version, -v  show the version
-
-Options of run and spec:
-  --bundle, -b DIR  the bundle's directory (default .)
-  --pid-file FILE   write the container's host pid there (run)
+  --root DIR            where the state of containers is kept (default ${defaultRoot()})
+  --log FILE            append errors and warnings to this file as well
+  --log-format FORMAT   text (default) or json
+  --debug               tell more
+  --systemd-cgroup      let systemd make the control groups
+  --rootless MODE       true, false or auto (default)
+  --help, -h            show this help
+  --version, -v         show the version
 `;
+}
 
-async function main(args: string[]): Promise<number> {
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: {
-      root: { type: "string", default: DEFAULT_ROOT },
-      bundle: { type: "string", short: "b", default: "." },
-      "pid-file": { type: "string" },
-      help: { type: "boolean", short: "h", default: false },
-      version: { type: "boolean", short: "v", default: false },
-    },
-  });
-  if (values.version) {
+/** A user's own containers are nobody else's business. */
+function defaultRoot(): string {
+  const { XDG_RUNTIME_DIR } = process.env;
+  return process.getuid?.() !== 0 && XDG_RUNTIME_DIR ? `${XDG_RUNTIME_DIR}/berth-oci` : "/run/berth-oci";
+}
+
+function logFrom(args: Arguments): Log {
+  const format = args.value("log-format") ?? "text";
+  if (format !== "text" && format !== "json") throw usage(`invalid log-format: ${format}`);
+  const file = args.value("log");
+  return new Log({ format: format satisfies LogFormat, file: file || undefined, debug: args.flag("debug") });
+}
+
+async function main(args: Arguments, log: Log): Promise<number> {
+  if (args.flag("version")) {
     process.stdout.write(`berth-oci version ${VERSION}\nspec: ${SPEC_VERSION}\n`);
     return 0;
   }
-  const [verb, ...rest] = positionals;
-  if (values.help || verb === undefined || verb === "help") {
-    process.stdout.write(HELP);
-    return verb === undefined && !values.help ? 1 : 0;
-  }
-  if (verb === "spec") {
-    takeNone(verb, rest);
-    writeSpec(values.bundle);
+  const [verb, ...rest] = args.rest;
+  if (args.flag("help") || verb === undefined || verb === "help") {
+    process.stdout.write(help());
     return 0;
   }
-  if (verb === "run") {
-    const [id, ...more] = rest;
-    if (id === undefined) throw usage("run: a container id is needed");
-    takeNone(`${verb} ${id}`, more);
-    return await runBundle({ id, bundle: values.bundle, root: values.root, pidFile: values["pid-file"] });
+  const command = Object.hasOwn(commands, verb) ? commands[verb] : undefined;
+  if (command === undefined) throw usage(`no such command: ${verb}`);
+  onWarning((message) => log.write("warning", message));
+  const own = readArguments(rest, { ...command.options, "help h": "flag" });
+  if (own.flag("help")) {
+    process.stdout.write(`Usage: berth-oci ${command.usage}\n\n${command.summary}\n`);
+    return 0;
   }
-  if (planned.has(verb)) {
-    throw new BerthError("not-implemented", `${verb} is not supported yet`, { operation: verb });
-  }
-  throw usage(`no such command: ${verb}`);
+  const context = {
+    states: new StateDirectory(args.value("root") || defaultRoot()),
+    systemdCgroup: args.flag("systemd-cgroup"),
+  };
+  return await command.run(context, own);
 }
 
-function takeNone(verb: string, rest: readonly string[]): void {
-  if (rest.length > 0) throw usage(`${verb}: unexpected argument ${JSON.stringify(rest[0])}`);
+function tell(log: Log, error: unknown): void {
+  if (error instanceof BerthError) {
+    log.write("error", error.hint === undefined ? error.message : `${error.message} (${error.hint})`);
+  } else log.write("error", error instanceof Error ? (error.stack ?? error.message) : String(error));
 }
 
-function usage(message: string): BerthError {
-  return new BerthError("invalid", message, { operation: "read command line", hint: "see berth-oci --help" });
-}
-
+let log = new Log({ format: "text", file: undefined, debug: false });
 try {
-  process.exitCode = await main(process.argv.slice(2));
+  const args = readArguments(process.argv.slice(2), GLOBAL_OPTIONS);
+  log = logFrom(args);
+  process.exitCode = await main(args, log);
 } catch (error) {
-  const known = error instanceof BerthError || (error instanceof TypeError && "code" in error);
-  const text =
-    error instanceof Error ? (known ? error.message : (error.stack ?? error.message)) : String(error);
-  const hint = error instanceof BerthError && error.hint !== undefined ? `\n${error.hint}` : "";
-  process.stderr.write(`berth-oci: ${text}${hint}\n`);
-  const { exitCode } = error as { exitCode?: unknown };
-  process.exitCode = typeof exitCode === "number" ? exitCode : 1;
+  tell(log, error);
+  process.exitCode = 1;
 }

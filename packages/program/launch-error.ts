@@ -14,7 +14,7 @@ export class LaunchError extends BerthError {
   /** What the instruction was for: "mount proc on /proc". */
   readonly label: string;
 
-  constructor(program: Program, instruction: number, errno: number) {
+  constructor(program: Pick<Program, "labels" | "explain">, instruction: number, errno: number) {
     const label = program.labels[instruction] ?? `instruction ${instruction}`;
     super("start-failed", program.explain(instruction, errno), { operation: "start process", object: label });
     this.name = "LaunchError";

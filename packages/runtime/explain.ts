@@ -5,6 +5,8 @@
 import { BerthError, type ErrorDetail } from "#errors/errors.ts";
 import { errnoText } from "#program/errno.ts";
 import { LaunchError } from "#program/launch-error.ts";
+import type { Program } from "#program/types.ts";
+import { HOOK_FAILED } from "#runtime/compile/child-hooks.ts";
 import { CWD_LABEL } from "#runtime/compile/process-start.ts";
 import type { CompiledLaunch } from "#runtime/launch-types.ts";
 
@@ -49,19 +51,41 @@ export function explainExecFailure(compiled: CompiledLaunch, cause: unknown, com
   return new StartError(message, code, { operation: "start exec", object: command, cause, ...hint });
 }
 
+/** For the runtime's own command line: the reason alone, as "start-failed". */
+export function explainRuntimeFailure(compiled: Explainable, cause: unknown, command: string): unknown {
+  if (!(cause instanceof LaunchError)) return cause;
+  const { reason, hint } = explain(compiled, cause, command);
+  return new BerthError("start-failed", `unable to start container process: ${reason}`, {
+    operation: "start container",
+    object: command,
+    cause,
+    ...hint,
+  });
+}
+
+/** What of a compiled launch explains its failures. */
+export interface Explainable {
+  program: Pick<Program, "explain">;
+  execveInstructions: readonly number[];
+}
+
 interface Explanation {
   reason: string;
   exitCode: number;
   hint: { hint?: string };
 }
 
-function explain(compiled: CompiledLaunch, cause: LaunchError, command: string): Explanation {
+function explain(compiled: Explainable, cause: LaunchError, command: string): Explanation {
   const { instruction, errno, label } = cause;
   if (compiled.execveInstructions.includes(instruction)) return explainExecve(errno, command);
   if (label.startsWith(CWD_LABEL)) {
     const exitCode = errno === EACCES || errno === ENOTDIR ? NOT_EXECUTABLE : NOT_FOUND;
     const reason = `${label} set in config.json failed: ${errnoText(errno)}`;
     return { reason, exitCode, hint: {} };
+  }
+  if (label.startsWith(`${HOOK_FAILED}: `)) {
+    const reason = `error running ${label.slice(HOOK_FAILED.length + 2)}`;
+    return { reason, exitCode: NOT_STARTED, hint: {} };
   }
   const mount = explainMount(label, errno);
   if (mount !== undefined) return mount;

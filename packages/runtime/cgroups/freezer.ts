@@ -1,4 +1,5 @@
 /** `docker pause`: stopping and continuing everything in a container's control group. */
+import { readFileSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BerthError } from "#errors/errors.ts";
@@ -57,4 +58,16 @@ function stateFile(layout: CgroupLayout, owner: CgroupOwner): StateFile {
 async function isFrozen(layout: CgroupLayout, directory: string): Promise<boolean> {
   if (layout.version === 2) return /^frozen 1$/m.test(await readFile(`${directory}/cgroup.events`, "utf8"));
   return (await readFile(`${directory}/freezer.state`, "utf8")).trim() === "FROZEN";
+}
+
+/** Does everything in the container stand still at this moment? Not, where there is no freezer or no group. */
+export function isFrozenNow(layout: CgroupLayout, owner: CgroupOwner): boolean {
+  const directory = controllerDirectory(layout, owner, "freezer");
+  if (directory === undefined) return false;
+  try {
+    if (layout.version === 2) return /^frozen 1$/m.test(readFileSync(`${directory}/cgroup.events`, "utf8"));
+    return readFileSync(`${directory}/freezer.state`, "utf8").trim() === "FROZEN";
+  } catch {
+    return false; // It has gone, or was never made.
+  }
 }

@@ -1,0 +1,17 @@
+/** What a verb of the command line is: its options, a line of help, and what it does. */
+import type { StateDirectory } from "#oci/state-directory.ts";
+import type { Arguments, OptionTable } from "./arguments.ts";
+
+export interface Context {
+  states: StateDirectory;
+  systemdCgroup: boolean;
+}
+
+export interface Command {
+  /** "kill ID [SIGNAL]" */
+  usage: string;
+  summary: string;
+  options: OptionTable;
+  /** Answers the exit code. */
+  run(context: Context, args: Arguments): Promise<number> | number;
+}

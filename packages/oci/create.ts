@@ -1,0 +1,197 @@
+/**
+ * `create`, and the first half of `run`: a bundle becomes a container that waits for its start. Either it is there
+ * afterwards, state and all, or nothing of it is.
+ */
+import { fstatSync, renameSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { BerthError } from "#errors/errors.ts";
+import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
+import { readHostFacts } from "#kernel/host-facts.ts";
+import { readStartTicks } from "#kernel/process-status.ts";
+import { type Bundle, readBundle } from "#oci/bundle.ts";
+import { ociState } from "#oci/container-status.ts";
+import { runHooks } from "#oci/hooks.ts";
+import { launcherPath } from "#oci/launcher-path.ts";
+import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
+import { type LauncherRun, runLauncher } from "#program/launcher-run.ts";
+import { removeContainerCgroups } from "#runtime/cgroups/remove.ts";
+import { BUNDLE_NOTE } from "#runtime/compile/bundle-frame.ts";
+import { compileBundle, HOOK_STATE } from "#runtime/compile-bundle.ts";
+import { explainRuntimeFailure } from "#runtime/explain.ts";
+import type { BundleLaunch, BundleTerminal, CompiledLaunch } from "#runtime/launch-types.ts";
+import type { SpecProcess } from "#runtime/spec-types.ts";
+
+export interface CreateOptions {
+  id: string;
+  /** Directory of the bundle. */
+  bundle: string;
+  consoleSocket?: string;
+  pidFile?: string;
+  /** How many descriptors from 3 on the process gets. */
+  preserveFds: number;
+  /** The caller waits for the end; without that it is left to its subreaper. */
+  foreground: boolean;
+}
+
+export interface CreatedContainer {
+  container: StoredContainer;
+  run: LauncherRun;
+}
+
+/** Throws BerthError; nothing is left of a container that could not be made. */
+export async function createContainer(
+  states: StateDirectory,
+  options: CreateOptions,
+): Promise<CreatedContainer> {
+  const { id } = options;
+  const directory = states.path(id);
+  if (states.taken(id)) states.claim(id);
+  const bundle = readBundle(options.bundle);
+  const terminal = terminalOf(bundle.spec.process, options);
+  const launch = launchOf(bundle, options, directory, terminal);
+  const compiled = compileBundle(launch);
+  states.claim(id);
+  try {
+    return await launchContainer(states, { bundle, launch, compiled, options });
+  } catch (error) {
+    await removeContainerCgroups(launch.cgroups, ownerOf(launch)).catch(() => undefined);
+    states.remove(id);
+    throw error;
+  }
+}
+
+/** Who gets the terminal. Throws where nobody could. */
+export function terminalOf(
+  process_: Pick<SpecProcess, "terminal"> | undefined,
+  { foreground, consoleSocket }: { foreground: boolean; consoleSocket?: string | undefined },
+): BundleTerminal | undefined {
+  const wanted = process_?.terminal ?? false;
+  const refuse = (message: string) => new BerthError("invalid", message, { operation: "make terminal" });
+  if (consoleSocket !== undefined && (foreground || !wanted)) {
+    throw refuse("cannot use console socket if runtime will not detach or allocate tty");
+  }
+  if (!wanted) return undefined;
+  if (consoleSocket !== undefined) return { kind: "socket", path: resolve(consoleSocket) };
+  if (!foreground) throw refuse("cannot allocate tty if runtime will detach without setting console socket");
+  const { rows, columns } = process.stdout;
+  return { kind: "relay", ...(rows !== undefined && columns !== undefined && { rows, columns }) };
+}
+
+/** Those of the caller's descriptors 0, 1 and 2 that the user shall be able to open again; never a shared device. */
+export function stdioToGive(uid: number): number[] {
+  if (uid === 0) return [];
+  return [0, 1, 2].filter((fd) => {
+    try {
+      const found = fstatSync(fd);
+      return !found.isCharacterDevice() && found.uid !== uid;
+    } catch {
+      return false; // Closed.
+    }
+  });
+}
+
+function launchOf(
+  { spec, rootfs }: Bundle,
+  { id }: CreateOptions,
+  execDirectory: string,
+  terminal: BundleTerminal | undefined,
+): Omit<BundleLaunch, "supervise"> & { supervise: boolean } {
+  const hooks = spec.hooks ?? {};
+  const asked = (["prestart", "createRuntime", "createContainer", "startContainer"] as const).some(
+    (name) => (hooks[name]?.length ?? 0) > 0,
+  );
+  return {
+    id,
+    spec,
+    rootfs: { kind: "directory", path: rootfs },
+    cgroups: readCgroupLayout(),
+    sandbox: { host: [], container: [], sysctls: {} },
+    execDirectory,
+    host: readHostFacts(),
+    ...(terminal && { terminal }),
+    giveStdio: terminal === undefined ? stdioToGive(spec.process?.user.uid ?? 0) : [],
+    ask: { forked: false, mounted: asked },
+    supervise: false,
+  };
+}
+
+export function ownerOf({ spec, id }: Pick<BundleLaunch, "spec" | "id">): string {
+  return spec.linux?.cgroupsPath || id;
+}
+
+interface Attempt {
+  bundle: Bundle;
+  launch: BundleLaunch;
+  compiled: CompiledLaunch;
+  options: CreateOptions;
+}
+
+async function launchContainer(states: StateDirectory, attempt: Attempt): Promise<CreatedContainer> {
+  const { bundle, launch, compiled, options } = attempt;
+  const directory = states.path(options.id);
+  for (const name of Object.values(HOOK_STATE)) writeFileSync(join(directory, name), "", { mode: 0o600 });
+  const run = runLauncher({
+    launcherPath: launcherPath(),
+    program: compiled.program,
+    preserveFds: options.preserveFds,
+    exitFile: compiled.exitFile,
+  });
+  const describe = (pid: number): StoredContainer => ({
+    id: options.id,
+    pid,
+    startTicks: readStartTicks(pid) ?? "",
+    bundle: bundle.path,
+    rootfs: bundle.rootfs,
+    created: new Date().toISOString(),
+    spec: bundle.spec,
+    cgroupOwner: ownerOf(launch),
+    labels: [...compiled.program.labels],
+    execveInstructions: compiled.execveInstructions,
+  });
+  const asked = answerQuestions(run, directory, describe);
+  let pid: number;
+  try {
+    pid = await Promise.race([run.shim.started, asked]);
+  } catch (cause) {
+    run.shim.close();
+    await run.ended;
+    throw explainRuntimeFailure(compiled, cause, bundle.spec.process?.args?.[0] ?? "");
+  }
+  const container = describe(pid);
+  states.save(container);
+  if (options.pidFile !== undefined) writePidFile(options.pidFile, pid);
+  return { container, run };
+}
+
+/** What the program asks this side to do. Settles only when that fails. */
+function answerQuestions(
+  run: LauncherRun,
+  directory: string,
+  describe: (pid: number) => StoredContainer,
+): Promise<never> {
+  return new Promise((_, reject) => {
+    run.shim.onNote((kind, value) => {
+      if (kind !== BUNDLE_NOTE.MOUNTED) return;
+      const container = describe(Number(value));
+      const creating = ociState(container, "creating");
+      const files = {
+        [HOOK_STATE.creating]: creating,
+        [HOOK_STATE.created]: ociState(container, "created"),
+      };
+      for (const [name, state] of Object.entries(files)) {
+        writeFileSync(join(directory, name), JSON.stringify(state));
+      }
+      runHooks(container.spec, "prestart", creating)
+        .then(() => runHooks(container.spec, "createRuntime", creating))
+        .then(() => run.proceed())
+        .catch(reject);
+    });
+  });
+}
+
+/** Never seen half written. */
+export function writePidFile(path: string, pid: number): void {
+  const temporary = join(dirname(path), `.${basename(path)}`);
+  writeFileSync(temporary, String(pid), { mode: 0o666 });
+  renameSync(temporary, path);
+}

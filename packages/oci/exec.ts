@@ -1,0 +1,97 @@
+/** `exec`: a further process in a running container. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { BerthError } from "#errors/errors.ts";
+import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
+import { readHostFacts } from "#kernel/host-facts.ts";
+import { statusOf } from "#oci/container-status.ts";
+import { stdioToGive, terminalOf, writePidFile } from "#oci/create.ts";
+import { exitCodeOf, forwardSignals, joinTerminal } from "#oci/foreground.ts";
+import { launcherPath } from "#oci/launcher-path.ts";
+import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
+import { runLauncher } from "#program/launcher-run.ts";
+import { SOCKET_NAME } from "#runtime/compile/shim-frame.ts";
+import { compileBundleExec } from "#runtime/compile-bundle-exec.ts";
+import { explainRuntimeFailure } from "#runtime/explain.ts";
+import type { SpecProcess } from "#runtime/spec-types.ts";
+
+export interface ExecOptions {
+  process: SpecProcess;
+  consoleSocket?: string;
+  pidFile?: string;
+  preserveFds: number;
+  foreground: boolean;
+  /** Also where everything of the container stands still: it waits with the others. */
+  ignorePaused: boolean;
+}
+
+/** Answers the process' exit code; 0 at once if it goes on by itself. */
+export async function execInContainer(
+  states: StateDirectory,
+  container: StoredContainer,
+  options: ExecOptions,
+): Promise<number> {
+  refuseUnlessRunning(states, container, options.ignorePaused);
+  const terminal = terminalOf(options.process, options);
+  const directory = mkdtempSync(join(states.path(container.id), "exec-"));
+  try {
+    const compiled = compileBundleExec({
+      containerId: container.id,
+      pid: container.pid,
+      spec: container.spec,
+      process: options.process,
+      cgroups: readCgroupLayout(),
+      execDirectory: directory,
+      host: readHostFacts(),
+      ...(terminal && { terminal }),
+      giveStdio: terminal === undefined ? stdioToGive(options.process.user.uid) : [],
+      supervise: options.foreground && terminal === undefined,
+    });
+    const run = runLauncher({
+      launcherPath: launcherPath(),
+      program: compiled.program,
+      preserveFds: options.preserveFds,
+      exitFile: compiled.exitFile,
+    });
+    const relayed = terminal?.kind === "relay";
+    const ended = options.foreground ? exitCodeOf(run, relayed) : undefined;
+    const joined = relayed
+      ? run.shim.listening.then(() => joinTerminal(run, join(directory, SOCKET_NAME)))
+      : undefined;
+    joined?.catch(() => undefined);
+    let pid: number;
+    try {
+      pid = await run.shim.started;
+    } catch (cause) {
+      run.shim.close();
+      await run.ended;
+      throw explainRuntimeFailure(compiled, cause, options.process.args?.[0] ?? "");
+    }
+    if (options.pidFile !== undefined) writePidFile(options.pidFile, pid);
+    let exitCode = 0;
+    if (ended !== undefined) {
+      const stop = forwardSignals(pid);
+      exitCode = await ended;
+      await joined;
+      stop();
+    }
+    run.shim.close();
+    return exitCode;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function refuseUnlessRunning(
+  states: StateDirectory,
+  container: StoredContainer,
+  ignorePaused: boolean,
+): void {
+  const status = statusOf(states, container);
+  const refuse = (message: string) =>
+    new BerthError("conflict", message, { operation: "exec", object: container.id });
+  if (status === "stopped") throw refuse("cannot exec in a stopped container");
+  if (status === "paused" && !ignorePaused) {
+    throw refuse("cannot exec in a paused container (use --ignore-paused to override)");
+  }
+}
