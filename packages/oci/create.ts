@@ -92,10 +92,10 @@ export function stdioToGive(uid: number): number[] {
 
 function launchOf(
   { spec, rootfs }: Bundle,
-  { id }: CreateOptions,
+  { id, foreground }: CreateOptions,
   execDirectory: string,
   terminal: BundleTerminal | undefined,
-): Omit<BundleLaunch, "supervise"> & { supervise: boolean } {
+): BundleLaunch {
   const hooks = spec.hooks ?? {};
   const asked = (["prestart", "createRuntime", "createContainer", "startContainer"] as const).some(
     (name) => (hooks[name]?.length ?? 0) > 0,
@@ -111,7 +111,7 @@ function launchOf(
     ...(terminal && { terminal }),
     giveStdio: terminal === undefined ? stdioToGive(spec.process?.user.uid ?? 0) : [],
     ask: { forked: false, mounted: asked },
-    supervise: false,
+    supervise: foreground && terminal === undefined,
   };
 }
 
