@@ -12,6 +12,8 @@ export interface Command {
   usage: string;
   summary: string;
   options: OptionTable;
+  /** The exit code for a process that could not be started, if not 1. */
+  failureCode?: number;
   /** Answers the exit code. */
   run(context: Context, args: Arguments): Promise<number> | number;
 }

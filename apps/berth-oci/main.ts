@@ -8,6 +8,7 @@ import type { Command } from "./command.ts";
 import { create } from "./commands/create.ts";
 import { remove } from "./commands/delete.ts";
 import { exec } from "./commands/exec.ts";
+import { features } from "./commands/features.ts";
 import { kill } from "./commands/kill.ts";
 import { list } from "./commands/list.ts";
 import { pause, resume } from "./commands/pause.ts";
@@ -24,6 +25,7 @@ const commands: Record<string, Command> = {
   create,
   delete: remove,
   exec,
+  features,
   kill,
   list,
   pause,
@@ -102,7 +104,25 @@ async function main(args: Arguments, log: Log): Promise<number> {
     states: new StateDirectory(args.value("root") || defaultRoot()),
     systemdCgroup: args.flag("systemd-cgroup"),
   };
-  return await command.run(context, own);
+  try {
+    return await command.run(context, own);
+  } catch (error) {
+    if (error instanceof BerthError && error.code === "start-failed") {
+      throw new CommandFailure(`${verb} failed`, command.failureCode ?? 1, error);
+    }
+    throw error;
+  }
+}
+
+/** A container or process that could not be started: said by whom, with the verb's own exit code. */
+class CommandFailure extends BerthError {
+  readonly exitCode: number;
+
+  constructor(what: string, exitCode: number, cause: BerthError) {
+    const { operation, hint } = cause;
+    super(cause.code, `berth-oci ${what}: ${cause.message}`, { operation, cause, ...(hint && { hint }) });
+    this.exitCode = exitCode;
+  }
 }
 
 function tell(log: Log, error: unknown): void {
@@ -118,5 +138,5 @@ try {
   process.exitCode = await main(args, log);
 } catch (error) {
   tell(log, error);
-  process.exitCode = 1;
+  process.exitCode = error instanceof CommandFailure ? error.exitCode : 1;
 }

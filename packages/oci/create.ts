@@ -29,6 +29,8 @@ export interface CreateOptions {
   pidFile?: string;
   /** How many descriptors from 3 on the process gets. */
   preserveFds: number;
+  noPivot: boolean;
+  noNewKeyring: boolean;
   /** The caller waits for the end; without that it is left to its subreaper. */
   foreground: boolean;
 }
@@ -92,10 +94,11 @@ export function stdioToGive(uid: number): number[] {
 
 function launchOf(
   { spec, rootfs }: Bundle,
-  { id, foreground }: CreateOptions,
+  options: CreateOptions,
   execDirectory: string,
   terminal: BundleTerminal | undefined,
 ): BundleLaunch {
+  const { id, foreground } = options;
   const hooks = spec.hooks ?? {};
   const asked = (["prestart", "createRuntime", "createContainer", "startContainer"] as const).some(
     (name) => (hooks[name]?.length ?? 0) > 0,
@@ -111,6 +114,8 @@ function launchOf(
     ...(terminal && { terminal }),
     giveStdio: terminal === undefined ? stdioToGive(spec.process?.user.uid ?? 0) : [],
     ask: { forked: false, mounted: asked },
+    noPivot: options.noPivot,
+    noNewKeyring: options.noNewKeyring,
     supervise: foreground && terminal === undefined,
   };
 }

@@ -89,6 +89,10 @@ export interface ContainerParts {
   initPath?: string;
   /** Kernel facts the compiler depends on. */
   host: HostFacts;
+  /** The root is moved to "/" instead of changed by pivot_root. */
+  noPivot?: boolean;
+  /** The session keyring stays the caller's. */
+  noNewKeyring?: boolean;
 }
 
 /** A container of the daemon's, with a shim that keeps its streams and log. */

@@ -142,3 +142,15 @@ function readAttribute(word: string, options: MountOptions): boolean {
   }
   return true;
 }
+
+/** Every word with a meaning of its own; all others are parameters of the file system. */
+export const MOUNT_OPTION_WORDS: readonly string[] = [
+  "bind",
+  "rbind",
+  "tmpcopyup",
+  "idmap",
+  "ridmap",
+  ...[...Object.keys(attributeWords), ...Object.keys(atimeWords), ...Object.keys(PROPAGATION)].flatMap(
+    (word) => [word, `r${word}`],
+  ),
+];

@@ -21,6 +21,8 @@ export function createOptions(args: Arguments) {
     ...(consoleSocket && { consoleSocket }),
     ...(pidFile && { pidFile }),
     preserveFds: args.number("preserve-fds") ?? 0,
+    noPivot: args.flag("no-pivot"),
+    noNewKeyring: args.flag("no-new-keyring"),
   };
 }
 

@@ -27,6 +27,7 @@ export const exec: Command = {
     cgroup: "list",
     "ignore-paused": "flag",
   },
+  failureCode: 255,
   async run({ states }, args) {
     const [id, ...command] = args.rest;
     if (id === undefined) throw usage("exec: container id is missing");

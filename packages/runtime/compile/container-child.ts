@@ -17,7 +17,7 @@ import { loopbackUp, sendRequests } from "#runtime/compile/network-setup.ts";
 import { ownProc, writeProc } from "#runtime/compile/proc-files.ts";
 import { startProcess } from "#runtime/compile/process-start.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
-import { mountRoot, pivotTo } from "#runtime/compile/root-file-system.ts";
+import { mountRoot, moveTo, pivotTo } from "#runtime/compile/root-file-system.ts";
 import { makeTerminal } from "#runtime/compile/terminal.ts";
 import type { SpecProcess } from "#runtime/spec-types.ts";
 
@@ -81,7 +81,8 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
       `take AppArmor profile ${process.apparmorProfile}`,
     );
   }
-  pivotTo(w, root, spec.linux?.rootfsPropagation);
+  const becomeRoot = parts.noPivot ? moveTo : pivotTo;
+  becomeRoot(w, root, spec.linux?.rootfsPropagation);
 
   if (namespaces.isNew("uts")) setNames(w, plan);
   frame.takeStdio(slave);
@@ -94,6 +95,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
     host: parts.host,
     id: parts.id,
     endsWithParent: frame.endsWithParent,
+    noNewKeyring: parts.noNewKeyring ?? false,
     ...(frame.beforeFilter && { beforeFilter: frame.beforeFilter }),
   });
 }

@@ -27,7 +27,14 @@ export const CLONE = {
   NEWNET: 0x4000_0000,
 } as const;
 
-export const MS = { BIND: 0x1000, REC: 0x4000, PRIVATE: 1 << 18, SLAVE: 1 << 19, SHARED: 1 << 20 } as const;
+export const MS = {
+  BIND: 0x1000,
+  MOVE: 0x2000,
+  REC: 0x4000,
+  PRIVATE: 1 << 18,
+  SLAVE: 1 << 19,
+  SHARED: 1 << 20,
+} as const;
 export const MNT_DETACH = 2;
 
 export const OPEN_TREE_CLONE = 1;

@@ -31,6 +31,8 @@ export interface ProcessStart {
   host: HostFacts;
   /** The session keyring's name: the container's id. */
   id: string;
+  /** The session keyring stays the parent's. */
+  noNewKeyring?: boolean;
   /** Dies when its parent does. */
   endsWithParent: boolean;
   /** Written where user and capabilities are final and the system call filter is not there yet. */
@@ -60,10 +62,12 @@ export function startProcess(w: ProgramWriter, start: ProcessStart): void {
   const { b, O } = w;
   const { process, id } = start;
   const cwd = cleanPath(process.cwd, "working directory");
-  b.sys("keyctl", [KEYCTL_JOIN_SESSION_KEYRING, b.cstr(`_ses.${id}`)], {
-    ignore: ERRNO.ENOSYS,
-    why: "join a session keyring of its own",
-  });
+  if (!start.noNewKeyring) {
+    b.sys("keyctl", [KEYCTL_JOIN_SESSION_KEYRING, b.cstr(`_ses.${id}`)], {
+      ignore: ERRNO.ENOSYS,
+      why: "join a session keyring of its own",
+    });
+  }
   // The descriptor is below the root whatever lies on the way; /proc/self/fd/N is no way.
   w.borrow((directory) => {
     w.borrow((root) => {

@@ -83,6 +83,19 @@ function escapeLower(path: string): string {
   return path.replace(/[\\,:]/g, "\\$&");
 }
 
+/**
+ * Makes the root "/" where pivot_root cannot (the host runs from its initial ram disk): moves it there, and leaves the
+ * host's mounts below, out of reach of any path.
+ */
+export function moveTo(w: ProgramWriter, root: Register, propagation: string | undefined): void {
+  const { b } = w;
+  const dot = b.cstr(".");
+  b.sys("fchdir", [root], { why: "go to the root file system" });
+  b.sys("mount", [dot, b.cstr("/"), 0, MS.MOVE, 0], { why: "move the root file system to /" });
+  b.sys("chroot", [dot], { why: "make the root file system /" });
+  enterRoot(w, propagation);
+}
+
 /** Makes the root "/" and drops everything of the host's mount table. */
 export function pivotTo(w: ProgramWriter, root: Register, propagation: string | undefined): void {
   const { b, O } = w;
@@ -96,6 +109,11 @@ export function pivotTo(w: ProgramWriter, root: Register, propagation: string | 
     b.sys("umount2", [dot, MNT_DETACH], { why: "drop the host's mounts" });
     w.close(oldRoot);
   });
+  enterRoot(w, propagation);
+}
+
+function enterRoot(w: ProgramWriter, propagation: string | undefined): void {
+  const { b } = w;
   b.sys("chdir", [b.cstr("/")], { why: "go to /" });
   const flag = propagationFlag(propagation);
   if (flag !== undefined) {

@@ -51,6 +51,10 @@ const flagBits: Record<string, number> = {
   SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 32,
 };
 
+/** Names that a profile may use. */
+export const SECCOMP_ARCHITECTURES: readonly string[] = Object.keys(architectures);
+export const SECCOMP_FLAGS: readonly string[] = Object.keys(flagBits);
+
 export interface CompiledFilter {
   /** Array of struct sock_filter. */
   instructions: Uint8Array;
