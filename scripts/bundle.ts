@@ -5,9 +5,9 @@
  * A worker is any file under packages/ named x-worker.ts; sources start it by
  * `new URL("./x-worker.ts", import.meta.url)`, which becomes `./x-worker.mjs` here. Never bundle native packages: they stay in node_modules.
  */
-import { globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { globSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { build, type Plugin } from "esbuild";
+import { type BuildOptions, build, type Plugin } from "esbuild";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
@@ -46,42 +46,70 @@ const httpWithoutTheRest: Plugin = {
   },
 };
 
-const entries: Record<string, string> = {};
+const programs: Record<string, string> = {};
+const workers: Record<string, string> = {};
 for (const main of globSync("apps/*/main.ts", { cwd: root })) {
-  entries[basename(join(main, ".."))] = join(root, main);
+  programs[basename(join(main, ".."))] = join(root, main);
 }
 for (const worker of globSync("packages/**/*-worker.ts", { cwd: root })) {
   const name = basename(worker, ".ts");
-  if (entries[name] !== undefined) throw new Error(`two workers are called ${name}`);
-  entries[name] = join(root, worker);
+  if (workers[name] !== undefined) throw new Error(`two workers are called ${name}`);
+  workers[name] = join(root, worker);
 }
 
-async function bundle(name: string, source: string): Promise<string> {
+const common: BuildOptions = {
+  outdir: staging,
+  bundle: true,
+  platform: "node",
+  target: "node24",
+  minifyWhitespace: true,
+  external: ["koffi"],
+  logLevel: "warning",
+};
+
+/**
+ * A program: CommonJS, behind a few lines that let Node keep what V8 has compiled. Together they take a third off what a
+ * short command needs to start; loading the same as an ES module costs more than running it.
+ */
+async function bundleProgram(name: string, source: string): Promise<string[]> {
+  const main = `${name}.main`;
   await build({
+    ...common,
+    entryPoints: { [main]: source },
+    outExtension: { ".js": ".cjs" },
+    format: "cjs",
+    define: { "import.meta.dirname": "__dirname", "import.meta.url": "$url" },
+    banner: { js: 'const $url = require("node:url").pathToFileURL(__filename).href;' },
+    plugins: [workerUrls, httpWithoutTheRest],
+  });
+  const cache = 'require("node:path").join(__dirname, "../build/compiled")';
+  const lines = [`require("node:module").enableCompileCache(${cache});`, `require("./${main}.cjs");`, ""];
+  writeFileSync(join(staging, `${name}.cjs`), lines.join("\n"));
+  return [`${main}.cjs`, `${name}.cjs`];
+}
+
+async function bundleWorker(name: string, source: string): Promise<string[]> {
+  await build({
+    ...common,
     entryPoints: { [name]: source },
-    outdir: staging,
     outExtension: { ".js": ".mjs" },
-    bundle: true,
-    platform: "node",
-    target: "node24",
     format: "esm",
-    keepNames: true,
-    external: ["koffi"],
     // What CommonJS dependencies find missing inside an ES module.
     banner: {
       js: 'import { createRequire as $require } from "node:module"; const require = $require(import.meta.url);',
     },
     plugins: [workerUrls, httpWithoutTheRest],
-    logLevel: "warning",
   });
-  return `${name}.mjs`;
+  return [`${name}.mjs`];
 }
 
 mkdirSync(dist, { recursive: true });
-const results = await Promise.allSettled(
-  Object.entries(entries).map(([name, source]) => bundle(name, source)),
-);
-const built = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+mkdirSync(staging, { recursive: true });
+const results = await Promise.allSettled([
+  ...Object.entries(programs).map(([name, source]) => bundleProgram(name, source)),
+  ...Object.entries(workers).map(([name, source]) => bundleWorker(name, source)),
+]);
+const built = results.flatMap((result) => (result.status === "fulfilled" ? result.value : []));
 for (const file of built) renameSync(join(staging, file), join(dist, file));
 // What failed has said so itself. What is no longer built goes, but not while something is broken.
 if (built.length < results.length) process.exitCode = 1;

@@ -22,7 +22,7 @@ launch() {
   fi
   case $bundle in
     # The daemon stays for weeks and is mostly idle: small young generation, memory before throughput.
-    berthd.mjs) exec "$node" --disable-warning=ExperimentalWarning --max-semi-space-size=2 "$root/dist/$bundle" "$@" ;;
+    berthd.cjs) exec "$node" --disable-warning=ExperimentalWarning --max-semi-space-size=2 "$root/dist/$bundle" "$@" ;;
     *) exec "$node" --disable-warning=ExperimentalWarning "$root/dist/$bundle" "$@" ;;
   esac
 }

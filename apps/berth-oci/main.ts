@@ -131,12 +131,16 @@ function tell(log: Log, error: unknown): void {
   } else log.write("error", error instanceof Error ? (error.stack ?? error.message) : String(error));
 }
 
-let log = new Log({ format: "text", file: undefined, debug: false });
-try {
-  const args = readArguments(process.argv.slice(2), GLOBAL_OPTIONS);
-  log = logFrom(args);
-  process.exitCode = await main(args, log);
-} catch (error) {
-  tell(log, error);
-  process.exitCode = error instanceof CommandFailure ? error.exitCode : 1;
+async function boot(): Promise<void> {
+  let log = new Log({ format: "text", file: undefined, debug: false });
+  try {
+    const args = readArguments(process.argv.slice(2), GLOBAL_OPTIONS);
+    log = logFrom(args);
+    process.exitCode = await main(args, log);
+  } catch (error) {
+    tell(log, error);
+    process.exitCode = error instanceof CommandFailure ? error.exitCode : 1;
+  }
 }
+
+void boot();

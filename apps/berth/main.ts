@@ -68,11 +68,15 @@ for (const stream of [process.stdout, process.stderr])
     process.exit(error.code === "EPIPE" ? BROKEN_PIPE : 1),
   );
 
-const code = await main(process.argv.slice(2), process, makeContext);
-// Pipes are written asynchronously; connections and stdin would keep the process alive.
-await Promise.all(
-  [process.stdout, process.stderr].map(
-    (stream) => new Promise<void>((done) => stream.write("", () => done())),
-  ),
-);
-process.exit(code);
+async function run(): Promise<void> {
+  const code = await main(process.argv.slice(2), process, makeContext);
+  // Pipes are written asynchronously; connections and stdin would keep the process alive.
+  await Promise.all(
+    [process.stdout, process.stderr].map(
+      (stream) => new Promise<void>((done) => stream.write("", () => done())),
+    ),
+  );
+  process.exit(code);
+}
+
+void run();

@@ -4,19 +4,23 @@ import { BERTH_VERSION } from "#engine/system-service.ts";
 import { BerthError } from "#errors/errors.ts";
 import { runDaemon } from "./daemon.ts";
 
-try {
-  const loaded = loadConfig(process.argv.slice(2));
-  if ("help" in loaded) {
-    process.stdout.write(loaded.help);
-  } else if ("version" in loaded) {
-    process.stdout.write(`Berth version ${BERTH_VERSION}\n`);
-  } else {
-    await runDaemon(loaded.config, loaded.warnings);
+async function boot(): Promise<void> {
+  try {
+    const loaded = loadConfig(process.argv.slice(2));
+    if ("help" in loaded) {
+      process.stdout.write(loaded.help);
+    } else if ("version" in loaded) {
+      process.stdout.write(`Berth version ${BERTH_VERSION}\n`);
+    } else {
+      await runDaemon(loaded.config, loaded.warnings);
+    }
+  } catch (error) {
+    const text =
+      error instanceof BerthError ? error.message : String(error instanceof Error ? error.stack : error);
+    const hint = error instanceof BerthError && error.hint !== undefined ? `\n${error.hint}` : "";
+    process.stderr.write(`berthd: ${text}${hint}\n`);
+    process.exitCode = 1;
   }
-} catch (error) {
-  const text =
-    error instanceof BerthError ? error.message : String(error instanceof Error ? error.stack : error);
-  const hint = error instanceof BerthError && error.hint !== undefined ? `\n${error.hint}` : "";
-  process.stderr.write(`berthd: ${text}${hint}\n`);
-  process.exitCode = 1;
 }
+
+void boot();

@@ -37,7 +37,7 @@ test("the first command starts a daemon and says hello; the next one finds it", 
     "$1" run --rm berth/busybox echo hello
     "$1" run --rm berth/busybox sh -c 'exit 7' || echo "code $?"
     ls /run/berth/berth.sock
-    ps -A -o args | grep -c '[b]erthd.mjs'`);
+    ps -A -o args | grep -c '[b]erthd.cjs'`);
   assert.equal(ran.code, 0, ran.stderr);
   assert.deepEqual(ran.stdout.split("\n"), ["hello", "code 7", "/run/berth/berth.sock", "1", ""]);
 });
@@ -81,7 +81,7 @@ test("two first commands at once find one daemon", () => {
     "$1" run --rm berth/busybox echo one >/run/one & first=$!
     "$1" run --rm berth/busybox echo two >/run/two; wait $first
     cat /run/one /run/two
-    ps -A -o args | grep -c '[b]erthd.mjs'`);
+    ps -A -o args | grep -c '[b]erthd.cjs'`);
   assert.equal(ran.code, 0, ran.stderr);
   assert.equal(ran.stdout, "one\ntwo\n1\n");
 });
