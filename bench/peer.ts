@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { removeEmptyParents } from "#test/fixtures/cgroups.ts";
+import { debianPeers } from "#test/fixtures/debian-peers.ts";
 import { rememberChains, removeBridgeRules, removeUnusedUserChain } from "#test/fixtures/firewall.ts";
 
 export interface Peer {
@@ -20,8 +21,6 @@ export interface Peer {
 }
 
 const ROOT = resolve(import.meta.dirname, "..");
-/** Debian's packages of the peer, unpacked here and not installed: nothing on the machine changes. */
-const PEER_PACKAGES = ["docker.io", "containerd", "runc", "tini"];
 
 /** A Berth with everything of its own under `directory`. */
 export async function startBerth(directory: string): Promise<Peer> {
@@ -50,7 +49,7 @@ export async function startBerth(directory: string): Promise<Peer> {
 
 /** Debian's dockerd, with its containerd. */
 export async function startDocker(directory: string): Promise<Peer> {
-  const unpacked = unpackPeer();
+  const peers = debianPeers();
   const restoreChains = rememberChains();
   const socket = join(directory, "docker.sock");
   const config = join(directory, "daemon.json");
@@ -59,7 +58,6 @@ export async function startDocker(directory: string): Promise<Peer> {
   ip("link", "add", "bench-docker", "type", "bridge");
   ip("addr", "add", "172.27.0.1/16", "dev", "bench-docker");
   ip("link", "set", "bench-docker", "up");
-  const env = { ...process.env, PATH: `${unpacked}/usr/bin:${unpacked}/usr/sbin:${process.env.PATH}` };
   const args = [
     "--data-root",
     join(directory, "data"),
@@ -69,7 +67,7 @@ export async function startDocker(directory: string): Promise<Peer> {
     `unix://${socket}`,
   ];
   args.push("--pidfile", join(directory, "pid"), "--bridge", "bench-docker", "--config-file", config);
-  const daemon = start(join(unpacked, "usr/sbin/dockerd"), args, directory, env);
+  const daemon = start(peers.program("dockerd"), args, directory, peers.env);
   await answers(socket, daemon, directory);
   return {
     name: "dockerd",
@@ -84,33 +82,6 @@ export async function startDocker(directory: string): Promise<Peer> {
       removeUnusedUserChain();
     },
   };
-}
-
-function unpackPeer(): string {
-  const directory = join(ROOT, "build/peers");
-  const unpacked = join(directory, "root");
-  if (existsSync(join(unpacked, "usr/sbin/dockerd"))) return unpacked;
-  mkdirSync(join(directory, "archives/partial"), { recursive: true });
-  console.error("bench: fetching Debian's dockerd, containerd and runc …");
-  execFileSync(
-    "apt-get",
-    [
-      "install",
-      "-y",
-      "-qq",
-      "--reinstall",
-      "--no-install-recommends",
-      "--download-only",
-      "-o",
-      `Dir::Cache::archives=${directory}/archives`,
-      ...PEER_PACKAGES,
-    ],
-    { stdio: ["ignore", "ignore", "inherit"] },
-  );
-  for (const file of readdirSync(join(directory, "archives"))) {
-    if (file.endsWith(".deb")) execFileSync("dpkg", ["-x", join(directory, "archives", file), unpacked]);
-  }
-  return unpacked;
 }
 
 function start(command: string, args: string[], directory: string, env: NodeJS.ProcessEnv): ChildProcess {
