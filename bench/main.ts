@@ -11,7 +11,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { makeRootArchive } from "./busybox-root.ts";
 import { CASES, type Case, docker, IMAGE } from "./cases.ts";
 import { type Peer, startBerth, startDocker } from "./peer.ts";
+import { benchRuntimes } from "./runtimes.ts";
 import { median, quantile } from "./statistics.ts";
+import { printTable } from "./table.ts";
 
 const GAP_MS = 250;
 const ROOT = resolve(import.meta.dirname, "..");
@@ -61,16 +63,8 @@ function print(rows: Row[]): void {
     };
     return [row.name, figure("berth"), figure("dockerd"), `1/${(1 / row.ratio).toFixed(1)}`, row.verdict];
   });
-  const lines = [["case", "berth (median / p95)", "dockerd (median / p95)", "ratio", "budget"], ...table];
-  const widths =
-    lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? [];
-  for (const line of lines)
-    console.log(
-      line
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    );
+  const head = ["case", "berth (median / p95)", "dockerd (median / p95)", "ratio", "budget"];
+  printTable([head, ...table]);
 }
 
 const directory = mkdtempSync(join(tmpdir(), "berth-bench-"));
@@ -86,8 +80,10 @@ try {
     rows.push(await measure(peers, bench));
   }
   print(rows);
+  console.error("bench: berth-oci beside runc and crun …");
+  const runtimes = await benchRuntimes(directory, archive);
   mkdirSync(join(ROOT, "build"), { recursive: true });
-  writeFileSync(join(ROOT, "build/bench.json"), `${JSON.stringify(rows, null, 2)}\n`);
+  writeFileSync(join(ROOT, "build/bench.json"), `${JSON.stringify({ rows, runtimes }, null, 2)}\n`);
 } finally {
   for (const peer of peers) await peer.stop();
   rmSync(directory, { recursive: true, force: true });

@@ -35,6 +35,8 @@ export function takeIdentity(w: ProgramWriter, plan: IdentityPlan): void {
     capabilityMask(process.capabilities?.[set] ?? [], host.lastCapability) & available;
   const permitted = mask("permitted");
   const sets = { effective: mask("effective") & permitted, permitted, inheritable: mask("inheritable") };
+  // The kernel has ambient ones only among the permitted and inheritable; others are passed over, as runc does.
+  const ambient = mask("ambient") & sets.permitted & sets.inheritable;
   const { uid, gid, additionalGids = [] } = process.user;
 
   dropFromBounding(w, mask("bounding"), host.lastCapability);
@@ -51,13 +53,13 @@ export function takeIdentity(w: ProgramWriter, plan: IdentityPlan): void {
   if (plan.endsWithParent) b.sys("prctl", [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0], { why: "end with the shim" });
   if (process.noNewPrivileges) {
     b.sys("prctl", [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0], { why: "give up new privileges" });
-    setAllCapabilities(w, sets, mask("ambient"));
+    setAllCapabilities(w, sets, ambient);
     plan.beforeFilter?.();
     if (seccomp !== undefined) installFilter(w, seccomp, host.architecture);
   } else {
     plan.beforeFilter?.();
     if (seccomp !== undefined) installFilter(w, seccomp, host.architecture);
-    setAllCapabilities(w, sets, mask("ambient"));
+    setAllCapabilities(w, sets, ambient);
   }
 }
 
