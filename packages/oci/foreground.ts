@@ -36,16 +36,27 @@ const FORWARDED: NodeJS.Signals[] = [
   "SIGWINCH",
 ];
 
+/** How long a launcher that has ended may still be heard, ms: its last words are in the socket by then. */
+const LAST_WORDS_MS = 100;
+const KILLED = 137;
+
 /** Resolves with the exit code once the main process has ended. To be called before it can end. */
 export function exitCodeOf(run: LauncherRun, relayed: boolean): Promise<number> {
   if (relayed) return run.shim.exited.then(({ exitCode }) => exitCode);
-  return new Promise((resolve, reject) => {
-    run.shim.onNote((kind, value) => {
-      if (kind === BUNDLE_NOTE.ENDED) resolve(decodeWaitStatus(Number(value)).exitCode);
-    });
-    // A launcher that was killed tells nothing any more.
-    run.ended.then(() => setTimeout(resolve, 100, 137)).catch(reject);
+  const { promise, resolve } = Promise.withResolvers<number>();
+  let timer: NodeJS.Timeout | undefined;
+  let told = false;
+  run.shim.onNote((kind, value) => {
+    if (kind !== BUNDLE_NOTE.ENDED) return;
+    told = true;
+    clearTimeout(timer);
+    resolve(decodeWaitStatus(Number(value)).exitCode);
   });
+  // A launcher that was killed tells nothing any more.
+  void run.ended.then(() => {
+    if (!told) timer = setTimeout(resolve, LAST_WORDS_MS, KILLED);
+  });
+  return promise;
 }
 
 /** Until the answer is called, signals to this process go to that one. */
