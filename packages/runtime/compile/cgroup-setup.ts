@@ -4,7 +4,7 @@
  * On version 1 the process writes "0" to `tasks`: the first write to `cgroup.procs` on an idle system waits for an RCU
  * grace period (8 to 15 ms), and a single-threaded process needs no such care. On version 2 it is born inside.
  */
-import type { Register } from "#program/types.ts";
+import type { Label, Register } from "#program/types.ts";
 import { ANY_ERRNO } from "#program/types.ts";
 import { type CgroupDirectory, cgroupDirectories } from "#runtime/cgroups/container-cgroup.ts";
 import {
@@ -65,6 +65,39 @@ function makeGroup(w: ProgramWriter, directory: CgroupDirectory, layout: CgroupL
     }
     mkdir(directory.path, made, ERRNO.EEXIST, why);
     b.place(done);
+  });
+  if (layout.version === 1 && directory.controllers.includes("cpuset")) fillCpusets(w, directory);
+}
+
+/**
+ * Above us others may have made groups without processors, in which ours has none either: those are filled from the top.
+ * What isn't empty is somebody's choice and stays.
+ */
+function fillCpusets(w: ProgramWriter, directory: CgroupDirectory): void {
+  const { b } = w;
+  const filled = b.label("the cpuset is filled");
+  unlessEmpty(w, `${directory.path}/cpuset.cpus`, filled);
+  const path = directory.path.replace(/\/[^/]+$/, "");
+  for (const group of [...parentsOf(directory), { path: directory.path, above: path }]) {
+    const next = b.label(`${group.path} has processors`);
+    unlessEmpty(w, `${group.path}/cpuset.cpus`, next);
+    inheritCpuset(w, group.above, group.path);
+    b.place(next);
+  }
+  b.place(filled);
+}
+
+/** Goes there if the file has more than the line's end. */
+function unlessEmpty(w: ProgramWriter, file: string, there: Label): void {
+  const { b, O } = w;
+  const why = `look at ${file}`;
+  w.borrow((fd) => {
+    w.borrow((length) => {
+      w.open(file, O.RDONLY, fd, why);
+      b.sys("pread64", [fd, b.scratch(8, 1), 8, 1], { into: length, why });
+      w.close(fd);
+      b.jumpIfNotZero(length, there);
+    });
   });
 }
 
