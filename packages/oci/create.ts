@@ -10,6 +10,7 @@ import { readHostFacts } from "#kernel/host-facts.ts";
 import { readStartTicks } from "#kernel/process-status.ts";
 import { type Bundle, readBundle } from "#oci/bundle.ts";
 import { ociState } from "#oci/container-status.ts";
+import { withDeviceAccess } from "#oci/device-access.ts";
 import { runHooks } from "#oci/hooks.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
@@ -105,7 +106,7 @@ function launchOf(
   );
   return {
     id,
-    spec,
+    spec: withDeviceAccess(spec),
     rootfs: { kind: "directory", path: rootfs },
     cgroups: readCgroupLayout(),
     sandbox: { host: [], container: [], sysctls: {} },
