@@ -52,6 +52,11 @@ export async function createContainer(
   const bundle = readBundle(options.bundle);
   const terminal = terminalOf(bundle.spec.process, options);
   const launch = launchOf(bundle, options, directory, terminal);
+  if (Object.keys(bundle.spec.linux?.netDevices ?? {}).length > 0) {
+    // Only here are the host's devices asked for; nobody else waits for the netlink part to load.
+    const { planNetDevices } = await import("#oci/net-devices.ts");
+    launch.sandbox = planNetDevices(bundle.spec);
+  }
   const compiled = compileBundle(launch);
   states.claim(id);
   try {

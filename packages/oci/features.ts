@@ -1,6 +1,7 @@
 /** `features`: what this runtime can do, in the form of the specification's features.md and features-linux.md. */
 import { readHostFacts } from "#kernel/host-facts.ts";
 import { CAPABILITIES } from "#runtime/capabilities.ts";
+import { MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES } from "#runtime/compile/memory-policy.ts";
 import { MOUNT_OPTION_WORDS } from "#runtime/mount-options.ts";
 import { SECCOMP_ARCHITECTURES, SECCOMP_FLAGS } from "#runtime/seccomp/compile-filter.ts";
 import { SPEC_VERSION } from "#runtime/spec-version.ts";
@@ -42,10 +43,7 @@ export function features() {
       apparmor: { enabled: true },
       selinux: { enabled: true },
       intelRdt: { enabled: false },
-      memoryPolicy: {
-        modes: ["MPOL_BIND", "MPOL_DEFAULT", "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_PREFERRED"],
-        flags: ["MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"],
-      },
+      memoryPolicy: { modes: MEMORY_POLICY_MODES, flags: MEMORY_POLICY_FLAGS },
       mountExtensions: { idmap: { enabled: true } },
       netDevices: { enabled: true },
     },

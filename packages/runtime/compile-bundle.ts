@@ -9,6 +9,7 @@
 import { createProgramBuilder } from "#program/program-builder.ts";
 import type { Register } from "#program/types.ts";
 import {
+  askCommandLine,
   awaitStart,
   BUNDLE_NOTE,
   connectConsole,
@@ -20,12 +21,15 @@ import {
   type Rendezvous,
   relayPlan,
 } from "#runtime/compile/bundle-frame.ts";
-import { makeCgroups, openGroup } from "#runtime/compile/cgroup-setup.ts";
+import { checkResources } from "#runtime/cgroups/check-resources.ts";
+import { placementOf } from "#runtime/cgroups/container-cgroup.ts";
+import { isBornInGroup, makeCgroups, openGroup } from "#runtime/compile/cgroup-setup.ts";
 import { runChildHooks } from "#runtime/compile/child-hooks.ts";
 import { type ChildFrame, writeChild } from "#runtime/compile/container-child.ts";
 import { type ContainerPlan, planContainer } from "#runtime/compile/container-plan.ts";
 import { PR, SIGKILL } from "#runtime/compile/kernel-constants.ts";
 import { prepareForChild } from "#runtime/compile/namespaces.ts";
+import { sendRequests } from "#runtime/compile/network-setup.ts";
 import { checkExecutable } from "#runtime/compile/process-start.ts";
 import { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import {
@@ -47,6 +51,7 @@ export const HOOK_STATE = { creating: "hook-creating.json", created: "hook-creat
 export function compileBundle(launch: BundleLaunch): CompiledLaunch {
   const { host, execDirectory } = launch;
   const plan = planContainer(launch);
+  checkResources(launch.spec.linux?.resources, launch.cgroups, plan.owner);
   const w = new ProgramWriter(createProgramBuilder(host.architecture), host.architecture);
   const shared = prepare(w, plan, launch);
   writeParent(w, plan, launch, shared);
@@ -88,7 +93,8 @@ function prepare(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch): S
   };
   if (spec.hooks?.createContainer?.length) hookState.creating = openState("creating");
   if (spec.hooks?.startContainer?.length) hookState.created = openState("created");
-  makeCgroups(w, launch.cgroups, plan.owner, spec.linux?.resources);
+  const scope = placementOf(plan.owner)?.unit;
+  if (scope === undefined) makeCgroups(w, launch.cgroups, plan.owner, spec.linux?.resources);
   let relayed: Shared["relay"];
   let consoleSocket: Register | undefined;
   if (terminal?.kind === "relay") {
@@ -109,8 +115,8 @@ function prepare(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch): S
     start,
     status,
     statusRead,
-    forked: launch.ask.forked ? makeRendezvous(w, "forked") : undefined,
-    mounted: launch.ask.mounted ? makeRendezvous(w, "mounted") : undefined,
+    forked: launch.ask.forked || scope !== undefined ? makeRendezvous(w, "forked") : undefined,
+    mounted: launch.ask.mounted || launch.sandbox.host.length > 0 ? makeRendezvous(w, "mounted") : undefined,
     console: consoleSocket,
     relay: relayed,
     hookState,
@@ -123,7 +129,7 @@ function writeParent(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch
   const { forked, mounted, relay: relayed, statusRead, status } = shared;
   prepareForChild(w, plan.namespaces, spec);
   const pid = b.register("pid");
-  const group = cgroups.version === 2 ? b.register("control group") : undefined;
+  const group = isBornInGroup(cgroups, plan.owner) ? b.register("control group") : undefined;
   if (group !== undefined) openGroup(w, cgroups, plan.owner, spec.linux?.resources?.devices, group);
   b.fork({
     flags: plan.namespaces.cloneFlags,
@@ -138,8 +144,15 @@ function writeParent(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch
   w.close(shared.start);
   if (shared.console !== undefined) w.close(shared.console);
   const failed = b.label("the child has failed");
-  if (forked !== undefined) meetChild(w, forked, BUNDLE_NOTE.FORKED, pid, failed);
-  if (mounted !== undefined) meetChild(w, mounted, BUNDLE_NOTE.MOUNTED, pid, failed);
+  const ask = (note: number) => askCommandLine(w, note, pid);
+  if (forked !== undefined) meetChild(w, forked, failed, () => ask(BUNDLE_NOTE.FORKED));
+  if (mounted !== undefined) {
+    meetChild(w, mounted, failed, () => {
+      // By now the child is in its network namespace, made or joined.
+      sendRequests(w, launch.sandbox.host, { pid });
+      if (launch.ask.mounted) ask(BUNDLE_NOTE.MOUNTED);
+    });
+  }
   if (relayed !== undefined && terminal?.kind === "relay") {
     relay(w, {
       stdio: relayed.stdio,
@@ -162,6 +175,17 @@ function writeParent(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch
     b.notify(BUNDLE_NOTE.ENDED, ended);
   }
   b.exit(0);
+}
+
+/** The groups that are systemd's get what it has no properties for, and those it doesn't care for are made beside. */
+function limitScope(w: ProgramWriter, plan: ContainerPlan, { cgroups, spec }: BundleLaunch): void {
+  if (placementOf(plan.owner)?.unit === undefined) return;
+  makeCgroups(w, cgroups, plan.owner, spec.linux?.resources);
+  if (cgroups.version === 1) return;
+  w.borrow((group) => {
+    openGroup(w, cgroups, plan.owner, spec.linux?.resources?.devices, group);
+    w.close(group);
+  });
 }
 
 function childFrame(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch, shared: Shared): ChildFrame {

@@ -98,6 +98,8 @@ export interface SpecResources {
     kernelTCP?: number;
     swappiness?: number;
     disableOOMKiller?: boolean;
+    useHierarchy?: boolean;
+    checkBeforeUpdate?: boolean;
   };
   cpu?: {
     shares?: number;
@@ -122,6 +124,7 @@ export interface SpecResources {
   };
   hugepageLimits?: { pageSize: string; limit: number }[];
   network?: { classID?: number; priorities?: { name: string; priority: number }[] };
+  rdma?: Record<string, { hcaHandles?: number; hcaObjects?: number }>;
   unified?: Record<string, string>;
 }
 
@@ -165,4 +168,7 @@ export interface SpecLinux {
   readonlyPaths?: string[];
   mountLabel?: string;
   timeOffsets?: Record<string, { secs?: number; nanosecs?: number }>;
+  /** Name of a device on the host → what becomes of it in the container's network namespace. */
+  netDevices?: Record<string, { name?: string }>;
+  memoryPolicy?: { mode: string; nodes: string; flags?: string[] };
 }

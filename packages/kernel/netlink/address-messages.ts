@@ -25,6 +25,7 @@ const RTM_NEWNEIGH = 28;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_BROADCAST = 4;
+const IFA_F_PERMANENT = 0x80;
 const IFA_F_NODAD = 2;
 const RTA_DST = 1;
 const RTA_OIF = 4;
@@ -92,6 +93,8 @@ export interface LinkAddress {
   link: number;
   address: Uint8Array;
   prefixLength: number;
+  /** Valid everywhere (RT_SCOPE_UNIVERSE), and there until it is removed (IFA_F_PERMANENT). */
+  lasting: boolean;
 }
 
 /** Reads the payload of an RTM_NEWADDR message. */
@@ -101,6 +104,7 @@ export function parseAddress(payload: Buffer): LinkAddress {
     link: payload.readUInt32LE(4),
     address: attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? Buffer.alloc(0),
     prefixLength: payload.readUInt8(1),
+    lasting: payload.readUInt8(3) === 0 && (payload.readUInt8(2) & IFA_F_PERMANENT) !== 0,
   };
 }
 

@@ -25,6 +25,7 @@ const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 const IFLA_NET_NS_PID = 19;
 const IFLA_IFALIAS = 20;
+const IFLA_NEW_IFINDEX = 49;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const IFLA_INFO_SLAVE_KIND = 4;
@@ -153,6 +154,22 @@ export function changeLink(index: number, change: LinkChange): Buffer {
   if (change.master !== undefined) message.u32(IFLA_MASTER, change.master);
   if (change.alias !== undefined) message.text(IFLA_IFALIAS, change.alias);
   return message.finish();
+}
+
+/**
+ * Moves a link into the namespace of a process, patched in at `pidAt`, under a name and an index of the caller's choice
+ * there (Linux 5.12). It arrives down and without its addresses.
+ */
+export function moveLink(
+  index: number,
+  to: { name: string; index: number },
+): { bytes: Buffer; pidAt: number } {
+  const message = new MessageWriter(RTM_NEWLINK, NLM_F_ACK);
+  message.bytes(interfaceHeader(index));
+  message.text(IFLA_IFNAME, to.name);
+  message.u32(IFLA_NEW_IFINDEX, to.index);
+  const pidAt = message.u32(IFLA_NET_NS_PID, 0);
+  return { bytes: message.finish(), pidAt };
 }
 
 /** Deletes a link by index. Waits for the network stack to let go of it: tens of milliseconds. */

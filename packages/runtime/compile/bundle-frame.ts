@@ -97,13 +97,12 @@ export function meetParent(w: ProgramWriter, { child }: Rendezvous): void {
   w.close(child);
 }
 
-/** The parent's side. A child that has failed goes to `failed`, where its report is read. */
+/** The parent's side: `meanwhile` is done before the child goes on. One that has failed leads to `failed`, its report. */
 export function meetChild(
   w: ProgramWriter,
   { parent, child }: Rendezvous,
-  note: number,
-  pid: Register,
   failed: Label,
+  meanwhile: () => void,
 ): void {
   const { b } = w;
   w.close(child);
@@ -114,10 +113,15 @@ export function meetChild(
     b.jump(failed);
     b.place(here);
   });
-  b.notify(note, pid);
-  b.barrier(b.report, "wait for the command line");
+  meanwhile();
   b.sys("write", [parent, b.cstr("g"), 1], { why: "let the child go on" });
   w.close(parent);
+}
+
+/** Tells the command line that it is its turn, and waits until it has said to go on. */
+export function askCommandLine(w: ProgramWriter, note: number, pid: Register): void {
+  w.b.notify(note, pid);
+  w.b.barrier(w.b.report, "wait for the command line");
 }
 
 /** What a relay has to know of a terminal in the foreground. */

@@ -18,9 +18,10 @@ export function mountCgroups(
   target: Register,
 ): void {
   const { cgroups, spec, id } = parts;
+  const owner = parts.cgroupOwner ?? (spec.linux?.cgroupsPath || id);
   const own = spec.linux?.namespaces?.some(({ type, path }) => type === "cgroup" && !path) ?? false;
   if (mount.type === "cgroup2" || cgroups.version === 2) mountVersion2(w, mount, cgroups.v2, own, target);
-  else mountVersion1(w, mount, cgroupDirectories(cgroups, spec.linux?.cgroupsPath ?? id), own, target);
+  else mountVersion1(w, mount, cgroupDirectories(cgroups, owner), own, target);
 }
 
 function mountVersion2(

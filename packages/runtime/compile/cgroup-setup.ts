@@ -6,13 +6,19 @@
  */
 import type { Label, Register } from "#program/types.ts";
 import { ANY_ERRNO } from "#program/types.ts";
-import { type CgroupDirectory, cgroupDirectories } from "#runtime/cgroups/container-cgroup.ts";
+import type { CgroupWrite } from "#runtime/cgroups/cgroup-write.ts";
+import {
+  type CgroupDirectory,
+  type CgroupOwner,
+  cgroupDirectories,
+  placementOf,
+} from "#runtime/cgroups/container-cgroup.ts";
 import {
   BPF_CGROUP_DEVICE,
   BPF_PROG_TYPE_CGROUP_DEVICE,
   deviceFilter,
 } from "#runtime/cgroups/device-filter.ts";
-import { type CgroupWrite, limitsV1 } from "#runtime/cgroups/limits-v1.ts";
+import { limitsV1 } from "#runtime/cgroups/limits-v1.ts";
 import { limitsV2 } from "#runtime/cgroups/limits-v2.ts";
 import { DELEGATED } from "#runtime/cgroups/parent-group.ts";
 import { AT_FDCWD, ERRNO } from "#runtime/compile/kernel-constants.ts";
@@ -22,21 +28,35 @@ import type { SpecDeviceRule, SpecResources } from "#runtime/spec-types.ts";
 
 /** Longest list of processors or memory nodes that is copied. */
 const CPUSET_ROOM = 4096;
+const F_OK = 0;
 const BPF_PROG_LOAD = 5;
 const BPF_PROG_ATTACH = 8;
 const BPF_F_ALLOW_MULTI = 2;
 
-/** Makes the groups and writes the limits. */
+/**
+ * Makes the groups and writes the limits. For the daemon's containers a weight that no I/O scheduler has is passed over:
+ * the engine has told so. For those with a placement everything has been checked, and has to be done.
+ */
 export function makeCgroups(
   w: ProgramWriter,
   layout: CgroupLayout,
-  owner: string,
-  resources: SpecResources | undefined,
+  owner: CgroupOwner,
+  resources: SpecResources = {},
 ): void {
   const directories = cgroupDirectories(layout, owner);
+  const placed = placementOf(owner);
   for (const directory of directories) makeGroup(w, directory, layout);
-  const writes = layout.version === 2 ? limitsV2(resources ?? {}) : limitsV1(resources ?? {});
-  writeLimits(w, directories, layout, writes);
+  const { devices, ...others } = resources;
+  const wanted: SpecResources = devices && !placed?.rootless ? resources : others;
+  const writes = layout.version === 2 ? limitsV2(wanted) : limitsV1(wanted);
+  const lenient = writes.map((entry) => (entry.unless === undefined ? entry : { ...entry, optional: true }));
+  writeLimits(w, directories, layout, placed === undefined ? lenient : writes);
+}
+
+/** Is the process cloned into its group, or does it get there later? Groups of systemd's are made around a process. */
+export function isBornInGroup(layout: CgroupLayout, owner: CgroupOwner): boolean {
+  if (layout.version === 1 || placementOf(owner)?.unit !== undefined) return false;
+  return cgroupDirectories(layout, owner).length > 0;
 }
 
 function makeGroup(w: ProgramWriter, directory: CgroupDirectory, layout: CgroupLayout): void {
@@ -148,7 +168,7 @@ function writeLimits(
   while (from < writes.length) {
     const first = writes[from] as CgroupWrite;
     let until = from + 1;
-    while (writes[until]?.file === first.file) until++;
+    while (writes[until]?.file === first.file && writes[until]?.unless === first.unless) until++;
     const values = writes.slice(from, until).map(({ value }) => value);
     from = until;
     const directory = directories.find(
@@ -159,6 +179,18 @@ function writeLimits(
     const why = (value: string) => `set ${first.file} to ${value}`;
     w.borrow((fd) => {
       const missing = b.label(`no ${first.file}`);
+      if (first.unless !== undefined) {
+        const needed = b.label(`${first.file} instead`);
+        const other = b.cstr(`${directory.path}/${first.unless}`);
+        b.sys("faccessat", [AT_FDCWD, other, F_OK], {
+          into: fd,
+          ignore: ERRNO.ENOENT,
+          why: `look for ${first.unless}`,
+        });
+        b.jumpIfNegative(fd, needed);
+        b.jump(missing);
+        b.place(needed);
+      }
       const ignore = first.optional ? { ignore: ERRNO.ENOENT } : {};
       w.open(`${directory.path}/${first.file}`, O.WRONLY, fd, why(values[0] ?? ""), ignore);
       if (first.optional) b.jumpIfNegative(fd, missing);
@@ -173,14 +205,15 @@ function writeLimits(
 export function openGroup(
   w: ProgramWriter,
   layout: CgroupLayout,
-  owner: string,
+  owner: CgroupOwner,
   devices: readonly SpecDeviceRule[] | undefined,
   into: Register,
 ): void {
   const directory = cgroupDirectories(layout, owner)[0];
   if (directory === undefined) throw new Error("no control group hierarchy");
   w.open(directory.path, w.O.RDONLY | w.O.DIRECTORY, into, `open control group ${directory.path}`);
-  if (devices !== undefined && devices.length > 0) attachDeviceFilter(w, devices, into);
+  if (!devices?.length || placementOf(owner)?.rootless) return;
+  attachDeviceFilter(w, devices, into);
 }
 
 function attachDeviceFilter(w: ProgramWriter, rules: readonly SpecDeviceRule[], group: Register): void {
@@ -211,7 +244,7 @@ function attachDeviceFilter(w: ProgramWriter, rules: readonly SpecDeviceRule[], 
 }
 
 /** Version 1: the calling process joins. Before the root changes. */
-export function joinCgroups(w: ProgramWriter, layout: CgroupLayout, owner: string): void {
+export function joinCgroups(w: ProgramWriter, layout: CgroupLayout, owner: CgroupOwner): void {
   if (layout.version === 2) return;
   for (const { path } of cgroupDirectories(layout, owner)) {
     w.writeFile(`${path}/tasks`, "0", `join control group ${path}`);

@@ -11,6 +11,7 @@ import { makeDevices, mountConsole } from "#runtime/compile/device-nodes.ts";
 import { maskPaths, protectPaths } from "#runtime/compile/hidden-paths.ts";
 import { cleanPath, INSIDE, openDirectory } from "#runtime/compile/inside-root.ts";
 import { CLONE, MS } from "#runtime/compile/kernel-constants.ts";
+import { setMemoryPolicy } from "#runtime/compile/memory-policy.ts";
 import { type Mounted, makeRootReadOnly, mountAll, takeBindSources } from "#runtime/compile/mounts.ts";
 import { joinNamespaces } from "#runtime/compile/namespaces.ts";
 import { loopbackUp, sendRequests } from "#runtime/compile/network-setup.ts";
@@ -85,6 +86,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
   becomeRoot(w, root, spec.linux?.rootfsPropagation);
 
   if (namespaces.isNew("uts")) setNames(w, plan);
+  if (spec.linux?.memoryPolicy) setMemoryPolicy(w, spec.linux.memoryPolicy);
   frame.takeStdio(slave);
   const argv =
     parts.initPath === undefined ? (process.args ?? []) : [INIT_PATH, "--", ...(process.args ?? [])];

@@ -3,6 +3,7 @@
  * namespaces, mounts and sysctls. Pure.
  */
 import { BerthError } from "#errors/errors.ts";
+import type { CgroupOwner } from "#runtime/cgroups/container-cgroup.ts";
 import { type PlannedMount, planMounts } from "#runtime/compile/mounts.ts";
 import { type NamespacePlan, planNamespaces } from "#runtime/compile/namespaces.ts";
 import { planSysctls } from "#runtime/compile/proc-files.ts";
@@ -20,7 +21,7 @@ export interface ContainerPlan {
   mounts: PlannedMount[];
   sysctls: { path: string; value: string }[];
   /** Of the control groups. */
-  owner: string;
+  owner: CgroupOwner;
 }
 
 /** Throws BerthError, "invalid" or "not-implemented", for a configuration that cannot be run as it says. */
@@ -32,7 +33,7 @@ export function planContainer(parts: ContainerParts): ContainerPlan {
     namespaces: planNamespaces(spec),
     mounts: planMounts([...(spec.mounts ?? []), ...initMount(parts)]),
     sysctls: planSysctls(spec),
-    owner: spec.linux?.cgroupsPath || parts.id,
+    owner: parts.cgroupOwner ?? (spec.linux?.cgroupsPath || parts.id),
   };
 }
 

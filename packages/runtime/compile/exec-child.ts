@@ -7,6 +7,7 @@
  * container's first process. Nothing of the host is open in it by then but what execve closes.
  */
 import type { Label, Register } from "#program/types.ts";
+import { type CgroupOwner, cgroupDirectories } from "#runtime/cgroups/container-cgroup.ts";
 import { joinCgroups, openGroup } from "#runtime/compile/cgroup-setup.ts";
 import type { ChildFrame } from "#runtime/compile/container-child.ts";
 import { INSIDE } from "#runtime/compile/inside-root.ts";
@@ -27,7 +28,8 @@ export function forkForContainer(
   const container = b.register("container's first process");
   b.sys("pidfd_open", [parts.pid, 0], { into: container, why: `take hold of process ${parts.pid}` });
   b.sys("setns", [container, CLONE.NEWPID], { why: "join the container's pid namespace" });
-  const group = parts.cgroups.version === 2 ? b.register("control group") : undefined;
+  const grouped = parts.cgroups.version === 2 && cgroupDirectories(parts.cgroups, ownerOf(parts)).length > 0;
+  const group = grouped ? b.register("control group") : undefined;
   if (group !== undefined) openGroup(w, parts.cgroups, ownerOf(parts), undefined, group);
   const pid = b.register("pid");
   b.fork({ flags: 0, into: pid, child, ...(group !== undefined && { cgroup: group }), why: "fork" });
@@ -36,8 +38,8 @@ export function forkForContainer(
   return { pid, container };
 }
 
-function ownerOf({ spec, containerId }: ExecParts): string {
-  return spec.linux?.cgroupsPath || containerId;
+function ownerOf({ spec, containerId, cgroupOwner }: ExecParts): CgroupOwner {
+  return cgroupOwner ?? (spec.linux?.cgroupsPath || containerId);
 }
 
 /** Writes all of the child; nothing comes after. */
