@@ -8,6 +8,8 @@
  */
 import { createProgramBuilder } from "#program/program-builder.ts";
 import type { Register } from "#program/types.ts";
+import { checkResources } from "#runtime/cgroups/check-resources.ts";
+import { placementOf } from "#runtime/cgroups/container-cgroup.ts";
 import {
   askCommandLine,
   awaitStart,
@@ -21,8 +23,6 @@ import {
   type Rendezvous,
   relayPlan,
 } from "#runtime/compile/bundle-frame.ts";
-import { checkResources } from "#runtime/cgroups/check-resources.ts";
-import { placementOf } from "#runtime/cgroups/container-cgroup.ts";
 import { isBornInGroup, makeCgroups, openGroup } from "#runtime/compile/cgroup-setup.ts";
 import { runChildHooks } from "#runtime/compile/child-hooks.ts";
 import { type ChildFrame, writeChild } from "#runtime/compile/container-child.ts";
@@ -145,7 +145,13 @@ function writeParent(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch
   if (shared.console !== undefined) w.close(shared.console);
   const failed = b.label("the child has failed");
   const ask = (note: number) => askCommandLine(w, note, pid);
-  if (forked !== undefined) meetChild(w, forked, failed, () => ask(BUNDLE_NOTE.FORKED));
+  if (forked !== undefined) {
+    meetChild(w, forked, failed, () => {
+      ask(BUNDLE_NOTE.FORKED);
+      // By now systemd has made a scope around the child.
+      limitScope(w, plan, launch);
+    });
+  }
   if (mounted !== undefined) {
     meetChild(w, mounted, failed, () => {
       // By now the child is in its network namespace, made or joined.

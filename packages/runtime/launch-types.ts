@@ -5,6 +5,7 @@
  * they need to know of the host is in these values.
  */
 import type { Program } from "#program/types.ts";
+import type { CgroupOwner } from "#runtime/cgroups/container-cgroup.ts";
 import type { Spec, SpecProcess } from "#runtime/spec-types.ts";
 
 /** How the root file system comes to be. */
@@ -82,6 +83,8 @@ export interface ContainerParts {
   spec: Spec;
   rootfs: RootfsPlan;
   cgroups: CgroupLayout;
+  /** Where its groups are, if not at `linux.cgroupsPath` or the id. */
+  cgroupOwner?: CgroupOwner;
   sandbox: SandboxProgram;
   /** `<exec-root>/containers/<id>`: made by the engine (mode 0700); holds shim.sock and exit. */
   execDirectory: string;
@@ -137,6 +140,8 @@ export interface ExecParts {
   spec: Spec;
   process: SpecProcess;
   cgroups: CgroupLayout;
+  /** The groups to join, if not at `linux.cgroupsPath` or the id. */
+  cgroupOwner?: CgroupOwner;
   execDirectory: string;
   host: HostFacts;
 }

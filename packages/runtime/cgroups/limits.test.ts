@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { cgroupDirectories, cgroupPath, controllerDirectory } from "#runtime/cgroups/container-cgroup.ts";
 import { oomKills } from "#runtime/cgroups/events.ts";
-import { deviceRule, limitsV1 } from "#runtime/cgroups/limits-v1.ts";
+import { deviceRules, limitsV1 } from "#runtime/cgroups/limits-v1.ts";
 import { limitsV2, weightFromBlkio, weightFromShares } from "#runtime/cgroups/limits-v2.ts";
 import { DEFAULT_DEVICE_RULES } from "#runtime/default-spec.ts";
 import type { SpecResources } from "#runtime/spec-types.ts";
@@ -37,17 +37,19 @@ describe("limits of version 1", () => {
       "memory.swappiness=0",
       "memory.oom_control=1",
       "pids.max=50",
-      "blkio.bfq.weight=500",
       "blkio.weight=500",
+      "blkio.bfq.weight=500",
       "blkio.throttle.read_bps_device=8:0 1024",
       "blkio.throttle.write_iops_device=8:0 10",
       "hugetlb.2MB.limit_in_bytes=0",
+      "hugetlb.2MB.rsvd.limit_in_bytes=0",
     ]);
   });
 
   it("are none where nothing is limited", () => {
     assert.deepEqual(limitsV1({}), []);
-    assert.deepEqual(limitsV1({ memory: { limit: 0 }, pids: { limit: -1 }, cpu: { shares: 0 } }), []);
+    assert.deepEqual(limitsV1({ memory: { limit: 0 }, pids: { limit: 0 }, cpu: { shares: 0 } }), []);
+    assert.deepEqual(show(limitsV1({ pids: { limit: -1 } })), ["pids.max=max"]);
     assert.deepEqual(show(limitsV1({ memory: { limit: 1 << 26, swap: -1 } })), [
       "memory.limit_in_bytes=67108864",
       "memory.memsw.limit_in_bytes=-1",
@@ -59,7 +61,7 @@ describe("limits of version 1", () => {
     assert.equal(writes[0], "devices.deny=a");
     assert.ok(writes.includes("devices.allow=c 1:3 rwm"));
     assert.ok(writes.includes("devices.allow=c *:* m"));
-    assert.equal(deviceRule({ allow: true, type: "b", major: 8, access: "r" }), "b 8:* r");
+    assert.deepEqual(deviceRules({ allow: true, type: "b", major: 8, access: "r" }), ["b 8:* r"]);
   });
 });
 
@@ -71,8 +73,8 @@ describe("limits of version 2", () => {
       `cpu.weight=${weightFromShares(512)}`,
       "cpu.max=50000 100000",
       "cpu.max.burst=1000",
-      "memory.max=67108864",
       "memory.swap.max=67108864",
+      "memory.max=67108864",
       "memory.low=33554432",
       "pids.max=50",
       "io.bfq.weight=500",
@@ -80,11 +82,12 @@ describe("limits of version 2", () => {
       "io.max=8:0 rbps=1024",
       "io.max=8:0 wiops=10",
       "hugetlb.2MB.max=0",
+      "hugetlb.2MB.rsvd.max=0",
     ]);
     assert.deepEqual(show(limitsV2({ cpu: { period: 5000 }, memory: { limit: -1, swap: -1 } })), [
       "cpu.max=max 5000",
-      "memory.max=max",
       "memory.swap.max=max",
+      "memory.max=max",
     ]);
   });
 
