@@ -27,8 +27,10 @@ export async function main(
     const global = parseFlags(globalFlags, argv, { interspersed: false });
     debug = global.bool("debug");
     const [word, ...rest] = global.positional;
-    if (global.bool("version"))
-      return await dispatch("version", commands.version, rest, output, global, makeContext);
+    if (global.bool("version")) {
+      output.stdout.write(`Berth version ${BERTH_VERSION}\n`);
+      return 0;
+    }
     if (word === undefined || global.bool("help")) {
       output.stdout.write(topHelp());
       return 0;
