@@ -2,10 +2,12 @@
  * The command line: global flags, then a command or a group and its command. Turns every failure into the words and
  * the exit code that Docker's command line would use for it.
  */
+
 import { type Command, type Context, ExitError, messageOf } from "#cli/command.ts";
 import { commands, type Entry, groups } from "#cli/command-table.ts";
 import { type FlagValues, parseFlags, UsageError } from "#cli/flags.ts";
 import { commandHelp, globalFlags, groupHelp, topHelp, usageLine } from "#cli/help.ts";
+import { BERTH_VERSION } from "#cli/version.ts";
 import type { EndpointFlags } from "#client/endpoint.ts";
 
 /** Makes the context once the global flags are known. */
