@@ -7,6 +7,7 @@ import { type Arguments, readArguments, usage } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { create } from "./commands/create.ts";
 import { remove } from "./commands/delete.ts";
+import { events } from "./commands/events.ts";
 import { exec } from "./commands/exec.ts";
 import { features } from "./commands/features.ts";
 import { kill } from "./commands/kill.ts";
@@ -17,6 +18,7 @@ import { run } from "./commands/run.ts";
 import { spec } from "./commands/spec.ts";
 import { start } from "./commands/start.ts";
 import { state } from "./commands/state.ts";
+import { update } from "./commands/update.ts";
 import { Log, type LogFormat } from "./log.ts";
 
 const VERSION = "0.1.0";
@@ -24,6 +26,7 @@ const VERSION = "0.1.0";
 const commands: Record<string, Command> = {
   create,
   delete: remove,
+  events,
   exec,
   features,
   kill,
@@ -35,6 +38,7 @@ const commands: Record<string, Command> = {
   spec,
   start,
   state,
+  update,
 };
 
 const GLOBAL_OPTIONS = {

@@ -15,7 +15,10 @@ import { runHooks } from "#oci/hooks.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
 import { type LauncherRun, runLauncher } from "#program/launcher-run.ts";
+import type { CgroupPlacement } from "#runtime/cgroups/container-cgroup.ts";
 import { removeContainerCgroups } from "#runtime/cgroups/remove.ts";
+import { settleCgroups } from "#runtime/cgroups/settle.ts";
+import { createScope } from "#runtime/cgroups/systemd-scope.ts";
 import { BUNDLE_NOTE } from "#runtime/compile/bundle-frame.ts";
 import { compileBundle, HOOK_STATE } from "#runtime/compile-bundle.ts";
 import { explainRuntimeFailure } from "#runtime/explain.ts";
@@ -32,6 +35,8 @@ export interface CreateOptions {
   preserveFds: number;
   noPivot: boolean;
   noNewKeyring: boolean;
+  /** systemd makes the control groups. */
+  systemdCgroup: boolean;
   /** The caller waits for the end; without that it is left to its subreaper. */
   foreground: boolean;
 }
@@ -57,12 +62,20 @@ export async function createContainer(
     const { planNetDevices } = await import("#oci/net-devices.ts");
     launch.sandbox = planNetDevices(bundle.spec);
   }
+  const owner = await settleCgroups(launch.cgroups, {
+    id,
+    cgroupsPath: bundle.spec.linux?.cgroupsPath,
+    systemd: options.systemdCgroup,
+    rootless: isRootless(),
+  });
+  launch.cgroupOwner = owner;
+  launch.ask.forked = owner.unit !== undefined;
   const compiled = compileBundle(launch);
   states.claim(id);
   try {
-    return await launchContainer(states, { bundle, launch, compiled, options });
+    return await launchContainer(states, { bundle, launch, owner, compiled, options });
   } catch (error) {
-    await removeContainerCgroups(launch.cgroups, ownerOf(launch)).catch(() => undefined);
+    await removeContainerCgroups(launch.cgroups, owner).catch(() => undefined);
     states.remove(id);
     throw error;
   }
@@ -126,27 +139,18 @@ function launchOf(
   };
 }
 
-export function ownerOf({ spec, id }: Pick<BundleLaunch, "spec" | "id">): string {
-  return spec.linux?.cgroupsPath || id;
-}
-
 interface Attempt {
   bundle: Bundle;
   launch: BundleLaunch;
+  owner: CgroupPlacement;
   compiled: CompiledLaunch;
   options: CreateOptions;
 }
 
 async function launchContainer(states: StateDirectory, attempt: Attempt): Promise<CreatedContainer> {
-  const { bundle, launch, compiled, options } = attempt;
+  const { bundle, launch, owner, compiled, options } = attempt;
   const directory = states.path(options.id);
   for (const name of Object.values(HOOK_STATE)) writeFileSync(join(directory, name), "", { mode: 0o600 });
-  const run = runLauncher({
-    launcherPath: launcherPath(),
-    program: compiled.program,
-    preserveFds: options.preserveFds,
-    exitFile: compiled.exitFile,
-  });
   const describe = (pid: number): StoredContainer => ({
     id: options.id,
     pid,
@@ -155,11 +159,20 @@ async function launchContainer(states: StateDirectory, attempt: Attempt): Promis
     rootfs: bundle.rootfs,
     created: new Date().toISOString(),
     spec: bundle.spec,
-    cgroupOwner: ownerOf(launch),
+    cgroupOwner: owner,
+    resources: launch.spec.linux?.resources ?? {},
     labels: [...compiled.program.labels],
     execveInstructions: compiled.execveInstructions,
   });
-  const asked = answerQuestions(run, directory, describe);
+  // So that whatever happens to this process, it is known what there is to give back.
+  states.save({ ...describe(0), startTicks: "" });
+  const run = runLauncher({
+    launcherPath: launcherPath(),
+    program: compiled.program,
+    preserveFds: options.preserveFds,
+    exitFile: compiled.exitFile,
+  });
+  const asked = answerQuestions(run, launch, describe);
   let pid: number;
   try {
     pid = await Promise.race([run.shim.started, asked]);
@@ -177,27 +190,55 @@ async function launchContainer(states: StateDirectory, attempt: Attempt): Promis
 /** What the program asks this side to do. Settles only when that fails. */
 function answerQuestions(
   run: LauncherRun,
-  directory: string,
+  launch: BundleLaunch,
   describe: (pid: number) => StoredContainer,
 ): Promise<never> {
+  const answers: Record<number, (container: StoredContainer) => Promise<void>> = {
+    [BUNDLE_NOTE.FORKED]: (container) => makeScope(launch, container),
+    [BUNDLE_NOTE.MOUNTED]: (container) => runEarlyHooks(launch.execDirectory, container),
+  };
   return new Promise((_, reject) => {
     run.shim.onNote((kind, value) => {
-      if (kind !== BUNDLE_NOTE.MOUNTED) return;
-      const container = describe(Number(value));
-      const creating = ociState(container, "creating");
-      const files = {
-        [HOOK_STATE.creating]: creating,
-        [HOOK_STATE.created]: ociState(container, "created"),
-      };
-      for (const [name, state] of Object.entries(files)) {
-        writeFileSync(join(directory, name), JSON.stringify(state));
-      }
-      runHooks(container.spec, "prestart", creating)
-        .then(() => runHooks(container.spec, "createRuntime", creating))
+      answers[kind]?.(describe(Number(value)))
         .then(() => run.proceed())
         .catch(reject);
     });
   });
+}
+
+/** systemd makes a group around a process that exists. */
+async function makeScope(
+  launch: BundleLaunch,
+  { id, pid, cgroupOwner, spec }: StoredContainer,
+): Promise<void> {
+  if (cgroupOwner.unit === undefined) return;
+  await createScope({
+    unit: cgroupOwner.unit,
+    pid,
+    id,
+    resources: launch.spec.linux?.resources,
+    annotations: spec.annotations,
+    cgroupVersion: launch.cgroups.version,
+  });
+}
+
+/** Those of the runtime's namespaces; and the state is laid out for those inside the container. */
+async function runEarlyHooks(directory: string, container: StoredContainer): Promise<void> {
+  const creating = ociState(container, "creating");
+  const files = {
+    [HOOK_STATE.creating]: creating,
+    [HOOK_STATE.created]: ociState(container, "created"),
+  };
+  for (const [name, state] of Object.entries(files)) {
+    writeFileSync(join(directory, name), JSON.stringify(state));
+  }
+  await runHooks(container.spec, "prestart", creating);
+  await runHooks(container.spec, "createRuntime", creating);
+}
+
+/** Does this process lack root's rights over the host? */
+export function isRootless(): boolean {
+  return process.geteuid?.() !== 0;
 }
 
 /** Never seen half written. */

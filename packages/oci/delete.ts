@@ -23,8 +23,7 @@ export async function deleteContainer(
   const container = states.find(id);
   if (container === undefined) {
     if (!states.taken(id) && !force) states.load(id);
-    // The remains of a creation that was cut short.
-    if (states.taken(id)) await removeContainerCgroups(readCgroupLayout(), id);
+    // A creation that was cut short before anything was made.
     states.remove(id);
     return;
   }

@@ -10,6 +10,7 @@ import { exitCodeOf, forwardSignals, joinTerminal } from "#oci/foreground.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
 import { runLauncher } from "#program/launcher-run.ts";
+import { execPlacement } from "#runtime/cgroups/exec-group.ts";
 import { SOCKET_NAME } from "#runtime/compile/shim-frame.ts";
 import { compileBundleExec } from "#runtime/compile-bundle-exec.ts";
 import { explainRuntimeFailure } from "#runtime/explain.ts";
@@ -23,6 +24,8 @@ export interface ExecOptions {
   foreground: boolean;
   /** Also where everything of the container stands still: it waits with the others. */
   ignorePaused: boolean;
+  /** `--cgroup`: groups below the container's own. */
+  cgroups: readonly string[];
 }
 
 /** Answers the process' exit code; 0 at once if it goes on by itself. */
@@ -35,12 +38,17 @@ export async function execInContainer(
   const terminal = terminalOf(options.process, options);
   const directory = mkdtempSync(join(states.path(container.id), "exec-"));
   try {
+    const cgroups = readCgroupLayout();
     const compiled = compileBundleExec({
       containerId: container.id,
       pid: container.pid,
       spec: container.spec,
       process: options.process,
-      cgroups: readCgroupLayout(),
+      cgroups,
+      cgroupOwner: execPlacement(cgroups, container.cgroupOwner, {
+        pid: container.pid,
+        below: options.cgroups,
+      }),
       execDirectory: directory,
       host: readHostFacts(),
       ...(terminal && { terminal }),

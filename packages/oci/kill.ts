@@ -3,7 +3,7 @@ import { BerthError } from "#errors/errors.ts";
 import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
 import { isAlive } from "#oci/container-status.ts";
 import type { StoredContainer } from "#oci/state-directory.ts";
-import { containerProcesses } from "#runtime/cgroups/processes.ts";
+import { signalAll } from "#runtime/cgroups/kill.ts";
 
 /** Throws "conflict", in the words that callers look for, when the first process has ended (unless that is no matter). */
 export function sendSignal(container: StoredContainer, signal: number, { ended = false } = {}): void {
@@ -16,8 +16,8 @@ export function sendSignal(container: StoredContainer, signal: number, { ended =
 }
 
 /** All processes of its control groups: also what an ended first process has left, where it had the host's pid namespace. */
-export function sendSignalToAll(container: StoredContainer, signal: number): void {
-  for (const pid of containerProcesses(readCgroupLayout(), container.cgroupOwner)) signalProcess(pid, signal);
+export async function sendSignalToAll(container: StoredContainer, signal: number): Promise<void> {
+  await signalAll(readCgroupLayout(), container.cgroupOwner, signal);
 }
 
 /** Answers whether there was such a process. */

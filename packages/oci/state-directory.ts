@@ -5,7 +5,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { BerthError } from "#errors/errors.ts";
-import type { Spec } from "#runtime/spec-types.ts";
+import type { CgroupPlacement } from "#runtime/cgroups/container-cgroup.ts";
+import type { Spec, SpecResources } from "#runtime/spec-types.ts";
 
 const STATE_FILE = "state.json";
 
@@ -21,7 +22,9 @@ export interface StoredContainer {
   created: string;
   spec: Spec;
   /** Where its control groups lie, as they were made. */
-  cgroupOwner: string;
+  cgroupOwner: CgroupPlacement;
+  /** Its limits as they are now. */
+  resources: SpecResources;
   /** Texts of the program's instructions, for failures after the start; indexes of the execve attempts. */
   labels: string[];
   execveInstructions: number[];

@@ -30,9 +30,14 @@ export const create: Command = {
   usage: "create ID",
   summary: "make a container from a bundle; it waits for its start",
   options: CREATE_OPTIONS,
-  async run({ states }, args) {
+  async run({ states, systemdCgroup }, args) {
     const [id = ""] = takeWords("create", args.rest, "container id");
-    const { run } = await createContainer(states, { ...createOptions(args), id, foreground: false });
+    const { run } = await createContainer(states, {
+      ...createOptions(args),
+      systemdCgroup,
+      id,
+      foreground: false,
+    });
     run.shim.close();
     await run.ended;
     return 0;

@@ -44,6 +44,7 @@ export const exec: Command = {
       preserveFds: args.number("preserve-fds") ?? 0,
       foreground: !args.flag("detach"),
       ignorePaused: args.flag("ignore-paused"),
+      cgroups: args.list("cgroup"),
     });
   },
 };

@@ -7,9 +7,15 @@ export const run: Command = {
   usage: "run ID",
   summary: "create and start; in the foreground, hand back the exit code and remove the container",
   options: { ...CREATE_OPTIONS, "detach d": "flag", keep: "flag", "no-subreaper": "flag" },
-  async run({ states }, args) {
+  async run({ states, systemdCgroup }, args) {
     const [id = ""] = takeWords("run", args.rest, "container id");
     const foreground = !args.flag("detach");
-    return await runContainer(states, { ...createOptions(args), id, foreground, keep: args.flag("keep") });
+    return await runContainer(states, {
+      ...createOptions(args),
+      systemdCgroup,
+      id,
+      foreground,
+      keep: args.flag("keep"),
+    });
   },
 };

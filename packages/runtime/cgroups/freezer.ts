@@ -9,13 +9,19 @@ import type { CgroupLayout } from "#runtime/launch-types.ts";
 /** How often the kernel is asked whether all have stopped, and how long at most. */
 const POLL_MS = 2;
 const DEADLINE_MS = 10_000;
+/** On version 1, after so many looks, it is thawed for a moment: a vfork in progress can keep it from ever freezing. */
+const LOOKS_UNTIL_THAW = 50;
 
 /** Resolves when every process stands still. Throws "internal" and thaws again if that doesn't come about. */
-export async function freeze(layout: CgroupLayout, owner: CgroupOwner): Promise<void> {
+export async function freeze(
+  layout: CgroupLayout,
+  owner: CgroupOwner,
+  { deadlineMs = DEADLINE_MS }: { deadlineMs?: number } = {},
+): Promise<void> {
   const file = stateFile(layout, owner);
   await writeFile(file.path, file.frozen);
-  const deadline = Date.now() + DEADLINE_MS;
-  while (!(await isFrozen(layout, file.directory))) {
+  const deadline = Date.now() + deadlineMs;
+  for (let look = 1; !(await isFrozen(layout, file.directory)); look++) {
     if (Date.now() > deadline) {
       await writeFile(file.path, file.thawed);
       throw new BerthError("internal", "cannot freeze all processes of the container in time", {
@@ -24,15 +30,34 @@ export async function freeze(layout: CgroupLayout, owner: CgroupOwner): Promise<
         hint: "a process may hang in a system call (state D in ps); look at /proc/<pid>/stack",
       });
     }
-    // Version 1 forgets the wish when a new process slips in while freezing; repeating it is harmless.
     await sleep(POLL_MS);
-    if (layout.version === 1) await writeFile(file.path, file.frozen);
+    if (layout.version === 2) continue;
+    if (look % LOOKS_UNTIL_THAW === 0) {
+      await writeFile(file.path, file.thawed);
+      await sleep(POLL_MS);
+    }
+    // Version 1 forgets the wish when a new process slips in while freezing; repeating it is harmless.
+    await writeFile(file.path, file.frozen);
   }
 }
 
+/** Resolves when nothing is held any more. */
 export async function thaw(layout: CgroupLayout, owner: CgroupOwner): Promise<void> {
   const file = stateFile(layout, owner);
   await writeFile(file.path, file.thawed);
+  const deadline = Date.now() + DEADLINE_MS;
+  // A group above it may be frozen as well, which is not ours to change.
+  while (layout.version === 2 && (await isFrozen(layout, file.directory)) && Date.now() < deadline) {
+    if ((await readFile(file.path, "utf8")).trim() !== file.thawed) return;
+    if (await isHeldFromAbove(file.directory)) return;
+    await sleep(POLL_MS);
+  }
+}
+
+async function isHeldFromAbove(directory: string): Promise<boolean> {
+  const above = directory.slice(0, directory.lastIndexOf("/"));
+  const text = await readFile(`${above}/cgroup.events`, "utf8").catch(() => "");
+  return /^frozen 1$/m.test(text);
 }
 
 interface StateFile {
@@ -63,7 +88,11 @@ async function isFrozen(layout: CgroupLayout, directory: string): Promise<boolea
 /** Does everything in the container stand still at this moment? Not, where there is no freezer or no group. */
 export function isFrozenNow(layout: CgroupLayout, owner: CgroupOwner): boolean {
   const directory = controllerDirectory(layout, owner, "freezer");
-  if (directory === undefined) return false;
+  return directory !== undefined && isGroupFrozen(layout, directory);
+}
+
+/** The same of one directory: of version 2, or of version 1's freezer. */
+export function isGroupFrozen(layout: CgroupLayout, directory: string): boolean {
   try {
     if (layout.version === 2) return /^frozen 1$/m.test(readFileSync(`${directory}/cgroup.events`, "utf8"));
     return readFileSync(`${directory}/freezer.state`, "utf8").trim() === "FROZEN";
