@@ -69,6 +69,7 @@ export class DbusConnection implements AsyncDisposable {
     socket.on("error", (error) => connection.#fail(error));
     socket.on("close", () => connection.#fail(new Error("the message bus has closed the connection")));
     connection.#take(rest);
+    socket.resume();
     if (bus) await connection.call({ ...BUS, member: "Hello" });
     return connection;
   }

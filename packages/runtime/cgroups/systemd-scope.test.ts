@@ -52,16 +52,16 @@ describe("messages of D-Bus", () => {
       signature: "yt",
       body: [7, 5n],
     });
-    // prettier-ignore
+    const text = (length: number, value: string) => [length, 0, 0, 0, ...Buffer.from(value), 0];
     const expected = [
-      0x6c, 1, 0, 1, 16, 0, 0, 0, 1, 0, 0, 0, 39, 0, 0, 0, 1, 1, 0x6f, 0, 2, 0, 0, 0, 0x2f, 0x61, 0, 0, 0, 0,
-      0, 0, 3, 1, 0x73, 0, 1, 0, 0, 0, 0x4d, 0, 0, 0, 0, 0, 0, 0, 8, 1, 0x67, 0, 2, 0x79, 0x74, 0, 0, 0, 0, 0,
-      0, 0, 0, 0,
+      ...[0x6c, 1, 0, 1, 16, 0, 0, 0, 1, 0, 0, 0, 40, 0, 0, 0],
+      ...[1, 1, 0x6f, 0, ...text(2, "/a"), 0, 0, 0, 0, 0],
+      ...[3, 1, 0x73, 0, ...text(1, "M"), 0, 0, 0, 0, 0, 0],
+      ...[8, 1, 0x67, 0, 2, 0x79, 0x74, 0],
+      ...[7, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0],
     ];
     assert.equal(messageLength(bytes), bytes.length);
-    // Length of the fields, without the padding behind them: 56 - 16 = 40 or less.
-    assert.deepEqual([...bytes.subarray(0, 12)], expected.slice(0, 12));
-    assert.deepEqual([...bytes.subarray(-16)], [7, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+    assert.deepEqual([...bytes], expected);
   });
 
   it("come back as they were", () => {
@@ -204,6 +204,7 @@ describe("systemd over a message bus", { skip: noBus }, () => {
     delete process.env.DBUS_SESSION_BUS_ADDRESS;
     await systemd_[Symbol.asyncDispose]();
   });
+  const asked = (name: string) => systemd_.asked.find(({ member }) => member === name)?.body ?? [];
   const members = () => systemd_.asked.map(({ member }) => member);
 
   it("makes a scope around a process", async () => {
@@ -211,11 +212,10 @@ describe("systemd over a message bus", { skip: noBus }, () => {
       ...request,
       resources: { pids: { limit: 9 }, devices: [{ allow: false, access: "rwm" }] },
     });
-    const call = systemd_.asked.find(({ member }) => member === "StartTransientUnit");
-    const [name, mode, properties] = call?.body as [
+    const [name, mode, properties] = asked("StartTransientUnit") as [
       string,
       string,
-      [string, { signature: string; value: unknown }][],
+      Parameters<typeof show>[0],
     ];
     assert.deepEqual([name, mode], ["berth-abc.scope", "replace"]);
     const told = show(properties);
@@ -276,8 +276,7 @@ describe("systemd over a message bus", { skip: noBus }, () => {
       unit: { ...unit, user: true },
       resources: { devices: [{ allow: false }] },
     });
-    const [, , properties] = systemd_.asked.find(({ member }) => member === "StartTransientUnit")
-      ?.body as never[];
+    const [, , properties] = asked("StartTransientUnit");
     assert.equal(show(properties as never).DevicePolicy, undefined, "a user's manager restricts no devices");
   });
 
