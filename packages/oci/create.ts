@@ -17,7 +17,7 @@ import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
 import { type LauncherRun, runLauncher } from "#program/launcher-run.ts";
 import type { CgroupPlacement } from "#runtime/cgroups/container-cgroup.ts";
 import { removeContainerCgroups } from "#runtime/cgroups/remove.ts";
-import { settleCgroups } from "#runtime/cgroups/settle.ts";
+import { prepareCgroups, settleCgroups } from "#runtime/cgroups/settle.ts";
 import { createScope } from "#runtime/cgroups/systemd-scope.ts";
 import { BUNDLE_NOTE } from "#runtime/compile/bundle-frame.ts";
 import { compileBundle, HOOK_STATE } from "#runtime/compile-bundle.ts";
@@ -73,6 +73,7 @@ export async function createContainer(
   const compiled = compileBundle(launch);
   states.claim(id);
   try {
+    prepareCgroups(launch.cgroups, owner);
     return await launchContainer(states, { bundle, launch, owner, compiled, options });
   } catch (error) {
     await removeContainerCgroups(launch.cgroups, owner).catch(() => undefined);

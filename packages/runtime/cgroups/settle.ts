@@ -1,7 +1,7 @@
 /**
- * Before a container is made: where its groups go is settled, with what that takes of the host. Nobody else's processes
- * may be there; groups above are made and pass their controllers on; who isn't root does without the hierarchies that
- * don't let him in, as long as the configuration asks for no place in them.
+ * Before a container is made: where its groups go is settled, by a look at the host. Nobody else's processes may be
+ * there; who isn't root does without the hierarchies that don't let him in, as long as the configuration asks for no
+ * place in them. Nothing is made until `prepareCgroups`.
  */
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -31,15 +31,21 @@ export async function settleCgroups(layout: CgroupLayout, options: SettleOptions
   const placed = systemd ? await inScope(layout, options) : placeInDirectories(layout, { ...options, own });
   const reachable = rootless && !systemd && !cgroupsPath ? withinReach(layout, placed, own) : placed;
   const kept = refuseTaken(layout, reachable);
-  if (layout.version === 2 && !systemd) {
-    for (const [root, relative] of Object.entries(reachable.groups)) prepareGroupsAbove(root, relative);
-  }
   return {
     ...reachable,
     // By its own id alone a group is ours, whoever has left it; elsewhere it is whose it was.
     ...(cgroupsPath && !systemd && kept.length > 0 && { kept }),
     ...(rootless && { rootless }),
   };
+}
+
+/**
+ * Makes what lies above the groups, where the container's own program would not do all of it: version 2's groups pass
+ * their controllers on. For a configuration that is known to be good; nothing of it is taken back.
+ */
+export function prepareCgroups(layout: CgroupLayout, { groups, unit }: CgroupPlacement): void {
+  if (layout.version === 1 || unit !== undefined) return;
+  for (const [root, relative] of Object.entries(groups)) prepareGroupsAbove(root, relative);
 }
 
 async function inScope(
