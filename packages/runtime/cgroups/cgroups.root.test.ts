@@ -231,7 +231,7 @@ describe("control groups of version 2", { skip: host.v2 === undefined && "no ver
   it("stand still, go on, and die all at once, frozen and nested as they are", async () => {
     const placed = await groups(second, "two");
     const [directory] = cgroupDirectories(second, placed);
-    const child = await inside(second, placed, "sleep 1000 & sleep 1000");
+    const child = await inside(second, placed, "sleep 1000 & sleep 1000; wait");
     await eventually(() => assert.equal(containerProcesses(second, placed).length, 3));
     mkdirSync(`${directory?.path}/inner`);
     writeFileSync(`${directory?.path}/inner/cgroup.procs`, String(child.pid));

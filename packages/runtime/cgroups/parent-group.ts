@@ -9,7 +9,7 @@ import { hasCode, readPids } from "#runtime/cgroups/processes.ts";
 import type { CgroupLayout } from "#runtime/launch-types.ts";
 
 /** Controllers passed down on version 2, where the host has them. */
-export const DELEGATED = ["cpu", "cpuset", "hugetlb", "io", "memory", "pids", "rdma"];
+export const DELEGATED = ["cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"];
 
 /** Where the processes go that stand in the way in the root of a hierarchy that is not the host's. */
 const LEAF = "init";
@@ -60,7 +60,9 @@ function passDown(path: string): boolean {
     writeFileSync(file, missing.map((name) => `+${name}`).join(" "));
     return true;
   } catch (error) {
-    if (!hasCode(error, "EBUSY", "EINVAL", "ENOENT", "EOPNOTSUPP", "ENOTSUP")) throw error;
+    // Processes are in it. Some controllers could be had even so, at the price of groups that are for threads only.
+    if (hasCode(error, "EBUSY")) return false;
+    if (!hasCode(error, "EINVAL", "ENOENT", "EOPNOTSUPP", "ENOTSUP")) throw error;
   }
   // All or nothing: so what can be had is asked for one by one.
   return missing.map((name) => tryWrite(file, `+${name}`)).every(Boolean);
