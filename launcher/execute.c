@@ -85,23 +85,26 @@ static void store(u8 *to, s64 value, s64 width)
 	}
 }
 
+/* Answers how many characters it has written, NUL not counted. */
 static long format_decimal(s64 value, u8 *to, u64 room)
 {
 	u8 digits[20];
 	u32 count = 0;
+	long length;
 	u64 magnitude = value < 0 ? 0 - (u64)value : (u64)value;
 
 	do
 		digits[count++] = (u8)('0' + magnitude % 10);
 	while ((magnitude /= 10) != 0);
-	if (count + (value < 0) + 1 > room)
+	length = count + (value < 0);
+	if ((u64)length + 1 > room)
 		return -ERANGE;
 	if (value < 0)
 		*to++ = '-';
 	while (count > 0)
 		*to++ = digits[--count];
 	*to = 0;
-	return 0;
+	return length;
 }
 
 /* The first acknowledgement among the netlink messages in the buffer. */
@@ -240,9 +243,7 @@ __attribute__((noreturn)) void execute(struct process *process)
 			continue;
 		case OP_FMTDEC:
 			result = format_decimal(a, (u8 *)b, (u64)ins->arg[2]);
-			if (result < 0)
-				fail(process, index, -result);
-			continue;
+			break;
 		case OP_JMP:
 			next = ins->number;
 			continue;

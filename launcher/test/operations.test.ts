@@ -120,19 +120,22 @@ test("LOAD and STORE of each width; four bytes carry their sign, fewer don't", a
   }
 });
 
-test("FMTDEC writes digits, a sign and NUL", async () => {
+test("FMTDEC writes digits, a sign and NUL, and tells how many", async () => {
   for (const value of [0n, 7n, 1234567890123n, -42n, 0x7fff_ffff_ffff_ffffn, -0x8000_0000_0000_0000n]) {
     const path = fixture.path("decimal");
-    await noted((b) => {
+    const length = await noted((b) => {
       const fd = b.register("fd");
       const number = b.register("number");
+      const written = b.register("written");
       const room = b.scratch(21);
       b.set(number, value, "number");
-      b.formatDecimal(number, room);
+      b.formatDecimal(number, room, written);
       b.sys("openat", [-100, b.cstr(path), 0o1101, 0o600], { into: fd, why: "open" });
       b.sys("write", [fd, room, value.toString().length + 1], { full: true, why: "write" });
+      b.notify(NOTE, written);
     });
     assert.equal(readFileSync(path, "latin1"), `${value}\0`);
+    assert.equal(Number(length), value.toString().length);
   }
 });
 

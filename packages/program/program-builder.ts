@@ -135,10 +135,11 @@ class Builder implements ProgramBuilder {
     this.#add({ op: "STORE", into: register, args: [to, width], why: `store ${register.name}` });
   }
 
-  formatDecimal(register: Register, to: DataRef): void {
+  formatDecimal(register: Register, to: DataRef, length?: Register): void {
     // Shorter room is the caller's business: the launcher refuses to overrun it.
     const room = Math.min(to.length, DECIMAL_ROOM);
-    this.#add({ op: "FMTDEC", args: [register, to, room], why: `write ${register.name} in decimal` });
+    const why = `write ${register.name} in decimal`;
+    this.#add({ op: "FMTDEC", args: [register, to, room], why, ...(length && { into: length }) });
   }
 
   jump(to: Label): void {

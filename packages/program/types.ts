@@ -105,7 +105,8 @@ export interface ProgramBuilder {
   set(register: Register, value: Argument, why: string): void;
   load(register: Register, from: DataRef, width: 1 | 2 | 4 | 8): void;
   store(register: Register, to: DataRef, width: 1 | 2 | 4 | 8): void;
-  formatDecimal(register: Register, to: DataRef): void;
+  /** Digits and NUL; `length` receives how many characters, NUL not counted. */
+  formatDecimal(register: Register, to: DataRef, length?: Register): void;
   jump(to: Label): void;
   jumpIfNotZero(register: Register, to: Label): void;
   jumpIfNegative(register: Register, to: Label): void;
