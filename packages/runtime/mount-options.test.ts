@@ -25,11 +25,11 @@ describe("mount options", () => {
     const options = parseMountOptions(["rbind", "rro", "rslave"]);
     assert.deepEqual([options.bind, options.recursive], [true, true]);
     assert.deepEqual(options.recursiveAttributes, { set: RDONLY, clear: 0 });
-    assert.deepEqual(options.propagation, { flag: PROPAGATION.slave, recursive: true });
-    assert.deepEqual(parseMountOptions(["bind", "shared"]).propagation, {
-      flag: PROPAGATION.shared,
-      recursive: false,
-    });
+    assert.deepEqual(options.propagation, [{ flag: PROPAGATION.slave, recursive: true }]);
+    assert.deepEqual(parseMountOptions(["bind", "slave", "shared"]).propagation, [
+      { flag: PROPAGATION.slave, recursive: false },
+      { flag: PROPAGATION.shared, recursive: false },
+    ]);
     assert.equal(parseMountOptions(["bind"]).recursive, false);
   });
 

@@ -30,15 +30,20 @@ export interface MountOptions {
   bind: boolean;
   /** Take over what is mounted below the source as well. */
   recursive: boolean;
+  /** Change what is mounted at the destination already. */
+  remount: boolean;
   /** Attributes to set and to clear; for atime, clearing the mask is what makes room for the new value. */
   attributes: { set: number; clear: number };
   /** The same for everything below ("rro", "rnosuid" …). */
   recursiveAttributes: { set: number; clear: number };
-  propagation: { flag: number; recursive: boolean } | undefined;
+  /** In the order given: a slave that is then made shared is both. */
+  propagation: { flag: number; recursive: boolean }[];
   /** Copy the content of what lies under a new tmpfs. */
   copyUp: boolean;
-  /** Parameters for the file system: "size=64k", "newinstance". */
+  /** Parameters for the file system: "size=64k", "newinstance", and the flags that every file system takes ("sync"). */
   parameters: string[];
+  /** Flags that file systems know which have the choice, and that the others do without: "acl". */
+  leniently: string[];
 }
 
 /** Word → attribute to set, and whether it is the word that takes it away. */
@@ -59,14 +64,34 @@ const attributeWords: Record<string, readonly [attribute: number, on: boolean]> 
 
 const atimeWords: Record<string, number> = {
   relatime: MOUNT_ATTR.RELATIME,
-  norelatime: MOUNT_ATTR.STRICTATIME,
   noatime: MOUNT_ATTR.NOATIME,
-  atime: MOUNT_ATTR.RELATIME,
   strictatime: MOUNT_ATTR.STRICTATIME,
-  nostrictatime: MOUNT_ATTR.RELATIME,
 };
 
-/** Words without a meaning for a container, accepted as they are common in fstab-like lists. */
+/** Word → the choice that it takes back; the kernel's own is relatime. */
+const atimeTakenBack: Record<string, number> = {
+  norelatime: MOUNT_ATTR.RELATIME,
+  atime: MOUNT_ATTR.NOATIME,
+  nostrictatime: MOUNT_ATTR.STRICTATIME,
+};
+
+/** Flags of every file system, by the names fsconfig(2) has for them; what takes them away. */
+const flagWords = ["sync", "dirsync", "lazytime", "mand"];
+const flagsTakenBack: Record<string, string> = {
+  async: "sync",
+  nolazytime: "lazytime",
+  nomand: "mand",
+};
+
+/** mount(2) takes these as flags, fsconfig(2) has only the parameters of the file systems that have the choice. */
+const lenientWords: Record<string, string> = {
+  acl: "acl",
+  noacl: "noacl",
+  iversion: "i_version",
+  noiversion: "noi_version",
+};
+
+/** Words without an effect on what a container sees, accepted as other tools have them in such lists. */
 const ignored = new Set([
   "defaults",
   "z",
@@ -75,8 +100,9 @@ const ignored = new Set([
   "delegated",
   "consistent",
   "nocopy",
-  "async",
-  "sync",
+  "silent",
+  "loud",
+  "copy-symlink",
 ]);
 
 /** Sorts the words; a later word overrules an earlier one. Throws "invalid" for a contradiction. */
@@ -84,11 +110,13 @@ export function parseMountOptions(words: readonly string[]): MountOptions {
   const options: MountOptions = {
     bind: false,
     recursive: false,
+    remount: false,
     attributes: { set: 0, clear: 0 },
     recursiveAttributes: { set: 0, clear: 0 },
-    propagation: undefined,
+    propagation: [],
     copyUp: false,
     parameters: [],
+    leniently: [],
   };
   for (const word of words) readWord(word, options);
   return options;
@@ -100,36 +128,46 @@ function readWord(word: string, options: MountOptions): void {
     options.recursive = word === "rbind";
   } else if (word === "tmpcopyup") {
     options.copyUp = true;
+  } else if (word === "remount") {
+    options.remount = true;
   } else if (word === "idmap" || word === "ridmap") {
     throw new BerthError("not-implemented", "id-mapped mounts are not supported", {
       operation: "read mount options",
     });
   } else if (ignored.has(word) || word === "") {
     return;
-  } else if (!readPropagation(word, options) && !readAttribute(word, options)) {
+  } else if (!readPropagation(word, options) && !readAttribute(word, options) && !readFlag(word, options)) {
     options.parameters.push(word);
   }
+}
+
+function readFlag(word: string, { parameters, leniently }: MountOptions): boolean {
+  if (Object.hasOwn(lenientWords, word)) {
+    leniently.push(lenientWords[word] ?? word);
+    return true;
+  }
+  const back = Object.hasOwn(flagsTakenBack, word) ? flagsTakenBack[word] : undefined;
+  if (back === undefined) return false;
+  const at = parameters.indexOf(back);
+  if (at >= 0) parameters.splice(at, 1);
+  return true;
 }
 
 function readPropagation(word: string, options: MountOptions): boolean {
   const recursive = word.startsWith("r") && Object.hasOwn(PROPAGATION, word.slice(1));
   const name = recursive ? word.slice(1) : word;
   if (!Object.hasOwn(PROPAGATION, name)) return false;
-  options.propagation = { flag: PROPAGATION[name as keyof typeof PROPAGATION], recursive };
+  options.propagation.push({ flag: PROPAGATION[name as keyof typeof PROPAGATION], recursive });
   return true;
 }
 
 function readAttribute(word: string, options: MountOptions): boolean {
-  const known = (name: string) => Object.hasOwn(attributeWords, name) || Object.hasOwn(atimeWords, name);
+  const known = (name: string) =>
+    [attributeWords, atimeWords, atimeTakenBack].some((words) => Object.hasOwn(words, name));
   const recursive = !known(word) && word.startsWith("r") && known(word.slice(1));
   const name = recursive ? word.slice(1) : word;
   const target = recursive ? options.recursiveAttributes : options.attributes;
-  const atime = Object.hasOwn(atimeWords, name) ? atimeWords[name] : undefined;
-  if (atime !== undefined) {
-    target.set = (target.set & ~MOUNT_ATTR.ATIME_MASK) | atime;
-    target.clear |= MOUNT_ATTR.ATIME_MASK;
-    return true;
-  }
+  if (readAtime(name, target)) return true;
   const entry = Object.hasOwn(attributeWords, name) ? attributeWords[name] : undefined;
   if (entry === undefined) return false;
   const [attribute, on] = entry;
@@ -143,14 +181,39 @@ function readAttribute(word: string, options: MountOptions): boolean {
   return true;
 }
 
+function readAtime(name: string, target: MountOptions["attributes"]): boolean {
+  const choice = Object.hasOwn(atimeWords, name) ? atimeWords[name] : undefined;
+  if (choice !== undefined) {
+    target.set = (target.set & ~MOUNT_ATTR.ATIME_MASK) | choice;
+    target.clear |= MOUNT_ATTR.ATIME_MASK;
+    return true;
+  }
+  const back = Object.hasOwn(atimeTakenBack, name) ? atimeTakenBack[name] : undefined;
+  if (back === undefined) return false;
+  const chosen = (target.clear & MOUNT_ATTR.ATIME_MASK) !== 0;
+  // Only "atime" says something by itself: a source that is noatime is to lose it.
+  if (chosen ? (target.set & MOUNT_ATTR.ATIME_MASK) === back : name === "atime") {
+    target.set &= ~MOUNT_ATTR.ATIME_MASK;
+    target.clear |= MOUNT_ATTR.ATIME_MASK;
+  }
+  return true;
+}
+
 /** Every word with a meaning of its own; all others are parameters of the file system. */
 export const MOUNT_OPTION_WORDS: readonly string[] = [
   "bind",
   "rbind",
+  "defaults",
+  "remount",
+  "silent",
+  "loud",
   "tmpcopyup",
   "idmap",
   "ridmap",
-  ...[...Object.keys(attributeWords), ...Object.keys(atimeWords), ...Object.keys(PROPAGATION)].flatMap(
-    (word) => [word, `r${word}`],
+  ...flagWords,
+  ...Object.keys(flagsTakenBack),
+  ...Object.keys(lenientWords),
+  ...[attributeWords, atimeWords, atimeTakenBack, PROPAGATION].flatMap((words) =>
+    Object.keys(words).flatMap((word) => [word, `r${word}`]),
   ),
 ];

@@ -20,30 +20,41 @@ export function mountCgroups(
   const { cgroups, spec, id } = parts;
   const owner = parts.cgroupOwner ?? (spec.linux?.cgroupsPath || id);
   const own = spec.linux?.namespaces?.some(({ type, path }) => type === "cgroup" && !path) ?? false;
-  if (mount.type === "cgroup2" || cgroups.version === 2) mountVersion2(w, mount, cgroups.v2, own, target);
-  else mountVersion1(w, mount, cgroupDirectories(cgroups, owner), own, target);
+  if (mount.type === "cgroup2" || cgroups.version === 2) {
+    const group = cgroups.version === 2 ? cgroupDirectories(cgroups, owner)[0]?.path : undefined;
+    mountVersion2(w, mount, { all: cgroups.v2, group, own }, target);
+  } else mountVersion1(w, mount, cgroupDirectories(cgroups, owner), own, target);
 }
 
+/**
+ * In a cgroup namespace the hierarchy is mounted anew and begins with the container's own group. Where the kernel does not
+ * let us (a user namespace that sees the host's covered, or no cgroup namespace at all), the host's is shown.
+ */
 function mountVersion2(
   w: ProgramWriter,
   { destination, options }: PlannedMount,
-  hostPath: string | undefined,
-  own: boolean,
+  host: { all: string | undefined; group: string | undefined; own: boolean },
   target: Register,
 ): void {
+  const { b } = w;
   const why = `mount cgroup2 on ${destination}`;
   const { set, clear } = options.attributes;
+  const shown = host.own ? (host.group ?? host.all) : host.all;
   w.borrow((mount) => {
-    if (own || hostPath === undefined) {
-      w.newMount(
-        { type: "cgroup2", source: "cgroup", parameters: options.parameters, attributes: set },
-        mount,
-        why,
-      );
-    } else {
-      w.cloneTree(hostPath, true, mount, why);
+    const refused = b.label("show the host's hierarchy");
+    const made = b.label(`attach ${destination}`);
+    if (host.own || shown === undefined) {
+      const { parameters } = options;
+      const otherwise = shown === undefined ? undefined : refused;
+      w.newMount({ type: "cgroup2", source: "cgroup", parameters, attributes: set }, mount, why, otherwise);
+      if (otherwise !== undefined) b.jump(made);
+    }
+    if (shown !== undefined) {
+      if (host.own) b.place(refused);
+      w.cloneTree(shown, true, mount, why);
       w.setMountAttributes(mount, { set, clear, propagation: PROPAGATION.private }, true, why);
     }
+    if (host.own && shown !== undefined) b.place(made);
     w.attach(mount, target, why);
     w.close(mount);
   });

@@ -5,6 +5,7 @@
  * Who its parent is (the daemon's shim, or the OCI command line's launcher) shows in a ChildFrame only.
  */
 import type { Register } from "#program/types.ts";
+import { takeBindSources } from "#runtime/compile/bind-mounts.ts";
 import { joinCgroups } from "#runtime/compile/cgroup-setup.ts";
 import { type ContainerPlan, INIT_PATH } from "#runtime/compile/container-plan.ts";
 import { makeDevices, mountConsole } from "#runtime/compile/device-nodes.ts";
@@ -12,7 +13,8 @@ import { maskPaths, protectPaths } from "#runtime/compile/hidden-paths.ts";
 import { cleanPath, INSIDE, openDirectory } from "#runtime/compile/inside-root.ts";
 import { CLONE, MS } from "#runtime/compile/kernel-constants.ts";
 import { setMemoryPolicy } from "#runtime/compile/memory-policy.ts";
-import { type Mounted, makeRootReadOnly, mountAll, takeBindSources } from "#runtime/compile/mounts.ts";
+import type { Mounted } from "#runtime/compile/mount-points.ts";
+import { closeToWriting, mountAll } from "#runtime/compile/mounts.ts";
 import { joinNamespaces } from "#runtime/compile/namespaces.ts";
 import { loopbackUp, sendRequests } from "#runtime/compile/network-setup.ts";
 import { ownProc, writeProc } from "#runtime/compile/proc-files.ts";
@@ -60,7 +62,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
   b.sys("mount", [0, b.cstr("/"), 0, MS.REC | MS.SLAVE, 0], { why: "keep mounts from the host" });
   mountRoot(w, parts.rootfs, root);
   const mounted = mountAll(w, plan.mounts, parts, root);
-  makeDevices(w, spec.linux?.devices ?? [], mounted);
+  makeDevices(w, plan.devices, mounted, parts.host);
   const slave = makeConsole(w, frame, mounted);
   makeWorkingDirectory(w, process, root);
 
@@ -71,7 +73,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
   }
   protectPaths(w, spec.linux?.readonlyPaths ?? [], mounted);
   maskPaths(w, spec.linux?.maskedPaths ?? [], mounted, parts.execDirectory);
-  if (spec.root?.readonly) makeRootReadOnly(w, root);
+  closeToWriting(w, mounted, spec.root?.readonly ?? false);
   if (process.apparmorProfile && parts.host.apparmor) {
     const text = `exec ${process.apparmorProfile}`;
     writeProc(

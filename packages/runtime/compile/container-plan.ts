@@ -4,12 +4,13 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import type { CgroupOwner } from "#runtime/cgroups/container-cgroup.ts";
+import { planDevices } from "#runtime/compile/device-nodes.ts";
 import { type PlannedMount, planMounts } from "#runtime/compile/mounts.ts";
 import { type NamespacePlan, planNamespaces } from "#runtime/compile/namespaces.ts";
 import { planSysctls } from "#runtime/compile/proc-files.ts";
 import { checkProcess } from "#runtime/compile/process-start.ts";
 import type { ContainerParts } from "#runtime/launch-types.ts";
-import type { Spec, SpecMount, SpecProcess } from "#runtime/spec-types.ts";
+import type { Spec, SpecDevice, SpecMount, SpecProcess } from "#runtime/spec-types.ts";
 
 /** Where an init is found in the container, as in Docker. */
 export const INIT_PATH = "/sbin/docker-init";
@@ -19,6 +20,7 @@ export interface ContainerPlan {
   process: SpecProcess;
   namespaces: NamespacePlan;
   mounts: PlannedMount[];
+  devices: SpecDevice[];
   sysctls: { path: string; value: string }[];
   /** Of the control groups. */
   owner: CgroupOwner;
@@ -32,6 +34,7 @@ export function planContainer(parts: ContainerParts): ContainerPlan {
     process: checkedProcess(spec),
     namespaces: planNamespaces(spec),
     mounts: planMounts([...(spec.mounts ?? []), ...initMount(parts)]),
+    devices: planDevices(spec.linux?.devices),
     sysctls: planSysctls(spec),
     owner: parts.cgroupOwner ?? (spec.linux?.cgroupsPath || parts.id),
   };

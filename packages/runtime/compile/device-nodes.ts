@@ -3,7 +3,7 @@
  * single names; a /dev from the image is only ever opened below the root.
  */
 import { BerthError } from "#errors/errors.ts";
-import type { Register } from "#program/types.ts";
+import type { DataRef, Register } from "#program/types.ts";
 import { cleanPath, INSIDE, openDirectory, openFile } from "#runtime/compile/inside-root.ts";
 import {
   AT_SYMLINK_NOFOLLOW,
@@ -13,10 +13,20 @@ import {
   S_IFBLK,
   S_IFCHR,
   S_IFIFO,
+  statLayout,
 } from "#runtime/compile/kernel-constants.ts";
-import type { Mounted } from "#runtime/compile/mounts.ts";
+import type { Mounted } from "#runtime/compile/mount-points.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { DEFAULT_DEVICES } from "#runtime/default-spec.ts";
+import type { HostFacts } from "#runtime/launch-types.ts";
 import type { SpecDevice } from "#runtime/spec-types.ts";
+
+const KINDS: Readonly<Record<SpecDevice["type"], number>> = {
+  c: S_IFCHR,
+  u: S_IFCHR,
+  b: S_IFBLK,
+  p: S_IFIFO,
+};
 
 /** Name in /dev → what it leads to. */
 const LINKS: readonly (readonly [name: string, target: string])[] = [
@@ -28,18 +38,56 @@ const LINKS: readonly (readonly [name: string, target: string])[] = [
   ["ptmx", "pts/ptmx"],
 ];
 
+/**
+ * The configuration's devices, cleaned and checked, and before them those every container has (config-linux.md, "Default
+ * Devices") that it doesn't describe itself. Throws "invalid", naming the field.
+ */
+export function planDevices(given: readonly SpecDevice[] = []): SpecDevice[] {
+  const own = given.map((device, index) => {
+    const field = `linux.devices[${index}]`;
+    const { type, major, minor, path } = device;
+    if (!Object.hasOwn(KINDS, type)) {
+      throw refuse(`${field}.type: invalid type ${JSON.stringify(type)} of device ${path}`);
+    }
+    for (const [name, number] of Object.entries({ major, minor })) {
+      if (type !== "p" && !(Number.isInteger(number) && (number ?? -1) >= 0)) {
+        throw refuse(`${field}.${name}: device ${path} needs a number, not ${JSON.stringify(number)}`);
+      }
+    }
+    const cleaned = cleanPath(path, `path in ${field}.path`);
+    if (cleaned === "/") throw refuse(`${field}.path: "/" is no device`);
+    return { ...device, path: cleaned };
+  });
+  const described = new Set(own.map(({ path }) => path));
+  return [...DEFAULT_DEVICES.filter(({ path }) => !described.has(path)), ...own];
+}
+
+function refuse(message: string): BerthError {
+  return new BerthError("invalid", message, { operation: "compile container" });
+}
+
 /** The umask must be 0, so that modes are what they are said to be. */
-export function makeDevices(w: ProgramWriter, devices: readonly SpecDevice[], mounted: Mounted): void {
+export function makeDevices(
+  w: ProgramWriter,
+  devices: readonly SpecDevice[],
+  mounted: Mounted,
+  host: HostFacts,
+): void {
   const { b } = w;
   if (mounted.foreignDev) return;
   withDev(w, mounted, (dev) => {
+    // A terminal multiplexer that an image brings is not the one of the container's devpts.
+    if (mounted.dev === undefined) {
+      b.sys("unlinkat", [dev, b.cstr("ptmx"), 0], { ignore: ERRNO.ENOENT, why: "remove an old /dev/ptmx" });
+    }
     for (const [name, target] of LINKS) {
       b.sys("symlinkat", [b.cstr(target), dev, b.cstr(name)], {
         ignore: ERRNO.EEXIST,
         why: `link /dev/${name} to ${target}`,
       });
     }
-    for (const device of devices) makeDevice(w, device, mounted.root, dev);
+    for (const device of devices)
+      makeDevice(w, device, { root: mounted.root, dev, host, fresh: mounted.dev !== undefined });
   });
 }
 
@@ -56,13 +104,21 @@ function withDev(w: ProgramWriter, mounted: Mounted, use: (dev: Register) => voi
   });
 }
 
-function makeDevice(w: ProgramWriter, device: SpecDevice, root: Register, dev: Register): void {
-  const path = cleanPath(device.path, "device path");
+interface Places {
+  root: Register;
+  dev: Register;
+  host: HostFacts;
+  /** Our own /dev, where nobody has made anything before. */
+  fresh: boolean;
+}
+
+function makeDevice(w: ProgramWriter, device: SpecDevice, { root, dev, host, fresh }: Places): void {
+  const { path } = device;
   const cut = path.lastIndexOf("/");
   const name = path.slice(cut + 1);
   const directory = path.slice(0, cut);
   if (directory === "/dev") {
-    makeNode(w, device, dev, name);
+    makeNode(w, device, dev, { name, host, fresh });
     return;
   }
   w.borrow((parent) => {
@@ -71,31 +127,88 @@ function makeDevice(w: ProgramWriter, device: SpecDevice, root: Register, dev: R
     } else {
       openDirectory(w, root, directory.slice(1), parent, `open ${directory || "/"}`);
     }
-    makeNode(w, device, parent, name);
+    makeNode(w, device, parent, { name, host, fresh: false });
     w.close(parent);
   });
 }
 
-function makeNode(w: ProgramWriter, device: SpecDevice, directory: Register, name: string): void {
+function makeNode(
+  w: ProgramWriter,
+  device: SpecDevice,
+  directory: Register,
+  { name, host, fresh }: { name: string; host: HostFacts; fresh: boolean },
+): void {
   const { b } = w;
   const { path, type, major = 0, minor = 0, fileMode = 0o666, uid = 0, gid = 0 } = device;
-  const kinds: Record<string, number> = { c: S_IFCHR, u: S_IFCHR, b: S_IFBLK, p: S_IFIFO };
-  const kind = kinds[type];
-  if (kind === undefined) {
-    throw new BerthError("invalid", `invalid type ${JSON.stringify(type)} of device ${path}`, {
-      operation: "compile container",
-    });
-  }
   const number = type === "p" ? 0 : deviceNumber(major, minor);
   const named = b.cstr(name);
-  b.sys("mknodat", [directory, named, kind | (fileMode & 0o7777), number], {
-    ignore: ERRNO.EEXIST,
-    why: `make device ${path}`,
-  });
-  if (uid !== 0 || gid !== 0) {
+  const make = (into?: Register) =>
+    b.sys("mknodat", [directory, named, KINDS[type] | (fileMode & 0o7777), number], {
+      ...(into && { into }),
+      ignore: ERRNO.EEXIST,
+      why: `make device ${path}`,
+    });
+  const own = () => {
+    if (uid === 0 && gid === 0) return;
     b.sys("fchownat", [directory, named, uid, gid, AT_SYMLINK_NOFOLLOW], { why: `own device ${path}` });
+  };
+  if (fresh) {
+    make();
+    own();
+    return;
   }
+  const exists = b.label(`${path} is there`);
+  const done = b.label(`have ${path}`);
+  w.borrow((made) => {
+    make(made);
+    b.jumpIfNegative(made, exists);
+  });
+  own();
+  b.jump(done);
+  b.place(exists);
+  checkNode(w, { path, type, number }, directory, { named, host });
+  w.place(done);
 }
+
+/**
+ * What an image has under a device's name must be that device. Two numbers are compared by a wait on a futex, which is
+ * over at once: by a time-out that is none if they are equal, by an error if they are not.
+ */
+function checkNode(
+  w: ProgramWriter,
+  { path, type, number }: { path: string; type: SpecDevice["type"]; number: number },
+  directory: Register,
+  { named, host }: { named: DataRef; host: HostFacts },
+): void {
+  const { b, O } = w;
+  const layout = statLayout(host.architecture);
+  const why = `linux.devices: ${path} exists and is something else`;
+  const status = b.scratch(layout.size, 8);
+  b.sys("newfstatat", [directory, named, status, AT_SYMLINK_NOFOLLOW], { why });
+  const now = w.constant({ width: 8, value: 0 }, { width: 8, value: 0 });
+  b.sys("futex", [b.slice(status, layout.rdev, 4), FUTEX_WAIT, number, now, 0, 0], {
+    ignore: ERRNO.ETIMEDOUT,
+    why,
+  });
+  if (type !== "p") return;
+  // No device, then. Of what can be opened then, only a pipe has no position.
+  w.borrow((pipe) => {
+    b.sys("openat", [directory, named, O.NOFOLLOW | O.NONBLOCK | O.CLOEXEC, 0], { into: pipe, why });
+    const isPipe = b.label(`${path} is a pipe`);
+    w.borrow((position) => {
+      b.sys("lseek", [pipe, 0, SEEK_CUR], { into: position, ignore: ERRNO.ESPIPE, why });
+      b.jumpIfNegative(position, isPipe);
+    });
+    b.sys("lseek", [pipe, 0, NO_WHENCE], { why });
+    b.place(isPipe);
+    w.close(pipe);
+  });
+}
+
+/** An error, whatever the file. */
+const NO_WHENCE = 99;
+const SEEK_CUR = 1;
+const FUTEX_WAIT = 0;
 
 /** Mounts the terminal itself, by its descriptor, on /dev/console. */
 export function mountConsole(w: ProgramWriter, slave: Register, mounted: Mounted): void {

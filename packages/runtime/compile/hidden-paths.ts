@@ -5,7 +5,7 @@
 import type { Register } from "#program/types.ts";
 import { cleanPath, INSIDE } from "#runtime/compile/inside-root.ts";
 import { ERRNO, RESOLVE } from "#runtime/compile/kernel-constants.ts";
-import type { Mounted } from "#runtime/compile/mounts.ts";
+import type { Mounted } from "#runtime/compile/mount-points.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import { MOUNT_ATTR, PROPAGATION } from "#runtime/mount-options.ts";
 

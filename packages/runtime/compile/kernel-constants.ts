@@ -43,7 +43,8 @@ export const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
 export const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
 export const FSOPEN_CLOEXEC = 1;
 export const FSMOUNT_CLOEXEC = 1;
-export const FSCONFIG = { SET_FLAG: 0, SET_STRING: 1, CMD_CREATE: 6 } as const;
+export const FSPICK = { CLOEXEC: 1, EMPTY_PATH: 8 } as const;
+export const FSCONFIG = { SET_FLAG: 0, SET_STRING: 1, CMD_CREATE: 6, CMD_RECONFIGURE: 7 } as const;
 
 export const S_IFIFO = 0o010000;
 export const S_IFCHR = 0o020000;
@@ -85,12 +86,31 @@ export const IOCTL = {
 export const ERRNO = {
   ENOENT: 2,
   ESRCH: 3,
+  ENXIO: 6,
   EEXIST: 17,
   EXDEV: 18,
   ENOTDIR: 20,
   EINVAL: 22,
+  ESPIPE: 29,
   ENOSYS: 38,
+  ETIMEDOUT: 110,
 } as const;
+
+/** Where newfstatat(2) puts what, by architecture; times are that of access and, right after it, of change. */
+export interface StatLayout {
+  size: number;
+  mode: number;
+  uid: number;
+  gid: number;
+  rdev: number;
+  times: number;
+}
+
+export function statLayout(arch: "x64" | "arm64"): StatLayout {
+  return arch === "x64"
+    ? { size: 144, mode: 24, uid: 28, gid: 32, rdev: 40, times: 72 }
+    : { size: 128, mode: 16, uid: 24, gid: 28, rdev: 32, times: 72 };
+}
 
 export interface OpenFlags {
   RDONLY: number;

@@ -3,13 +3,17 @@
  *
  * Every target is opened by descriptor below the root. Everything textually under /proc and /sys comes after all else: a
  * link in the image that leads another mount there finds only the directory below, and the real file systems then cover
- * it. Attributes are set before a mount is attached, so nobody ever sees it without them.
+ * it. Attributes are set before a mount is attached, so nobody ever sees it without them; only a tmpfs that is to be read
+ * stays open to writing until everything in it has been made.
  */
+import { posix } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import type { DataRef, Register } from "#program/types.ts";
+import { bindMount } from "#runtime/compile/bind-mounts.ts";
 import { mountCgroups } from "#runtime/compile/cgroup-mounts.ts";
-import { cleanPath, INSIDE, openDirectory, openFile } from "#runtime/compile/inside-root.ts";
-import { ERRNO, RESOLVE } from "#runtime/compile/kernel-constants.ts";
+import { copyTree, lookBelow, takeOver } from "#runtime/compile/copy-up.ts";
+import { ERRNO, FSCONFIG, FSPICK, statLayout } from "#runtime/compile/kernel-constants.ts";
+import { lookup, type Mounted, openMountPoint } from "#runtime/compile/mount-points.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import type { ContainerParts } from "#runtime/launch-types.ts";
 import { MOUNT_ATTR, type MountOptions, PROPAGATION, parseMountOptions } from "#runtime/mount-options.ts";
@@ -32,25 +36,10 @@ const COVERABLE_PROC = new Set(
   ].map((name) => `/proc/${name}`),
 );
 
-/** In a procfs of ours nothing may lead away from it. */
-const INSIDE_PROC = RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS | RESOLVE.NO_XDEV;
-
-/** Descriptors of what was mounted, for the steps that follow. */
-export interface Mounted {
-  root: Register;
-  /** Our own procfs, attached at /proc. */
-  proc?: Register;
-  sys?: Register;
-  /** Our own tmpfs, attached at /dev. */
-  dev?: Register;
-  pts?: Register;
-  /** The user put a /dev of his own there: leave it alone. */
-  foreignDev: boolean;
-}
-
 export interface PlannedMount {
   /** Cleaned: "/dev/shm". */
   destination: string;
+  /** "bind" and "remount" for what is no new file system. */
   type: string;
   source: string;
   subpath: string | undefined;
@@ -61,73 +50,62 @@ export interface PlannedMount {
 
 /** Checks and orders the mounts. Throws "invalid" for those that must not be. */
 export function planMounts(mounts: readonly SpecMount[]): PlannedMount[] {
-  const planned = mounts.map((mount) => {
-    const options = parseMountOptions(mount.options ?? []);
-    const type = options.bind || mount.type === "bind" || !mount.type ? "bind" : mount.type;
-    const destination = cleanPath(mount.destination, "mount destination");
-    checkDestination(destination, type, mount.source ?? "");
-    if (options.copyUp) {
-      throw new BerthError("not-implemented", `tmpcopyup is not supported (mount ${destination})`, {
-        operation: "compile container",
-      });
-    }
-    return { destination, type, source: mount.source ?? "", subpath: mount.subpath, options };
-  });
+  const planned = mounts.map(planMount);
   const late = ({ destination }: PlannedMount) =>
     isUnder(destination, "/proc") || isUnder(destination, "/sys");
   return [...planned.filter((mount) => !late(mount)), ...planned.filter(late)];
+}
+
+function planMount(mount: SpecMount, index: number): PlannedMount {
+  const field = `mounts[${index}]`;
+  const options = parseMountOptions(mount.options ?? []);
+  const { source = "", subpath } = mount;
+  if (typeof mount.destination !== "string" || mount.destination === "" || mount.destination.includes("\0")) {
+    throw refuse(`${field}.destination: invalid mount destination ${JSON.stringify(mount.destination)}`);
+  }
+  // A relative one is taken from the root, as in the runtimes before; no ".." gets above it.
+  const destination = posix.normalize(`/${mount.destination}`).replace(/(?<=.)\/$/, "");
+  const type = typeOf(mount, options, field);
+  checkDestination(destination, type, source, field);
+  if (options.copyUp && type !== "tmpfs") {
+    throw refuse(`${field}.options: tmpcopyup is for tmpfs only (mount ${destination})`);
+  }
+  return { destination, type, source, subpath, options };
+}
+
+function typeOf({ type, source }: SpecMount, options: MountOptions, field: string): string {
+  if (options.remount) return "remount";
+  if (options.bind) {
+    if (!source) throw refuse(`${field}.source: a bind mount needs one`);
+    return "bind";
+  }
+  if (type === "bind") throw refuse(`${field}.options: a bind mount needs "bind" or "rbind"`);
+  if (!type) throw refuse(`${field}.type: a mount that is no bind mount needs one`);
+  return type;
 }
 
 function isUnder(path: string, directory: string): boolean {
   return path === directory || path.startsWith(`${directory}/`);
 }
 
-function checkDestination(destination: string, type: string, source: string): void {
-  const refuse = (reason: string, hint?: string) =>
-    new BerthError("invalid", `invalid mount destination ${destination}: ${reason}`, {
-      operation: "compile container",
-      object: destination,
-      ...(hint !== undefined && { hint }),
-    });
-  if (destination === "/") throw refuse("destination can't be '/'");
+function refuse(message: string, hint?: string): BerthError {
+  return new BerthError("invalid", message, {
+    operation: "compile container",
+    ...(hint !== undefined && { hint }),
+  });
+}
+
+function checkDestination(destination: string, type: string, source: string, field: string): void {
+  const said = (reason: string) =>
+    `${field}.destination: invalid mount destination ${destination}: ${reason}`;
+  if (destination === "/") throw refuse(said("destination can't be '/'"));
+  if (type === "remount") return;
   if (destination === "/proc" && type !== "proc" && source !== "/proc") {
-    throw refuse("only a proc file system can be mounted there");
+    throw refuse(said("only a proc file system can be mounted there"));
   }
   if (destination.startsWith("/proc/") && !COVERABLE_PROC.has(destination)) {
-    throw refuse("cannot be mounted because it is inside /proc", "mount it elsewhere in the container");
+    throw refuse(said("cannot be mounted because it is inside /proc"), "mount it elsewhere in the container");
   }
-}
-
-/**
- * Takes hold of what bind mounts are made of, while the namespace is still a copy of the host's: a source with shared
- * propagation stays a peer of the host's mount only if it is taken now.
- */
-export function takeBindSources(w: ProgramWriter, mounts: readonly PlannedMount[]): void {
-  for (const mount of mounts) {
-    if (mount.type !== "bind") continue;
-    const why = `bind mount source path ${mount.source}`;
-    mount.slot = w.b.scratch(4, 4);
-    const slot = mount.slot;
-    w.borrow((tree) => {
-      if (mount.subpath) takePart(w, mount, tree);
-      else w.cloneTree(mount.source, mount.options.recursive, tree, why);
-      w.b.store(tree, slot, 4);
-    });
-  }
-}
-
-/** Part of a volume: what a container may have put in the way of the path is resolved inside the volume. */
-function takePart(w: ProgramWriter, mount: PlannedMount, tree: Register): void {
-  const why = `bind mount ${mount.subpath} of ${mount.source}`;
-  w.borrow((source) => {
-    w.open(mount.source, w.O.PATH | w.O.DIRECTORY, source, why);
-    w.borrow((part) => {
-      w.openUnder(source, mount.subpath ?? "", { flags: w.O.PATH, resolve: INSIDE, into: part, why });
-      w.cloneTree(part, mount.options.recursive, tree, why);
-      w.close(part);
-    });
-    w.close(source);
-  });
 }
 
 /** Mounts everything below the root. */
@@ -137,42 +115,71 @@ export function mountAll(
   parts: ContainerParts,
   root: Register,
 ): Mounted {
-  const mounted: Mounted = { root, foreignDev: false };
+  const mounted: Mounted = { root, foreignDev: false, closing: [] };
   for (const mount of mounts) {
-    if (mount.type === "bind") bindMount(w, mount, mounted);
-    else if (mount.type === "cgroup" || mount.type === "cgroup2") {
+    const { destination, type } = mount;
+    const keep = keepAs(mount);
+    if (type === "remount") changeMount(w, mount, mounted);
+    else if (type === "bind") bindMount(w, mount, mounted);
+    else if (type === "cgroup" || type === "cgroup2") {
       openMountPoint(w, mounted, mount, (target) => mountCgroups(w, mount, parts, target));
-    } else newFileSystem(w, mount, mounted, mounts);
-    if (mount.destination === "/dev" && mount.type !== "tmpfs") mounted.foreignDev = true;
+    } else newFileSystem(w, mount, mounted, { all: mounts, keep, parts });
+    if (type !== "remount" && keep === undefined) forget(mounted, destination);
+    if (destination === "/dev" && type !== "remount") mounted.foreignDev = type !== "tmpfs";
   }
   return mounted;
+}
+
+type Kept = "proc" | "sys" | "dev" | "pts";
+
+function keepAs({ destination, type }: PlannedMount): Kept | undefined {
+  if (destination === "/proc" && type === "proc") return "proc";
+  if (destination === "/sys" && type === "sysfs") return "sys";
+  if (destination === "/dev" && type === "tmpfs") return "dev";
+  if (destination === "/dev/pts" && type === "devpts") return "pts";
+  return undefined;
+}
+
+/** Something else covers what was ours. */
+function forget(mounted: Mounted, destination: string): void {
+  if (destination === "/proc") delete mounted.proc;
+  if (destination === "/sys") delete mounted.sys;
+  if (destination === "/dev") delete mounted.dev;
+  if (destination === "/dev" || destination === "/dev/pts") delete mounted.pts;
 }
 
 function newFileSystem(
   w: ProgramWriter,
   mount: PlannedMount,
   mounted: Mounted,
-  all: readonly PlannedMount[],
+  { all, keep, parts }: { all: readonly PlannedMount[]; keep: Kept | undefined; parts: ContainerParts },
 ): void {
-  const { b } = w;
   const { destination, type, source, options } = mount;
   const why = `mount ${type} on ${destination}`;
-  const keep = keepAs(mount);
+  const late = type === "tmpfs" && (options.attributes.set & MOUNT_ATTR.RDONLY) !== 0;
+  const attributes = late ? options.attributes.set & ~MOUNT_ATTR.RDONLY : options.attributes.set;
   const place = (fd: Register) => {
-    const { set } = options.attributes;
-    w.newMount({ type, source: source || type, parameters: options.parameters, attributes: set }, fd, why);
-    if (keep === "dev") {
-      // Made at once what is mounted on in a moment.
-      for (const { destination: other, type: otherType } of all) {
-        const name = /^\/dev\/([^/]+)$/.exec(other)?.[1];
-        if (name === undefined || otherType === "bind") continue;
-        b.sys("mkdirat", [fd, b.cstr(name), 0o755], { ignore: ERRNO.EEXIST, why: `make /dev/${name}` });
+    // What lies on a device is not opened for writing when it is to be read only.
+    const device = source.startsWith("/") && (attributes & MOUNT_ATTR.RDONLY) !== 0;
+    const parameters = device ? ["ro", ...options.parameters] : options.parameters;
+    const { leniently } = options;
+    w.newMount({ type, source: source || type, parameters, attributes, leniently }, fd, why);
+    if (keep === "dev") makeNames(w, fd, all);
+    const furnish = type === "tmpfs" ? furnishing(w, mount, mounted, parts) : undefined;
+    openMountPoint(w, mounted, mount, (target) => {
+      furnish?.(target, fd);
+      w.attach(fd, target, why);
+    });
+    const { attributes: given, recursiveAttributes: deep } = options;
+    if (deep.set !== 0 || deep.clear !== 0) {
+      w.setMountAttributes(fd, { set: deep.set, clear: deep.clear & ~given.set }, false, `${why}: options`);
+    }
+    for (const { flag } of options.propagation) {
+      if (flag !== PROPAGATION.private) {
+        w.setMountAttributes(fd, { propagation: flag }, false, `${why}: propagation`);
       }
     }
-    openMountPoint(w, mounted, mount, (target) => w.attach(fd, target, why));
-    if (options.propagation !== undefined && options.propagation.flag !== PROPAGATION.private) {
-      w.setMountAttributes(fd, { propagation: options.propagation.flag }, false, `${why}: propagation`);
-    }
+    if (late) closeLater(w, fd, mounted, `${why}: read-only`);
   };
   if (keep === undefined) {
     w.borrow((fd) => {
@@ -181,100 +188,97 @@ function newFileSystem(
     });
     return;
   }
-  const fd = b.register(keep);
+  const fd = w.b.register(keep);
   place(fd);
   mounted[keep] = fd;
 }
 
-function keepAs({ destination, type }: PlannedMount): "proc" | "sys" | "dev" | "pts" | undefined {
-  if (destination === "/proc" && type === "proc") return "proc";
-  if (destination === "/sys" && type === "sysfs") return "sys";
-  if (destination === "/dev" && type === "tmpfs") return "dev";
-  if (destination === "/dev/pts" && type === "devpts") return "pts";
-  return undefined;
+/** Names in our own /dev that are mounted on in a moment. */
+function makeNames(w: ProgramWriter, dev: Register, all: readonly PlannedMount[]): void {
+  for (const { destination, type } of all) {
+    const name = /^\/dev\/([^/]+)$/.exec(destination)?.[1];
+    if (name === undefined || type === "bind" || type === "remount") continue;
+    w.b.sys("mkdirat", [dev, w.b.cstr(name), 0o755], { ignore: ERRNO.EEXIST, why: `make /dev/${name}` });
+  }
 }
 
-/** The descriptor a destination is looked up from, the path below it, and the rules for the lookup. */
-function lookup(mounted: Mounted, destination: string): { from: Register; path: string; resolve: number } {
-  const below = (directory: string) => destination.slice(directory.length + 1);
-  if (mounted.dev !== undefined && destination.startsWith("/dev/")) {
-    return { from: mounted.dev, path: below("/dev"), resolve: INSIDE };
-  }
-  if (mounted.proc !== undefined && destination.startsWith("/proc/")) {
-    return { from: mounted.proc, path: below("/proc"), resolve: INSIDE_PROC };
-  }
-  if (mounted.sys !== undefined && destination.startsWith("/sys/")) {
-    return { from: mounted.sys, path: below("/sys"), resolve: INSIDE };
-  }
-  return { from: mounted.root, path: destination.slice(1), resolve: INSIDE };
-}
-
-function openMountPoint(
+/** A tmpfs looks like the directory that it covers, and with tmpcopyup has in it what that has. */
+function furnishing(
   w: ProgramWriter,
+  { destination, options }: PlannedMount,
   mounted: Mounted,
-  { destination, type }: PlannedMount,
-  use: (target: Register) => void,
-): void {
+  parts: ContainerParts,
+): ((target: Register, fd: Register) => void) | undefined {
+  const given = (name: string) => options.parameters.some((parameter) => parameter.startsWith(`${name}=`));
+  const mode = !given("mode");
+  const owner = options.copyUp && !given("uid") && !given("gid");
+  if (!mode && !options.copyUp) return undefined;
+  const layout = statLayout(parts.host.architecture);
+  const why = `make ${destination} what it covers`;
+  const status = lookBelow(w, lookup(mounted, destination), layout, why);
+  return (target, fd) => {
+    if (options.copyUp) copyTree(w, target, fd, { why: `copy what is in ${destination}`, layout });
+    takeOver(w, status, fd, { layout, mode, owner, why });
+  };
+}
+
+function closeLater(w: ProgramWriter, fd: Register, mounted: Mounted, why: string): void {
+  const slot = w.b.scratch(4, 4);
+  w.borrow((kept) => {
+    w.b.sys("fcntl", [fd, F_DUPFD_CLOEXEC, 0], { into: kept, why });
+    w.b.store(kept, slot, 4);
+  });
+  mounted.closing.push(() =>
+    w.borrow((kept) => {
+      w.b.load(kept, slot, 4);
+      w.setMountAttributes(kept, { set: MOUNT_ATTR.RDONLY }, false, why);
+      w.close(kept);
+    }),
+  );
+}
+
+const F_DUPFD_CLOEXEC = 1030;
+
+/** What a mount can be said to have; those that aren't given are taken away by a remount. */
+const CHANGEABLE =
+  MOUNT_ATTR.RDONLY |
+  MOUNT_ATTR.NOSUID |
+  MOUNT_ATTR.NODEV |
+  MOUNT_ATTR.NOEXEC |
+  MOUNT_ATTR.NODIRATIME |
+  MOUNT_ATTR.NOSYMFOLLOW;
+
+/** The file system itself is only touched where parameters are given: others may have it mounted, too. */
+function changeMount(w: ProgramWriter, mount: PlannedMount, mounted: Mounted): void {
+  const { b, O } = w;
+  const { destination, options } = mount;
+  const why = `remount ${destination}`;
   const { from, path, resolve } = lookup(mounted, destination);
-  // An image whose /proc or /sys is a link would have its way with every path below: refuse to start.
-  const strict = type === "proc" || type === "sysfs" ? RESOLVE.NO_SYMLINKS : 0;
   w.borrow((target) => {
-    openDirectory(w, from, path, target, `open mount point ${destination}`, resolve | strict);
-    use(target);
+    w.openUnder(from, path, { flags: O.PATH, resolve, into: target, why });
+    if (!options.bind && options.parameters.length > 0) {
+      w.borrow((context) => {
+        const flags = FSPICK.CLOEXEC | FSPICK.EMPTY_PATH;
+        b.sys("fspick", [target, b.cstr(""), flags], { into: context, why });
+        w.parameters(context, options.parameters, why);
+        b.sys("fsconfig", [context, FSCONFIG.CMD_RECONFIGURE, 0, 0, 0], { why });
+        w.close(context);
+      });
+    }
+    const { set, clear } = options.attributes;
+    w.setMountAttributes(target, { set, clear: clear | (CHANGEABLE & ~set) }, false, why);
+    for (const { flag, recursive } of options.propagation) {
+      w.setMountAttributes(target, { propagation: flag }, recursive, `${why}: propagation`);
+    }
     w.close(target);
   });
 }
 
-function bindMount(w: ProgramWriter, mount: PlannedMount, mounted: Mounted): void {
-  const { b, O } = w;
-  const { destination, source, options, slot } = mount;
-  if (slot === undefined) throw new Error(`the source of ${destination} was not taken`);
-  const why = `bind mount ${source} on ${destination}`;
-  const { from, path, resolve } = lookup(mounted, destination);
-  w.borrow((tree) => {
-    b.load(tree, slot, 4);
-    setBindAttributes(w, tree, options, why);
-    w.borrow((target) => {
-      const isFile = b.label(`${source} is a file`);
-      const go = b.label(`mount on ${destination}`);
-      w.borrow((probe) => {
-        const flags = O.PATH | O.DIRECTORY;
-        w.openUnder(tree, ".", {
-          flags,
-          resolve: 0,
-          into: probe,
-          ignore: ERRNO.ENOTDIR,
-          why: `look at ${source}`,
-        });
-        b.jumpIfNegative(probe, isFile);
-        w.close(probe);
-      });
-      openDirectory(w, from, path, target, `open mount point ${destination}`, resolve);
-      b.jump(go);
-      b.place(isFile);
-      openFile(w, from, path, target, `open mount point ${destination}`, resolve);
-      b.place(go);
-      w.attach(tree, target, why);
-      w.close(target);
-    });
-    w.close(tree);
-  });
-}
-
-/** Private unless asked otherwise: what is mounted in the container must not show on the host, nor the other way. */
-function setBindAttributes(w: ProgramWriter, tree: Register, options: MountOptions, why: string): void {
-  const propagation = options.propagation ?? { flag: PROPAGATION.private, recursive: true };
-  const { attributes, recursiveAttributes: deep } = options;
-  w.setMountAttributes(tree, { propagation: propagation.flag }, propagation.recursive, `${why}: propagation`);
-  if (deep.set !== 0 || deep.clear !== 0) {
-    w.setMountAttributes(tree, deep, true, `${why}: recursive options`);
+/** Closes to writing what was kept open, and the whole root if it is to be; what is mounted below keeps its own ways. */
+export function closeToWriting(w: ProgramWriter, mounted: Mounted, rootToo: boolean): void {
+  for (const close of mounted.closing) close();
+  if (rootToo) {
+    const why = "make the root file system read-only";
+    w.setMountAttributes(mounted.root, { set: MOUNT_ATTR.RDONLY }, false, why);
   }
-  if (attributes.set !== 0 || attributes.clear !== 0) {
-    w.setMountAttributes(tree, attributes, false, `${why}: options`);
-  }
-}
-
-/** Makes the whole root read-only; what is mounted below keeps its own ways. */
-export function makeRootReadOnly(w: ProgramWriter, root: Register): void {
-  w.setMountAttributes(root, { set: MOUNT_ATTR.RDONLY }, false, "make the root file system read-only");
 }

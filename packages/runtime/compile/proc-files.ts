@@ -5,7 +5,7 @@
 import { BerthError } from "#errors/errors.ts";
 import type { Register } from "#program/types.ts";
 import { RESOLVE } from "#runtime/compile/kernel-constants.ts";
-import type { Mounted } from "#runtime/compile/mounts.ts";
+import type { Mounted } from "#runtime/compile/mount-points.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import type { NamespaceType, Spec } from "#runtime/spec-types.ts";
 

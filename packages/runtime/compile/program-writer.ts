@@ -5,7 +5,14 @@
  * Descriptors opened here are close-on-exec. Registers for values that live shortly are lent by `borrow`, since a program
  * has 256.
  */
-import type { Argument, DataRef, ProgramBuilder, Register } from "#program/types.ts";
+import {
+  ANY_ERRNO,
+  type Argument,
+  type DataRef,
+  type Label,
+  type ProgramBuilder,
+  type Register,
+} from "#program/types.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -30,6 +37,8 @@ export interface FileSystem {
   parameters: readonly string[];
   /** MOUNT_ATTR_… */
   attributes: number;
+  /** Parameters that only some file systems know: no failure with the others. */
+  leniently?: readonly string[];
 }
 
 export class ProgramWriter {
@@ -143,29 +152,55 @@ export class ProgramWriter {
     this.pair(readEnd, writeEnd, (room) => this.b.sys("pipe2", [room, this.O.CLOEXEC], { why }));
   }
 
-  /** A new file system, mounted nowhere yet. */
-  newMount(fs: FileSystem, into: Register, why: string): void {
+  /** A new file system, mounted nowhere yet. `otherwise`: where to go on if the kernel refuses to make it. */
+  newMount(fs: FileSystem, into: Register, why: string, otherwise?: Label): void {
+    const { b } = this;
     this.borrow((context) => {
-      const { b } = this;
       b.sys("fsopen", [b.cstr(fs.type), FSOPEN_CLOEXEC], { into: context, why });
-      const set = (name: string, value?: string) =>
-        b.sys(
-          "fsconfig",
-          value === undefined
-            ? [context, FSCONFIG.SET_FLAG, b.cstr(name), 0, 0]
-            : [context, FSCONFIG.SET_STRING, b.cstr(name), b.cstr(value), 0],
-          { why: `${why}: option ${value === undefined ? name : `${name}=${value}`}` },
-        );
-      if (fs.source !== "") set("source", fs.source);
-      for (const parameter of fs.parameters) {
-        const equals = parameter.indexOf("=");
-        if (equals < 0) set(parameter);
-        else set(parameter.slice(0, equals), parameter.slice(equals + 1));
+      if (fs.source !== "") this.#configure(context, "source", fs.source, why);
+      this.parameters(context, fs.parameters, why);
+      for (const name of fs.leniently ?? []) {
+        const args = [context, FSCONFIG.SET_FLAG, b.cstr(name), 0, 0];
+        b.sys("fsconfig", args, { ignore: ERRNO.EINVAL, why: `${why}: option ${name}` });
       }
-      b.sys("fsconfig", [context, FSCONFIG.CMD_CREATE, 0, 0, 0], { why });
-      b.sys("fsmount", [context, FSMOUNT_CLOEXEC, fs.attributes], { into, why });
+      if (otherwise === undefined) {
+        b.sys("fsconfig", [context, FSCONFIG.CMD_CREATE, 0, 0, 0], { why });
+        b.sys("fsmount", [context, FSMOUNT_CLOEXEC, fs.attributes], { into, why });
+        this.close(context);
+        return;
+      }
+      const refused = b.label(`${fs.type} is refused`);
+      const made = b.label(`${fs.type} is made`);
+      const ignore = ANY_ERRNO;
+      b.sys("fsconfig", [context, FSCONFIG.CMD_CREATE, 0, 0, 0], { into, ignore, why });
+      b.jumpIfNegative(into, refused);
+      b.sys("fsmount", [context, FSMOUNT_CLOEXEC, fs.attributes], { into, ignore, why });
+      b.jumpIfNegative(into, refused);
       this.close(context);
+      b.jump(made);
+      b.place(refused);
+      this.close(context);
+      b.jump(otherwise);
+      b.place(made);
     });
+  }
+
+  /** "size=64k", "newinstance" for a file system that is being made or changed. */
+  parameters(context: Register, parameters: readonly string[], why: string): void {
+    for (const parameter of parameters) {
+      const equals = parameter.indexOf("=");
+      if (equals < 0) this.#configure(context, parameter, undefined, why);
+      else this.#configure(context, parameter.slice(0, equals), parameter.slice(equals + 1), why);
+    }
+  }
+
+  #configure(context: Register, name: string, value: string | undefined, why: string): void {
+    const { b } = this;
+    const args =
+      value === undefined
+        ? [context, FSCONFIG.SET_FLAG, b.cstr(name), 0, 0]
+        : [context, FSCONFIG.SET_STRING, b.cstr(name), b.cstr(value), 0];
+    b.sys("fsconfig", args, { why: `${why}: option ${value === undefined ? name : `${name}=${value}`}` });
   }
 
   /** A copy of the mount at a path of the host, or at a descriptor, attached nowhere. */
