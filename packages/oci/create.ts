@@ -9,6 +9,7 @@ import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
 import { readHostFacts } from "#kernel/host-facts.ts";
 import { readStartTicks } from "#kernel/process-status.ts";
 import { type Bundle, readBundle } from "#oci/bundle.ts";
+import { withAbsoluteSources } from "#oci/bundle-mounts.ts";
 import { ociState } from "#oci/container-status.ts";
 import { withDeviceAccess } from "#oci/device-access.ts";
 import { runHooks } from "#oci/hooks.ts";
@@ -113,7 +114,7 @@ export function stdioToGive(uid: number): number[] {
 }
 
 function launchOf(
-  { spec, rootfs }: Bundle,
+  { spec, rootfs, path }: Bundle,
   options: CreateOptions,
   execDirectory: string,
   terminal: BundleTerminal | undefined,
@@ -125,7 +126,7 @@ function launchOf(
   );
   return {
     id,
-    spec: withDeviceAccess(spec),
+    spec: withDeviceAccess(withAbsoluteSources(spec, path)),
     rootfs: { kind: "directory", path: rootfs },
     cgroups: readCgroupLayout(),
     sandbox: { host: [], container: [], sysctls: {} },

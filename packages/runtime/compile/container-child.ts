@@ -60,7 +60,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
   const root = b.register("root");
   takeBindSources(w, plan.mounts);
   b.sys("mount", [0, b.cstr("/"), 0, MS.REC | MS.SLAVE, 0], { why: "keep mounts from the host" });
-  mountRoot(w, parts.rootfs, root);
+  mountRoot(w, parts.rootfs, root, plan.rootPropagation);
   const mounted = mountAll(w, plan.mounts, parts, root);
   makeDevices(w, plan.devices, mounted, parts.host);
   const slave = makeConsole(w, frame, mounted);
@@ -85,7 +85,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
     );
   }
   const becomeRoot = parts.noPivot ? moveTo : pivotTo;
-  becomeRoot(w, root, spec.linux?.rootfsPropagation);
+  becomeRoot(w, root, plan.rootPropagation);
 
   if (namespaces.isNew("uts")) setNames(w, plan);
   if (spec.linux?.memoryPolicy) setMemoryPolicy(w, spec.linux.memoryPolicy);

@@ -9,6 +9,7 @@ import { type PlannedMount, planMounts } from "#runtime/compile/mounts.ts";
 import { type NamespacePlan, planNamespaces } from "#runtime/compile/namespaces.ts";
 import { planSysctls } from "#runtime/compile/proc-files.ts";
 import { checkProcess } from "#runtime/compile/process-start.ts";
+import { planPropagation, type RootPropagation } from "#runtime/compile/root-file-system.ts";
 import type { ContainerParts } from "#runtime/launch-types.ts";
 import type { Spec, SpecDevice, SpecMount, SpecProcess } from "#runtime/spec-types.ts";
 
@@ -21,6 +22,7 @@ export interface ContainerPlan {
   namespaces: NamespacePlan;
   mounts: PlannedMount[];
   devices: SpecDevice[];
+  rootPropagation: RootPropagation;
   sysctls: { path: string; value: string }[];
   /** Of the control groups. */
   owner: CgroupOwner;
@@ -35,6 +37,7 @@ export function planContainer(parts: ContainerParts): ContainerPlan {
     namespaces: planNamespaces(spec),
     mounts: planMounts([...(spec.mounts ?? []), ...initMount(parts)]),
     devices: planDevices(spec.linux?.devices),
+    rootPropagation: planPropagation(spec.linux?.rootfsPropagation),
     sysctls: planSysctls(spec),
     owner: parts.cgroupOwner ?? (spec.linux?.cgroupsPath || parts.id),
   };

@@ -31,6 +31,7 @@ export const MS = {
   BIND: 0x1000,
   MOVE: 0x2000,
   REC: 0x4000,
+  UNBINDABLE: 1 << 17,
   PRIVATE: 1 << 18,
   SLAVE: 1 << 19,
   SHARED: 1 << 20,

@@ -1,4 +1,5 @@
 /** How the container's root comes to be mounted in its own mount namespace, and how it becomes "/". */
+import { BerthError } from "#errors/errors.ts";
 import type { Register } from "#program/types.ts";
 import {
   FSCONFIG,
@@ -13,14 +14,51 @@ import type { RootfsPlan } from "#runtime/launch-types.ts";
 /** mount(2) takes one page of options, NUL included. */
 const MAX_MOUNT_DATA = 4095;
 
-/** Mounts the root; `into` gets its descriptor. Changes the working directory. */
-export function mountRoot(w: ProgramWriter, plan: RootfsPlan, into: Register): void {
+/** How the root's mount relates to others (config-linux.md, "Rootfs Mount Propagation"). */
+export type RootPropagation = keyof typeof PROPAGATIONS;
+
+const PROPAGATIONS = {
+  shared: MS.SHARED,
+  slave: MS.SLAVE,
+  private: MS.PRIVATE,
+  unbindable: MS.UNBINDABLE,
+  rshared: MS.SHARED | MS.REC,
+  rslave: MS.SLAVE | MS.REC,
+  rprivate: MS.PRIVATE | MS.REC,
+  runbindable: MS.UNBINDABLE | MS.REC,
+} as const;
+
+/** Throws "invalid" for a word that is none. */
+export function planPropagation(name = ""): RootPropagation {
+  if (name === "") return "private";
+  if (Object.hasOwn(PROPAGATIONS, name)) return name as RootPropagation;
+  const known = Object.keys(PROPAGATIONS).join(", ");
+  const message = `linux.rootfsPropagation: ${JSON.stringify(name)} is none of ${known}`;
+  throw new BerthError("invalid", message, { operation: "compile container" });
+}
+
+/**
+ * Mounts the root; `into` gets its descriptor. Changes the working directory. A directory of the host's becomes a mount
+ * of its own, which takes part in what the host mounts below that directory later if it is to be a slave, and in nothing
+ * otherwise.
+ */
+export function mountRoot(
+  w: ProgramWriter,
+  plan: RootfsPlan,
+  into: Register,
+  propagation: RootPropagation,
+): void {
   const { b, O } = w;
   if (plan.kind === "directory") {
     const path = b.cstr(plan.path);
     // Onto itself: only a mount can become the root.
     const why = `mount root file system ${plan.path}`;
     b.sys("mount", [path, path, 0, MS.BIND | MS.REC, 0], { why });
+    if (propagation !== "slave" && propagation !== "rslave") {
+      b.sys("mount", [0, path, 0, MS.PRIVATE | MS.REC, 0], {
+        why: `keep the host's mounts from ${plan.path}`,
+      });
+    }
     w.open(plan.path, O.PATH | O.DIRECTORY, into, `open root file system ${plan.path}`);
     return;
   }
@@ -87,7 +125,7 @@ function escapeLower(path: string): string {
  * Makes the root "/" where pivot_root cannot (the host runs from its initial ram disk): moves it there, and leaves the
  * host's mounts below, out of reach of any path.
  */
-export function moveTo(w: ProgramWriter, root: Register, propagation: string | undefined): void {
+export function moveTo(w: ProgramWriter, root: Register, propagation: RootPropagation): void {
   const { b } = w;
   const dot = b.cstr(".");
   b.sys("fchdir", [root], { why: "go to the root file system" });
@@ -97,7 +135,7 @@ export function moveTo(w: ProgramWriter, root: Register, propagation: string | u
 }
 
 /** Makes the root "/" and drops everything of the host's mount table. */
-export function pivotTo(w: ProgramWriter, root: Register, propagation: string | undefined): void {
+export function pivotTo(w: ProgramWriter, root: Register, propagation: RootPropagation): void {
   const { b, O } = w;
   const dot = b.cstr(".");
   w.borrow((oldRoot) => {
@@ -112,27 +150,12 @@ export function pivotTo(w: ProgramWriter, root: Register, propagation: string | 
   enterRoot(w, propagation);
 }
 
-function enterRoot(w: ProgramWriter, propagation: string | undefined): void {
+function enterRoot(w: ProgramWriter, propagation: RootPropagation): void {
   const { b } = w;
   b.sys("chdir", [b.cstr("/")], { why: "go to /" });
-  const flag = propagationFlag(propagation);
-  if (flag !== undefined) {
+  // A root is private or a slave from its making. Were it shared earlier, every mount made in it would have been, too.
+  const flag = PROPAGATIONS[propagation];
+  if ((flag & (MS.SHARED | MS.UNBINDABLE)) !== 0) {
     b.sys("mount", [0, b.cstr("/"), 0, flag, 0], { why: `make / ${propagation}` });
   }
-}
-
-/** A fresh root is private already. */
-function propagationFlag(name: string | undefined): number | undefined {
-  if (name === undefined || name === "") return undefined;
-  const flags: Record<string, number> = {
-    shared: MS.SHARED,
-    slave: MS.SLAVE,
-    private: MS.PRIVATE,
-    rshared: MS.SHARED | MS.REC,
-    rslave: MS.SLAVE | MS.REC,
-    rprivate: MS.PRIVATE | MS.REC,
-  };
-  const flag = Object.hasOwn(flags, name) ? flags[name] : undefined;
-  // Slave and private change nothing in a namespace that has no peers.
-  return flag !== undefined && (flag & MS.SHARED) !== 0 ? flag : undefined;
 }
