@@ -71,8 +71,8 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
   for (const { path, value } of plan.sysctls) {
     writeProc(w, ownProc(w, mounted), `sys/${path}`, value, `set sysctl ${path} to ${value}`);
   }
-  protectPaths(w, spec.linux?.readonlyPaths ?? [], mounted);
-  maskPaths(w, spec.linux?.maskedPaths ?? [], mounted, parts.execDirectory);
+  protectPaths(w, plan.readonlyPaths, mounted);
+  maskPaths(w, plan.maskedPaths, mounted, parts.execDirectory);
   closeToWriting(w, mounted, spec.root?.readonly ?? false);
   if (process.apparmorProfile && parts.host.apparmor) {
     const text = `exec ${process.apparmorProfile}`;

@@ -5,6 +5,7 @@
 import { BerthError } from "#errors/errors.ts";
 import type { CgroupOwner } from "#runtime/cgroups/container-cgroup.ts";
 import { planDevices } from "#runtime/compile/device-nodes.ts";
+import { planPaths } from "#runtime/compile/hidden-paths.ts";
 import { type PlannedMount, planMounts } from "#runtime/compile/mounts.ts";
 import { type NamespacePlan, planNamespaces } from "#runtime/compile/namespaces.ts";
 import { planSysctls } from "#runtime/compile/proc-files.ts";
@@ -23,6 +24,8 @@ export interface ContainerPlan {
   mounts: PlannedMount[];
   devices: SpecDevice[];
   rootPropagation: RootPropagation;
+  maskedPaths: string[];
+  readonlyPaths: string[];
   sysctls: { path: string; value: string }[];
   /** Of the control groups. */
   owner: CgroupOwner;
@@ -35,9 +38,11 @@ export function planContainer(parts: ContainerParts): ContainerPlan {
     parts,
     process: checkedProcess(spec),
     namespaces: planNamespaces(spec),
-    mounts: planMounts([...(spec.mounts ?? []), ...initMount(parts)]),
+    mounts: planMounts(spec.mounts, initMount(parts)),
     devices: planDevices(spec.linux?.devices),
     rootPropagation: planPropagation(spec.linux?.rootfsPropagation),
+    maskedPaths: planPaths(spec.linux?.maskedPaths, "linux.maskedPaths"),
+    readonlyPaths: planPaths(spec.linux?.readonlyPaths, "linux.readonlyPaths"),
     sysctls: planSysctls(spec),
     owner: parts.cgroupOwner ?? (spec.linux?.cgroupsPath || parts.id),
   };

@@ -42,16 +42,24 @@ const LINKS: readonly (readonly [name: string, target: string])[] = [
  * The configuration's devices, cleaned and checked, and before them those every container has (config-linux.md, "Default
  * Devices") that it doesn't describe itself. Throws "invalid", naming the field.
  */
-export function planDevices(given: readonly SpecDevice[] = []): SpecDevice[] {
-  const own = given.map((device, index) => {
+export function planDevices(devices: readonly SpecDevice[] | null | undefined): SpecDevice[] {
+  const given = devices ?? [];
+  if (!Array.isArray(given)) throw refuse("linux.devices: must be a list");
+  const own = given.map((device: SpecDevice, index) => {
     const field = `linux.devices[${index}]`;
-    const { type, major, minor, path } = device;
+    const { type, major, minor, path, fileMode, uid, gid } = device;
+    if (typeof path !== "string") throw refuse(`${field}.path: must be a string`);
     if (!Object.hasOwn(KINDS, type)) {
       throw refuse(`${field}.type: invalid type ${JSON.stringify(type)} of device ${path}`);
     }
     for (const [name, number] of Object.entries({ major, minor })) {
       if (type !== "p" && !(Number.isInteger(number) && (number ?? -1) >= 0)) {
         throw refuse(`${field}.${name}: device ${path} needs a number, not ${JSON.stringify(number)}`);
+      }
+    }
+    for (const [name, number] of Object.entries({ fileMode, uid, gid })) {
+      if (number !== undefined && number !== null && !(Number.isInteger(number) && number >= 0)) {
+        throw refuse(`${field}.${name}: must be a number of 0 or more, not ${JSON.stringify(number)}`);
       }
     }
     const cleaned = cleanPath(path, `path in ${field}.path`);
@@ -139,7 +147,10 @@ function makeNode(
   { name, host, fresh }: { name: string; host: HostFacts; fresh: boolean },
 ): void {
   const { b } = w;
-  const { path, type, major = 0, minor = 0, fileMode = 0o666, uid = 0, gid = 0 } = device;
+  const { path, type, major = 0, minor = 0 } = device;
+  const fileMode = device.fileMode ?? 0o666;
+  const uid = device.uid ?? 0;
+  const gid = device.gid ?? 0;
   const number = type === "p" ? 0 : deviceNumber(major, minor);
   const named = b.cstr(name);
   const make = (into?: Register) =>

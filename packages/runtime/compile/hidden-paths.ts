@@ -2,8 +2,10 @@
  * Masked and read-only paths. What does not exist is passed over. What masks is never taken from the container: the null
  * device is the host's, the empty directory a tmpfs of ours.
  */
+import { posix } from "node:path";
+import { BerthError } from "#errors/errors.ts";
 import type { Register } from "#program/types.ts";
-import { cleanPath, INSIDE } from "#runtime/compile/inside-root.ts";
+import { INSIDE } from "#runtime/compile/inside-root.ts";
 import { ERRNO, RESOLVE } from "#runtime/compile/kernel-constants.ts";
 import type { Mounted } from "#runtime/compile/mount-points.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
@@ -29,6 +31,22 @@ const KNOWN: Readonly<Record<string, "file" | "directory">> = {
   "/sys/devices/virtual/powercap": "directory",
   "/sys/firmware": "directory",
 };
+
+/** Cleaned paths of a field. Throws "invalid" with its name. */
+export function planPaths(given: readonly string[] | null | undefined, field: string): string[] {
+  const paths = given ?? [];
+  const refuse = (message: string) => new BerthError("invalid", message, { operation: "compile container" });
+  if (!Array.isArray(paths)) throw refuse(`${field}: must be a list`);
+  return paths.map((path: string, index) => {
+    const which = `${field}[${index}]`;
+    if (typeof path !== "string" || !path.startsWith("/") || path.includes("\0")) {
+      throw refuse(`${which}: ${JSON.stringify(path)} is not an absolute path`);
+    }
+    const cleaned = posix.normalize(path).replace(/(?<=.)\/$/, "");
+    if (cleaned === "/") throw refuse(`${which}: the root itself cannot be covered`);
+    return cleaned;
+  });
+}
 
 /**
  * Hides each path. `workplace` is a directory of the host, not seen by anybody else any more once the root has changed:
@@ -118,13 +136,12 @@ export function protectPaths(w: ProgramWriter, paths: readonly string[], mounted
 
 function eachExisting(
   w: ProgramWriter,
-  given: string,
+  path: string,
   mounted: Mounted,
   why: string,
   use: (target: Register) => void,
 ): void {
   const { b } = w;
-  const path = cleanPath(given, "path to hide");
   const { from, below, resolve } = startOf(path, mounted);
   const missing = b.label(`${path} is not there`);
   w.borrow((target) => {

@@ -48,9 +48,17 @@ export interface PlannedMount {
   slot?: DataRef;
 }
 
-/** Checks and orders the mounts. Throws "invalid" for those that must not be. */
-export function planMounts(mounts: readonly SpecMount[]): PlannedMount[] {
-  const planned = mounts.map(planMount);
+/**
+ * Checks and orders the configuration's mounts, and more of our own behind them. Throws "invalid" for those that must not
+ * be, naming the field.
+ */
+export function planMounts(
+  given: readonly SpecMount[] | null | undefined,
+  more: readonly SpecMount[] = [],
+): PlannedMount[] {
+  const mounts = given ?? [];
+  if (!Array.isArray(mounts)) throw refuse("mounts: must be a list");
+  const planned = [...mounts, ...more].map(planMount);
   const late = ({ destination }: PlannedMount) =>
     isUnder(destination, "/proc") || isUnder(destination, "/sys");
   return [...planned.filter((mount) => !late(mount)), ...planned.filter(late)];
@@ -58,8 +66,10 @@ export function planMounts(mounts: readonly SpecMount[]): PlannedMount[] {
 
 function planMount(mount: SpecMount, index: number): PlannedMount {
   const field = `mounts[${index}]`;
+  checkTypes(mount, field);
   const options = parseMountOptions(mount.options ?? []);
-  const { source = "", subpath } = mount;
+  const { subpath } = mount;
+  const source = mount.source ?? "";
   if (typeof mount.destination !== "string" || mount.destination === "" || mount.destination.includes("\0")) {
     throw refuse(`${field}.destination: invalid mount destination ${JSON.stringify(mount.destination)}`);
   }
@@ -71,6 +81,20 @@ function planMount(mount: SpecMount, index: number): PlannedMount {
     throw refuse(`${field}.options: tmpcopyup is for tmpfs only (mount ${destination})`);
   }
   return { destination, type, source, subpath, options };
+}
+
+/** What JSON may have in the place of what it should have. */
+function checkTypes(mount: SpecMount, field: string): void {
+  if (typeof mount !== "object" || mount === null) throw refuse(`${field}: a mount is an object`);
+  const { type, source } = mount;
+  const options: unknown = mount.options ?? [];
+  for (const [name, given] of Object.entries({ type, source })) {
+    const value: unknown = given ?? "";
+    if (typeof value !== "string" || value.includes("\0")) throw refuse(`${field}.${name}: must be a string`);
+  }
+  if (!Array.isArray(options) || options.some((word) => typeof word !== "string" || word.includes("\0"))) {
+    throw refuse(`${field}.options: must be a list of strings`);
+  }
 }
 
 function typeOf({ type, source }: SpecMount, options: MountOptions, field: string): string {
