@@ -12,6 +12,7 @@ import { type Bundle, readBundle } from "#oci/bundle.ts";
 import { withAbsoluteSources } from "#oci/bundle-mounts.ts";
 import { ociState } from "#oci/container-status.ts";
 import { withDeviceAccess } from "#oci/device-access.ts";
+import { withHome } from "#oci/home.ts";
 import { runHooks } from "#oci/hooks.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
@@ -58,6 +59,7 @@ export async function createContainer(
   const bundle = readBundle(options.bundle);
   const terminal = terminalOf(bundle.spec.process, options);
   const launch = launchOf(bundle, options, directory, terminal);
+  if (launch.spec.process) launch.spec.process = await withHome(launch.spec.process, bundle.rootfs);
   if (Object.keys(bundle.spec.linux?.netDevices ?? {}).length > 0) {
     // Only here are the host's devices asked for; nobody else waits for the netlink part to load.
     const { planNetDevices } = await import("#oci/net-devices.ts");

@@ -7,6 +7,7 @@ import { readHostFacts } from "#kernel/host-facts.ts";
 import { statusOf } from "#oci/container-status.ts";
 import { stdioToGive, terminalOf, writePidFile } from "#oci/create.ts";
 import { exitCodeOf, forwardSignals, joinTerminal } from "#oci/foreground.ts";
+import { withHome } from "#oci/home.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
 import { runLauncher } from "#program/launcher-run.ts";
@@ -43,7 +44,7 @@ export async function execInContainer(
       containerId: container.id,
       pid: container.pid,
       spec: container.spec,
-      process: options.process,
+      process: await withHome(options.process, `/proc/${container.pid}/root`),
       cgroups,
       cgroupOwner: execPlacement(cgroups, container.cgroupOwner, {
         pid: container.pid,
