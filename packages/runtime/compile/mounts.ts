@@ -238,7 +238,7 @@ function furnishing(
   const owner = options.copyUp && !given("uid") && !given("gid");
   if (!mode && !options.copyUp) return undefined;
   const layout = statLayout(parts.host.architecture);
-  const why = `make ${destination} what it covers`;
+  const why = `open mount point ${destination}`;
   const status = lookBelow(w, lookup(mounted, destination), layout, why);
   return (target, fd) => {
     if (options.copyUp) copyTree(w, target, fd, { why: `copy what is in ${destination}`, layout });
