@@ -3,18 +3,21 @@
  *
  * Read once at start-up; only small files of /proc, /sys and /etc are read, each of which may be missing.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { arch, availableParallelism, cpus, hostname, release, totalmem, version } from "node:os";
 import type { HostFacts } from "#runtime/launch-types.ts";
 
 /** What the compiler needs to know. */
 export function readHostFacts(): HostFacts {
+  const resctrl = "/sys/fs/resctrl";
   return {
     architecture: arch() === "arm64" ? "arm64" : "x64",
     lastCapability: Number(readOr("/proc/sys/kernel/cap_last_cap", "40")),
     availableCapabilities: parseCapabilityMask(readOr("/proc/self/status", "")),
     seccompActions: readOr("/proc/sys/kernel/seccomp/actions_avail", "").split(/\s+/).filter(Boolean),
     apparmor: readOr("/sys/module/apparmor/parameters/enabled", "N").startsWith("Y"),
+    selinux: existsSync("/sys/fs/selinux/enforce"),
+    ...(existsSync(`${resctrl}/info`) && { resctrl }),
     kernelRelease: release(),
   };
 }

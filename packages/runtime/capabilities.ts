@@ -108,6 +108,14 @@ function normalize(given: string, field: string): string {
   return name;
 }
 
+/** Those of the names that the mask doesn't have: what a container's configuration asks for in vain. */
+export function missingCapabilities(names: readonly string[], available: bigint): string[] {
+  return [...new Set(names)].filter((name) => {
+    const number = numbers.get(name);
+    return number !== undefined && (available & (1n << BigInt(number))) === 0n;
+  });
+}
+
 /**
  * Bit mask of the names. Unknown names are an error; those above `last` (the kernel's CAP_LAST_CAP) are left out, as a
  * set made for a newer kernel asks for less here, never for more.

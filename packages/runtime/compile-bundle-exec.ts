@@ -4,8 +4,8 @@
  */
 import { createProgramBuilder } from "#program/program-builder.ts";
 import { BUNDLE_NOTE, connectConsole, giveStdio, relayPlan } from "#runtime/compile/bundle-frame.ts";
+import { checkProcess } from "#runtime/compile/check-process.ts";
 import { forkForContainer, writeExecChild } from "#runtime/compile/exec-child.ts";
-import { checkProcess } from "#runtime/compile/process-start.ts";
 import { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import { EXIT_NAME, listen, makeStdio, NOTE, relay, SOCKET_NAME } from "#runtime/compile/shim-frame.ts";
 import { takeTerminal, terminalSize } from "#runtime/compile/terminal.ts";
@@ -14,7 +14,7 @@ import type { BundleExecLaunch, CompiledLaunch } from "#runtime/launch-types.ts"
 /** Throws BerthError "invalid" for a process that cannot be run as it says. */
 export function compileBundleExec(launch: BundleExecLaunch): CompiledLaunch {
   const { process, host, execDirectory, terminal } = launch;
-  checkProcess(process);
+  checkProcess(process, host);
   const w = new ProgramWriter(createProgramBuilder(host.architecture), host.architecture);
   const { b } = w;
 

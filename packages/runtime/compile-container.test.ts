@@ -170,8 +170,8 @@ describe("a compiled container", () => {
     refused(({ spec }) => (spec.process.args = []), /no command specified/);
     refused(({ spec }) => (spec.process.args = ["a\0b"]), /NUL/);
     refused(({ spec }) => (spec.process.cwd = "relative"), /not an absolute path/);
-    refused(({ spec }) => (spec.process.user.uid = 2 ** 32), /invalid user or group id/);
-    refused(({ spec }) => (spec.process.user.uid = 0.5), /invalid user or group id/);
+    refused(({ spec }) => (spec.process.user.uid = 2 ** 32), /process.user.uid: 4294967296/);
+    refused(({ spec }) => (spec.process.user.uid = 0.5), /process.user.uid: 0.5/);
     refused(({ spec }) => (spec.hooks = { prestart: [{ path: "/x" }] }), /hooks/, "not-implemented");
     refused(({ spec }) => (spec.linux.namespaces = []), /mount namespace/, "not-implemented");
     refused(

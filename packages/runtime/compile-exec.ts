@@ -3,9 +3,9 @@
  * (compile/shim-frame.ts), the process itself compile/exec-child.ts.
  */
 import { createProgramBuilder } from "#program/program-builder.ts";
+import { checkProcess } from "#runtime/compile/check-process.ts";
 import { forkForContainer, writeExecChild } from "#runtime/compile/exec-child.ts";
 import { PR, SIGKILL } from "#runtime/compile/kernel-constants.ts";
-import { checkProcess } from "#runtime/compile/process-start.ts";
 import { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import {
   closeChildEnds,
@@ -21,7 +21,7 @@ import type { CompiledLaunch, ExecLaunch } from "#runtime/launch-types.ts";
 /** Throws BerthError "invalid" for a process that cannot be run as it says. */
 export function compileExec(launch: ExecLaunch): CompiledLaunch {
   const { process, host, execDirectory, stdio: stdioPlan } = launch;
-  checkProcess(process);
+  checkProcess(process, host);
   const w = new ProgramWriter(createProgramBuilder(host.architecture), host.architecture);
   const { b } = w;
 

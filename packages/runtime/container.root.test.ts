@@ -242,7 +242,7 @@ describe("the configuration", () => {
       const spec: RunOptions["spec"] = ({ linux }) => {
         linux.sysctl = { [name]: "1" };
       };
-      await assert.rejects(containers.start({ spec }), /not in a separate kernel namespace/);
+      await assert.rejects(containers.start({ spec }), /not in a separate kernel namespace|conflicts with/);
     }
   });
 

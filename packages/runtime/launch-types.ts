@@ -128,6 +128,9 @@ export interface HostFacts {
   availableCapabilities?: bigint;
   seccompActions: string[];
   apparmor: boolean;
+  selinux?: boolean;
+  /** Where the resctrl file system is mounted. */
+  resctrl?: string;
   /** Existing paths among those that are masked only where they exist (thermal_throttle …). */
   kernelRelease: string;
 }

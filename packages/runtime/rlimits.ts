@@ -24,6 +24,8 @@ const numbers: Record<string, number> = {
 
 /** RLIM_INFINITY of a 64-bit kernel. */
 const INFINITY = 0xffff_ffff_ffff_ffffn;
+/** The same in a configuration: the number that JSON's 18446744073709551615 is read as. */
+const UNLIMITED = 2 ** 64;
 
 /** 7 for "RLIMIT_NOFILE". Throws "invalid" for a name that is none. */
 export function rlimitNumber(type: string): number {
@@ -34,9 +36,25 @@ export function rlimitNumber(type: string): number {
   return number;
 }
 
-/** A limit as the kernel takes it; -1 means unlimited. */
+/** A limit as the kernel takes it. */
 export function rlimitValue(value: number): bigint {
-  return value < 0 ? INFINITY : BigInt(value);
+  return value >= UNLIMITED ? INFINITY : BigInt(value);
+}
+
+/** Throws "invalid", naming the entry of `process.rlimits` that is unknown, there twice, or no pair of limits. */
+export function checkRlimits(rlimits: NonNullable<SpecProcess["rlimits"]>): void {
+  const seen = new Set<string>();
+  rlimits.forEach(({ type, soft, hard }, index) => {
+    const refuse = (message: string) => invalid(`process.rlimits[${index}]: ${message}`);
+    if (!Object.hasOwn(numbers, type)) throw refuse(`invalid rlimit type: ${type}`);
+    if (seen.has(type)) throw refuse(`${type} is there twice`);
+    seen.add(type);
+    for (const [name, value] of Object.entries({ soft, hard })) {
+      if (!Number.isInteger(value) || value < 0 || value > UNLIMITED)
+        throw refuse(`${name} limit ${value} of ${type} is not a number from 0 to 2^64-1`);
+    }
+    if (soft > hard) throw refuse(`soft limit ${soft} of ${type} is greater than its hard limit ${hard}`);
+  });
 }
 
 /** Docker's ulimits ("nofile" 1024:2048) as OCI rlimits. Throws "invalid" with Docker's texts. */
@@ -49,7 +67,8 @@ export function rlimitsFromUlimits(
     if (Hard >= 0 && (Soft < 0 || Soft > Hard)) {
       throw invalid(`ulimit soft limit must be less than or equal to hard limit: ${Soft} > ${Hard}`);
     }
-    return { type, soft: Soft, hard: Hard };
+    const limit = (value: number) => (value < 0 ? UNLIMITED : value);
+    return { type, soft: limit(Soft), hard: limit(Hard) };
   });
 }
 

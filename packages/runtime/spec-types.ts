@@ -33,7 +33,8 @@ export interface SpecHook {
 export interface SpecProcess {
   terminal?: boolean;
   consoleSize?: { height: number; width: number };
-  user: { uid: number; gid: number; umask?: number; additionalGids?: number[] };
+  /** `username` is for other systems than Linux: it is passed over. */
+  user: { uid: number; gid: number; umask?: number; additionalGids?: number[]; username?: string };
   args?: string[];
   env?: string[];
   cwd: string;
@@ -41,8 +42,23 @@ export interface SpecProcess {
   rlimits?: { type: string; soft: number; hard: number }[];
   noNewPrivileges?: boolean;
   oomScoreAdj?: number;
+  scheduler?: SpecScheduler;
+  ioPriority?: { class: string; priority?: number };
+  /** Lists of CPUs ("0-3,7") for processes that exec starts: before they are in their group, and from then on. */
+  execCPUAffinity?: { initial?: string; final?: string };
   apparmorProfile?: string;
   selinuxLabel?: string;
+}
+
+export interface SpecScheduler {
+  policy: string;
+  nice?: number;
+  priority?: number;
+  flags?: string[];
+  /** Nanoseconds, these three, for SCHED_DEADLINE. */
+  runtime?: number;
+  deadline?: number;
+  period?: number;
 }
 
 export type CapabilitySet = "bounding" | "effective" | "inheritable" | "permitted" | "ambient";
@@ -154,6 +170,17 @@ export interface SpecSeccomp {
   }[];
 }
 
+export interface SpecIntelRdt {
+  closID?: string;
+  schemata?: string[];
+  l3CacheSchema?: string;
+  memBwSchema?: string;
+  enableMonitoring?: boolean;
+  /** Of older versions of the specification: monitoring groups by what they count. */
+  enableCMT?: boolean;
+  enableMBM?: boolean;
+}
+
 export interface SpecLinux {
   uidMappings?: SpecIdMapping[];
   gidMappings?: SpecIdMapping[];
@@ -170,5 +197,7 @@ export interface SpecLinux {
   timeOffsets?: Record<string, { secs?: number; nanosecs?: number }>;
   /** Name of a device on the host → what becomes of it in the container's network namespace. */
   netDevices?: Record<string, { name?: string }>;
+  personality?: { domain: string; flags?: string[] };
+  intelRdt?: SpecIntelRdt;
   memoryPolicy?: { mode: string; nodes: string; flags?: string[] };
 }

@@ -12,6 +12,7 @@ import { makeDevices, mountConsole } from "#runtime/compile/device-nodes.ts";
 import { maskPaths, protectPaths } from "#runtime/compile/hidden-paths.ts";
 import { cleanPath, INSIDE, openDirectory } from "#runtime/compile/inside-root.ts";
 import { CLONE, MS } from "#runtime/compile/kernel-constants.ts";
+import { labelsForExec } from "#runtime/compile/labels.ts";
 import { setMemoryPolicy } from "#runtime/compile/memory-policy.ts";
 import type { Mounted } from "#runtime/compile/mount-points.ts";
 import { closeToWriting, mountAll } from "#runtime/compile/mounts.ts";
@@ -20,6 +21,7 @@ import { loopbackUp, sendRequests } from "#runtime/compile/network-setup.ts";
 import { ownProc, writeProc } from "#runtime/compile/proc-files.ts";
 import { startProcess } from "#runtime/compile/process-start.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { joinRdtGroup } from "#runtime/compile/resource-director.ts";
 import { mountRoot, moveTo, pivotTo } from "#runtime/compile/root-file-system.ts";
 import { makeTerminal } from "#runtime/compile/terminal.ts";
 import type { SpecProcess } from "#runtime/spec-types.ts";
@@ -54,6 +56,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
     const text = String(process.oomScoreAdj);
     w.writeFile("/proc/self/oom_score_adj", text, `set the OOM score adjustment to ${text}`);
   }
+  if (spec.linux?.intelRdt) joinRdtGroup(w, spec.linux.intelRdt, parts.id, parts.host);
   joinNamespaces(w, namespaces);
   if (namespaces.isNew("cgroup")) b.sys("unshare", [CLONE.NEWCGROUP], { why: "make a cgroup namespace" });
 
@@ -74,15 +77,8 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
   protectPaths(w, plan.readonlyPaths, mounted);
   maskPaths(w, plan.maskedPaths, mounted, parts.execDirectory);
   closeToWriting(w, mounted, spec.root?.readonly ?? false);
-  if (process.apparmorProfile && parts.host.apparmor) {
-    const text = `exec ${process.apparmorProfile}`;
-    writeProc(
-      w,
-      ownProc(w, mounted),
-      "self/attr/apparmor/exec",
-      text,
-      `take AppArmor profile ${process.apparmorProfile}`,
-    );
+  for (const { file, text, why } of labelsForExec(process)) {
+    writeProc(w, ownProc(w, mounted), `self/${file}`, text, why);
   }
   const becomeRoot = parts.noPivot ? moveTo : pivotTo;
   becomeRoot(w, root, plan.rootPropagation);
@@ -96,6 +92,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
     process,
     argv,
     seccomp: spec.linux?.seccomp,
+    personality: spec.linux?.personality,
     host: parts.host,
     id: parts.id,
     endsWithParent: frame.endsWithParent,

@@ -4,15 +4,17 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import type { CgroupOwner } from "#runtime/cgroups/container-cgroup.ts";
+import { checkLinux } from "#runtime/compile/check-linux.ts";
+import { checkProcess } from "#runtime/compile/check-process.ts";
 import { planDevices } from "#runtime/compile/device-nodes.ts";
 import { planPaths } from "#runtime/compile/hidden-paths.ts";
+import { labelMounts } from "#runtime/compile/labels.ts";
 import { type PlannedMount, planMounts } from "#runtime/compile/mounts.ts";
 import { type NamespacePlan, planNamespaces } from "#runtime/compile/namespaces.ts";
-import { planSysctls } from "#runtime/compile/proc-files.ts";
-import { checkProcess } from "#runtime/compile/process-start.ts";
 import { planPropagation, type RootPropagation } from "#runtime/compile/root-file-system.ts";
+import { planSysctls } from "#runtime/compile/sysctls.ts";
 import type { ContainerParts } from "#runtime/launch-types.ts";
-import type { Spec, SpecDevice, SpecMount, SpecProcess } from "#runtime/spec-types.ts";
+import type { SpecDevice, SpecMount, SpecProcess } from "#runtime/spec-types.ts";
 
 /** Where an init is found in the container, as in Docker. */
 export const INIT_PATH = "/sbin/docker-init";
@@ -36,9 +38,9 @@ export function planContainer(parts: ContainerParts): ContainerPlan {
   const { spec } = parts;
   return {
     parts,
-    process: checkedProcess(spec),
+    process: checkedProcess(parts),
     namespaces: planNamespaces(spec),
-    mounts: planMounts(spec.mounts, initMount(parts)),
+    mounts: planMounts(labelMounts(spec.mounts ?? [], spec.linux?.mountLabel, parts.host), initMount(parts)),
     devices: planDevices(spec.linux?.devices),
     rootPropagation: planPropagation(spec.linux?.rootfsPropagation),
     maskedPaths: planPaths(spec.linux?.maskedPaths, "linux.maskedPaths"),
@@ -48,14 +50,14 @@ export function planContainer(parts: ContainerParts): ContainerPlan {
   };
 }
 
-function checkedProcess(spec: Spec): SpecProcess {
-  const refuse = (code: "invalid" | "not-implemented", message: string) =>
-    new BerthError(code, message, { operation: "compile container" });
-  if (spec.process === undefined) throw refuse("invalid", "the configuration has no process");
-  if (spec.process.selinuxLabel || spec.linux?.mountLabel) {
-    throw refuse("not-implemented", "SELinux labels are not supported");
+function checkedProcess({ spec, host }: ContainerParts): SpecProcess {
+  if (spec.process === undefined) {
+    throw new BerthError("invalid", "process: the configuration has no process", {
+      operation: "compile container",
+    });
   }
-  checkProcess(spec.process);
+  checkProcess(spec.process, host);
+  if (spec.linux !== undefined) checkLinux(spec.linux, host);
   return spec.process;
 }
 

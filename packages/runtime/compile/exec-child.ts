@@ -12,8 +12,10 @@ import { joinCgroups, openGroup } from "#runtime/compile/cgroup-setup.ts";
 import type { ChildFrame } from "#runtime/compile/container-child.ts";
 import { INSIDE } from "#runtime/compile/inside-root.ts";
 import { CLONE } from "#runtime/compile/kernel-constants.ts";
+import { takeLabels } from "#runtime/compile/labels.ts";
 import { startProcess } from "#runtime/compile/process-start.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { setCpuAffinity } from "#runtime/compile/scheduling.ts";
 import { NOTE } from "#runtime/compile/shim-frame.ts";
 import { makeTerminal } from "#runtime/compile/terminal.ts";
 import type { ExecParts } from "#runtime/launch-types.ts";
@@ -31,6 +33,8 @@ export function forkForContainer(
   const grouped = parts.cgroups.version === 2 && cgroupDirectories(parts.cgroups, ownerOf(parts)).length > 0;
   const group = grouped ? b.register("control group") : undefined;
   if (group !== undefined) openGroup(w, parts.cgroups, ownerOf(parts), undefined, group);
+  // The child has it from here; whoever is born in a group is in it with the first instruction.
+  setCpuAffinity(w, parts.process, "initial");
   const pid = b.register("pid");
   b.fork({ flags: 0, into: pid, child, ...(group !== undefined && { cgroup: group }), why: "fork" });
   if (group !== undefined) w.close(group);
@@ -58,12 +62,15 @@ export function writeExecChild(
     const text = String(process.oomScoreAdj);
     w.writeFile("/proc/self/oom_score_adj", text, `set the OOM score adjustment to ${text}`);
   }
+  setCpuAffinity(w, process, "final");
+  takeLabels(w, process);
   joinContainer(w, parts, container);
   frame.takeStdio(openTerminal(w, frame.terminal));
   startProcess(w, {
     process,
     argv: process.args ?? [],
     seccomp: spec.linux?.seccomp,
+    personality: spec.linux?.personality,
     host,
     id: parts.containerId,
     endsWithParent: frame.endsWithParent,

@@ -6,6 +6,7 @@
  * capabilities is taken behind it, and nothing but that and execve has to be allowed by a profile.
  */
 import { capabilityMask } from "#runtime/capabilities.ts";
+import { availableCapabilities } from "#runtime/compile/check-process.ts";
 import { PR, SECCOMP_SET_MODE_FILTER, SIGKILL } from "#runtime/compile/kernel-constants.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import type { HostFacts } from "#runtime/launch-types.ts";
@@ -30,7 +31,7 @@ export interface IdentityPlan {
 export function takeIdentity(w: ProgramWriter, plan: IdentityPlan): void {
   const { b } = w;
   const { process, seccomp, host } = plan;
-  const available = host.availableCapabilities ?? (1n << BigInt(host.lastCapability + 1)) - 1n;
+  const available = availableCapabilities(host);
   const mask = (set: CapabilitySet) =>
     capabilityMask(process.capabilities?.[set] ?? [], host.lastCapability) & available;
   const permitted = mask("permitted");

@@ -2,7 +2,6 @@
  * The last steps before the container's own program runs, the same for a container's first process and for an exec:
  * working directory, limits, descriptors, identity, execve.
  */
-import { BerthError } from "#errors/errors.ts";
 import { ANY_ERRNO, type Register } from "#program/types.ts";
 import { takeIdentity } from "#runtime/compile/identity.ts";
 import { cleanPath, INSIDE } from "#runtime/compile/inside-root.ts";
@@ -12,10 +11,12 @@ import {
   ERRNO,
   KEYCTL_JOIN_SESSION_KEYRING,
 } from "#runtime/compile/kernel-constants.ts";
+import { setPersonality } from "#runtime/compile/personality.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { setScheduling } from "#runtime/compile/scheduling.ts";
 import type { HostFacts } from "#runtime/launch-types.ts";
 import { rlimitNumber, rlimitValue } from "#runtime/rlimits.ts";
-import type { SpecProcess, SpecSeccomp } from "#runtime/spec-types.ts";
+import type { SpecLinux, SpecProcess, SpecSeccomp } from "#runtime/spec-types.ts";
 
 /** Where programs are looked for if the environment says nothing, as in Docker's default environment. */
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -28,6 +29,7 @@ export interface ProcessStart {
   /** What is run: the process' own arguments, or an init's with them behind. */
   argv: readonly string[];
   seccomp: SpecSeccomp | undefined;
+  personality: SpecLinux["personality"];
   host: HostFacts;
   /** The session keyring's name: the container's id. */
   id: string;
@@ -41,21 +43,6 @@ export interface ProcessStart {
 
 /** The labels by which explain.ts knows these steps. */
 export const CWD_LABEL = "chdir to cwd";
-
-/** Checks what the kernel would only refuse in confusing ways. Throws "invalid". */
-export function checkProcess(process: SpecProcess): void {
-  const refuse = (message: string) => new BerthError("invalid", message, { operation: "compile process" });
-  if (!process.args?.length || process.args[0] === undefined) throw refuse("no command specified");
-  if (process.args[0] === "") throw refuse('exec: "": executable file not found in $PATH');
-  for (const text of [...process.args, ...(process.env ?? [])]) {
-    if (text.includes("\0")) throw refuse("arguments and environment must not contain NUL");
-  }
-  const { uid, gid, additionalGids = [] } = process.user;
-  for (const id of [uid, gid, ...additionalGids]) {
-    if (!Number.isInteger(id) || id < 0 || id > 2 ** 31 - 1) throw refuse(`invalid user or group id ${id}`);
-  }
-  cleanPath(process.cwd, "working directory");
-}
 
 /** Writes the steps. Answers the instructions that are attempts at execve; nothing comes after them. */
 export function startProcess(w: ProgramWriter, start: ProcessStart): void {
@@ -84,6 +71,8 @@ export function startProcess(w: ProgramWriter, start: ProcessStart): void {
     const limit = w.constant({ width: 8, value: rlimitValue(soft) }, { width: 8, value: rlimitValue(hard) });
     b.sys("prlimit64", [0, rlimitNumber(type), limit, 0], { why: `set ${type} to ${soft}:${hard}` });
   }
+  setScheduling(w, process);
+  if (start.personality) setPersonality(w, start.personality);
   b.sys("umask", [process.user.umask ?? DEFAULT_UMASK], { why: "set the umask" });
   b.sys("close_range", [3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC], {
     why: "close all other descriptors on execve",
@@ -100,7 +89,7 @@ function execute(w: ProgramWriter, { argv, process }: ProcessStart): void {
   const { b } = w;
   const file = argv[0] ?? "";
   const args = b.cstrArray(argv);
-  const env = b.cstrArray(process.env ?? []);
+  const env = b.cstrArray(environmentOf(process));
   const why = (path: string) => `exec ${path}`;
   if (file.includes("/")) {
     b.sys("execve", [b.cstr(file), args, env], { why: why(file) });
@@ -160,6 +149,11 @@ function searchPath(env: readonly string[]): string[] {
   const path = env.findLast((entry) => entry.startsWith("PATH="))?.slice("PATH=".length) ?? DEFAULT_PATH;
   if (path === "") return [];
   return path.split(":").map((directory) => (directory === "" ? "." : directory.replace(/(?<=.)\/+$/, "")));
+}
+
+/** Of several entries with one name the last holds, in the place of the first: programs disagree on which they look at. */
+function environmentOf({ env = [] }: SpecProcess): string[] {
+  return [...new Map(env.map((entry) => [entry.slice(0, entry.indexOf("=")), entry])).values()];
 }
 
 /** Puts descriptors in the places of stdin, stdout and stderr. */

@@ -15,6 +15,13 @@ const AUDIT: Record<Architecture, number> = {
   arm64: 0xc00000b7,
   arm: 0x40000028,
 };
+const ARCHITECTURE_NAMES: Record<Architecture, string> = {
+  x64: "SCMP_ARCH_X86_64",
+  x32: "SCMP_ARCH_X32",
+  x86: "SCMP_ARCH_X86",
+  arm64: "SCMP_ARCH_AARCH64",
+  arm: "SCMP_ARCH_ARM",
+};
 const ALLOW = 0x7fff0000;
 const errno = (code: number) => 0x50000 + code;
 const KILL_PROCESS = 0x80000000;
@@ -168,40 +175,50 @@ describe("compiled rules", () => {
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
     "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_KILL_PROCESS",
     "SCMP_ACT_TRAP",
+    "SCMP_ACT_TRACE",
     "SCMP_ACT_LOG",
   );
+  const withErrno = (text: string) => text === "SCMP_ACT_ERRNO" || text === "SCMP_ACT_TRACE";
+  const rule = fc
+    .record({
+      names: fc.subarray(names, { minLength: 1 }),
+      action: fc.oneof(action, fc.constant("SCMP_ACT_NOTIFY")),
+      errnoRet: fc.integer({ min: 1, max: 40 }),
+      args: fc.array(condition, { maxLength: 4 }),
+    })
+    .map(({ errnoRet, ...call }) => ({
+      ...call,
+      names:
+        call.action === "SCMP_ACT_NOTIFY"
+          ? call.names.map((name) => name.replace("write", "read"))
+          : call.names,
+      ...(withErrno(call.action) && { errnoRet }),
+    }));
   const rules = fc.record({
     defaultAction: action,
-    architectures: fc.subarray(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]),
-    syscalls: fc.array(
-      fc.record({
-        names: fc.subarray(names, { minLength: 1 }),
-        action,
-        errnoRet: fc.integer({ min: 1, max: 40 }),
-        args: fc.array(condition, { maxLength: 3 }),
-      }),
-      { maxLength: 8 },
-    ),
+    listenerPath: fc.constant("/run/agent.sock"),
+    architectures: fc.subarray(Object.values(ARCHITECTURE_NAMES)),
+    syscalls: fc.array(rule, { maxLength: 8 }),
   }) as fc.Arbitrary<SpecSeccomp>;
 
   it("agree with looking at every rule", () => {
     fc.assert(
       fc.property(
         rules,
-        fc.constantFrom("x64", "x86", "x32") as fc.Arbitrary<Architecture>,
+        fc.constantFrom<Architecture>("x64", "x86", "x32", "arm64", "arm"),
         fc.oneof(fc.constantFrom(...names), fc.integer({ min: 0, max: 500 })),
         fc.array(value, { minLength: 6, maxLength: 6 }),
         (seccomp, arch, call, args) => {
           const number =
             typeof call === "number" ? call + (arch === "x32" ? 0x40000000 : 0) : syscallNumber(call, arch);
           fc.pre(number !== undefined);
-          const native = { x64: "SCMP_ARCH_X86_64", x86: "SCMP_ARCH_X86", x32: "SCMP_ARCH_X32" }[
-            arch as "x64"
-          ];
-          const covered = arch === "x64" || seccomp.architectures?.includes(native);
+          const machine = arch.startsWith("x") ? "x64" : "arm64";
+          const covered = arch === machine || seccomp.architectures?.includes(ARCHITECTURE_NAMES[arch]);
           const expected = covered ? evaluateRules(seccomp, arch, number, args) : KILL_PROCESS;
-          const { instructions } = compileFilter(seccomp, "x64");
+          const { instructions } = compileFilter(seccomp, machine);
           assert.equal(runFilter(instructions, { audit: AUDIT[arch], number, args }), expected);
         },
       ),
@@ -252,7 +269,77 @@ describe("compiled rules", () => {
     const arg = { index: 6, value: 0, op: "SCMP_CMP_EQ" };
     const call = { names: ["read"], action: "SCMP_ACT_ALLOW", args: [arg] };
     assert.throws(compile({ defaultAction: "SCMP_ACT_ERRNO", syscalls: [call] }), /index 6/);
-    assert.throws(compile({ defaultAction: "SCMP_ACT_ALLOW", flags: ["NO_SUCH"] }), /unknown flag/);
+    assert.throws(compile({ defaultAction: "SCMP_ACT_ALLOW", flags: ["NO_SUCH"] }), /flags: unknown flag/);
+    assert.throws(
+      compile({ defaultAction: "SCMP_ACT_ALLOW", architectures: ["SCMP_ARCH_Z80"] }),
+      /SCMP_ARCH_Z80/,
+    );
+    assert.throws(compile({ defaultAction: "SCMP_ACT_ALLOW", defaultErrnoRet: 5 }), /has no errno/);
+    assert.throws(
+      compile({
+        defaultAction: "SCMP_ACT_ALLOW",
+        syscalls: [{ names: ["read"], action: "SCMP_ACT_KILL", errnoRet: 1 }],
+      }),
+      /errnoRet: the action SCMP_ACT_KILL has no errno/,
+    );
+    assert.throws(
+      compile({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: [], action: "SCMP_ACT_KILL" }] }),
+      /names/,
+    );
+    assert.throws(
+      compile({
+        defaultAction: "SCMP_ACT_ALLOW",
+        syscalls: [
+          {
+            names: ["personality"],
+            action: "SCMP_ACT_ERRNO",
+            args: Array.from({ length: 2000 }, (_, value) => ({
+              index: 0,
+              value: value * 7,
+              op: "SCMP_CMP_EQ",
+            })),
+          },
+        ],
+      }),
+      /linux\.seccomp: too long/,
+    );
+  });
+});
+
+describe("notification", () => {
+  const notify = (change: Partial<SpecSeccomp> = {}): SpecSeccomp => ({
+    defaultAction: "SCMP_ACT_ALLOW",
+    listenerPath: "/run/agent.sock",
+    syscalls: [{ names: ["mkdir"], action: "SCMP_ACT_NOTIFY" }],
+    ...change,
+  });
+
+  it("asks the kernel for a listener, and lets it be killed while it waits", () => {
+    const filter = compileFilter(notify(), "x64");
+    assert.ok(filter.notifies);
+    assert.equal(filter.flags & 8, 8);
+    assert.equal(ask(notify(), "x64", "mkdir"), 0x7fc00000);
+    const flags = ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_TSYNC"];
+    assert.equal(compileFilter(notify({ flags }), "x64").flags, 8 | 32);
+  });
+
+  it("leaves the flag of listeners out where there is none", () => {
+    const flags = ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "SECCOMP_FILTER_FLAG_LOG"];
+    const filter = compileFilter({ defaultAction: "SCMP_ACT_ALLOW", flags }, "x64");
+    assert.equal(filter.flags, 2);
+    assert.ok(!filter.notifies);
+  });
+
+  it("refuses what nobody could answer", () => {
+    const refused = (change: Partial<SpecSeccomp>, message: RegExp) =>
+      assert.throws(() => compileFilter(notify(change), "x64"), message);
+    refused({ defaultAction: "SCMP_ACT_NOTIFY" }, /SCMP_ACT_NOTIFY cannot be used as default action/);
+    const write = [{ names: ["mkdir", "write"], action: "SCMP_ACT_NOTIFY" as const }];
+    refused({ syscalls: write }, /SCMP_ACT_NOTIFY cannot be used for the write syscall/);
+    const silent: SpecSeccomp = { defaultAction: "SCMP_ACT_ALLOW", listenerMetadata: "x" };
+    assert.throws(() => compileFilter(silent, "x64"), /listenerMetadata/);
+    const { listenerPath: _, ...deaf } = notify();
+    assert.throws(() => compileFilter(deaf, "x64"), /listenerPath/);
   });
 });
 

@@ -16,6 +16,7 @@ import type { SeccompAction, SpecSeccomp } from "#runtime/spec-types.ts";
 
 /** Return values of linux/seccomp.h. */
 const RET = {
+  USER_NOTIF: 0x7fc0_0000,
   KILL_PROCESS: 0x8000_0000,
   KILL_THREAD: 0,
   TRAP: 0x0003_0000,
@@ -31,6 +32,8 @@ const DATA = { number: 0, architecture: 4, args: 16 } as const;
 const EPERM = 1;
 const ENOSYS = 38;
 const MAX_ERRNO = 4095;
+/** Data of a trace event: 16 bits. */
+const MAX_TRACE_DATA = 0xffff;
 const NO_CALL = 0xffff_ffff;
 
 /** AUDIT_ARCH_… of linux/audit.h. x32 calls come under the x86-64 value, with a bit set in the number. */
@@ -44,12 +47,25 @@ const architectures: Record<string, Architecture> = {
   SCMP_ARCH_ARM: "arm",
 };
 
+/** What libseccomp knows besides; no process here can make calls in them, so there is nothing to filter. */
+const FOREIGN_ARCHITECTURES = new Set(
+  (
+    "LOONGARCH64 M68K MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PARISC PARISC64 PPC PPC64 PPC64LE RISCV64 " +
+    "S390 S390X SH SHEB"
+  )
+    .split(" ")
+    .map((name) => `SCMP_ARCH_${name}`),
+);
+
 const flagBits: Record<string, number> = {
   SECCOMP_FILTER_FLAG_TSYNC: 1,
   SECCOMP_FILTER_FLAG_LOG: 2,
   SECCOMP_FILTER_FLAG_SPEC_ALLOW: 4,
   SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: 32,
 };
+
+/** Gives the descriptor over which the filter notifies. */
+const NEW_LISTENER = 8;
 
 /** Names that a profile may use. */
 export const SECCOMP_ARCHITECTURES: readonly string[] = Object.keys(architectures);
@@ -61,6 +77,8 @@ export interface CompiledFilter {
   count: number;
   /** Flags for seccomp(2). */
   flags: number;
+  /** Calls are told to a listener: installing the filter gives its descriptor. */
+  notifies: boolean;
 }
 
 const compiled = new WeakMap<SpecSeccomp, Map<string, CompiledFilter>>();
@@ -69,9 +87,15 @@ const compiled = new WeakMap<SpecSeccomp, Map<string, CompiledFilter>>();
 export function compileFilter(seccomp: SpecSeccomp, machine: "x64" | "arm64"): CompiledFilter {
   const known = compiled.get(seccomp)?.get(machine);
   if (known !== undefined) return known;
+  checkNotification(seccomp);
   const assembler = new BpfAssembler();
   writeFilter(assembler, seccomp, machine);
-  const filter = { instructions: assembler.finish(), count: assembler.size, flags: filterFlags(seccomp) };
+  const filter = {
+    instructions: finish(assembler),
+    count: assembler.size,
+    flags: filterFlags(seccomp),
+    notifies: notifies(seccomp),
+  };
   const perMachine = compiled.get(seccomp) ?? new Map<string, CompiledFilter>();
   perMachine.set(machine, filter);
   compiled.set(seccomp, perMachine);
@@ -102,7 +126,11 @@ function writeFilter(to: BpfAssembler, seccomp: SpecSeccomp, machine: "x64" | "a
 /** The machine's own architecture first. Names of other machines are of no concern here. */
 function filteredArchitectures(seccomp: SpecSeccomp, machine: "x64" | "arm64"): Architecture[] {
   const family: Architecture[] = machine === "x64" ? ["x64", "x86", "x32"] : ["arm64", "arm"];
-  const named = (seccomp.architectures ?? []).map((name) => architectures[name]);
+  const named = (seccomp.architectures ?? []).map((name) => {
+    if (Object.hasOwn(architectures, name)) return architectures[name];
+    if (FOREIGN_ARCHITECTURES.has(name)) return undefined;
+    throw invalid(`architectures: unknown ${JSON.stringify(name)}`);
+  });
   return family.filter((arch) => arch === machine || named.includes(arch));
 }
 
@@ -141,11 +169,12 @@ function writeTree(to: BpfAssembler, seccomp: SpecSeccomp, arch: Architecture): 
 }
 
 function rangesOf(seccomp: SpecSeccomp, arch: Architecture): Range[] {
-  const standard = actionResult(seccomp.defaultAction, seccomp.defaultErrnoRet);
+  const standard = actionResult(seccomp.defaultAction, seccomp.defaultErrnoRet, "defaultErrnoRet");
   const byNumber = new Map<number, Rule[]>();
   let highest = -1;
   for (const call of seccomp.syscalls ?? []) {
-    const result = actionResult(call.action, call.errnoRet);
+    const result = actionResult(call.action, call.errnoRet, "errnoRet");
+    if (!call.names?.length) throw invalid("syscalls: an entry without names");
     for (const name of call.names) {
       const number = syscallNumber(name, arch);
       if (number === undefined) continue;
@@ -246,45 +275,74 @@ function writeCondition(to: BpfAssembler, condition: Condition, yes: Place, no: 
   }
 }
 
-function actionResult(action: SeccompAction, errno: number | undefined): number {
+/** What an action makes the kernel answer; `field` is where its errno was given. */
+function actionResult(action: SeccompAction, errno: number | undefined, field: string): number {
+  const highest = action === "SCMP_ACT_TRACE" ? MAX_TRACE_DATA : MAX_ERRNO;
   const code = errno ?? EPERM;
-  if (!Number.isInteger(code) || code < 0 || code > MAX_ERRNO) throw invalid(`errno ${errno} out of range`);
+  if (!Number.isInteger(code) || code < 0 || code > highest)
+    throw invalid(`${field}: errno ${errno} out of range`);
   switch (action) {
-    case "SCMP_ACT_KILL":
-    case "SCMP_ACT_KILL_THREAD":
-      return RET.KILL_THREAD;
-    case "SCMP_ACT_KILL_PROCESS":
-      return RET.KILL_PROCESS;
-    case "SCMP_ACT_TRAP":
-      return RET.TRAP;
     case "SCMP_ACT_ERRNO":
       return RET.ERRNO | code;
     case "SCMP_ACT_TRACE":
       return RET.TRACE | code;
-    case "SCMP_ACT_ALLOW":
-      return RET.ALLOW;
-    case "SCMP_ACT_LOG":
-      return RET.LOG;
-    case "SCMP_ACT_NOTIFY":
-      throw new BerthError("not-implemented", "seccomp notification is not supported yet", {
-        operation: "compile seccomp filter",
-      });
-    default:
-      throw invalid(`unknown action ${action}`);
   }
+  const result = Object.hasOwn(plainResults, action) ? plainResults[action] : undefined;
+  if (result === undefined) throw invalid(`unknown action ${action}`);
+  if (errno !== undefined) throw invalid(`${field}: the action ${action} has no errno`);
+  return result;
+}
+
+const plainResults: Readonly<Record<string, number>> = {
+  SCMP_ACT_KILL: RET.KILL_THREAD,
+  SCMP_ACT_KILL_THREAD: RET.KILL_THREAD,
+  SCMP_ACT_KILL_PROCESS: RET.KILL_PROCESS,
+  SCMP_ACT_TRAP: RET.TRAP,
+  SCMP_ACT_ALLOW: RET.ALLOW,
+  SCMP_ACT_LOG: RET.LOG,
+  SCMP_ACT_NOTIFY: RET.USER_NOTIF,
+};
+
+const NOTIFY = "SCMP_ACT_NOTIFY";
+
+function notifies({ syscalls }: SpecSeccomp): boolean {
+  return syscalls?.some(({ action }) => action === NOTIFY) ?? false;
+}
+
+/** The process tells by a write that there is a listener, so nobody could answer for that. */
+function checkNotification(seccomp: SpecSeccomp): void {
+  const { defaultAction, syscalls = [], listenerPath, listenerMetadata } = seccomp;
+  if (defaultAction === NOTIFY) throw invalid(`${NOTIFY} cannot be used as default action`);
+  if (syscalls.some(({ action, names }) => action === NOTIFY && names?.includes("write")))
+    throw invalid(`${NOTIFY} cannot be used for the write syscall`);
+  if (notifies(seccomp) && !listenerPath)
+    throw invalid(`listenerPath: it is not set, and ${NOTIFY} needs somebody to notify`);
+  if (listenerMetadata && !listenerPath) throw invalid("listenerMetadata: it needs a listenerPath");
 }
 
 function filterFlags(seccomp: SpecSeccomp): number {
   // Mitigations against speculation are left to the system's own setting, unless flags are given.
-  if (seccomp.flags === undefined) return flagBits.SECCOMP_FILTER_FLAG_SPEC_ALLOW as number;
-  return seccomp.flags.reduce((bits, name) => {
-    const bit = flagBits[name];
-    if (bit === undefined) throw invalid(`unknown flag ${name}`);
-    // The program has one thread; TSYNC would only change the meaning of the result.
-    return bit === flagBits.SECCOMP_FILTER_FLAG_TSYNC ? bits : bits | bit;
-  }, 0);
+  const names = seccomp.flags ?? ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"];
+  let bits = notifies(seccomp) ? NEW_LISTENER : 0;
+  for (const name of names) {
+    if (!Object.hasOwn(flagBits, name)) throw invalid(`flags: unknown flag ${JSON.stringify(name)}`);
+    // The program has one thread: TSYNC would only change the meaning of the result.
+    if (name === "SECCOMP_FILTER_FLAG_TSYNC") continue;
+    // About waiting for a listener; without one the kernel refuses it.
+    if (name === "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" && !notifies(seccomp)) continue;
+    bits |= flagBits[name] ?? 0;
+  }
+  return bits;
+}
+
+function finish(assembler: BpfAssembler): Uint8Array {
+  try {
+    return assembler.finish();
+  } catch (cause) {
+    throw invalid(cause instanceof Error ? `too long: ${cause.message}` : "too long");
+  }
 }
 
 function invalid(message: string): BerthError {
-  return new BerthError("invalid", `seccomp profile: ${message}`, { operation: "compile seccomp filter" });
+  return new BerthError("invalid", `linux.seccomp: ${message}`, { operation: "compile seccomp filter" });
 }

@@ -46,6 +46,7 @@ const results: Record<string, (errno: number) => number> = {
   SCMP_ACT_TRACE: (errno) => 0x7ff0_0000 + errno,
   SCMP_ACT_ALLOW: () => 0x7fff_0000,
   SCMP_ACT_LOG: () => 0x7ffc_0000,
+  SCMP_ACT_NOTIFY: () => 0x7fc0_0000,
 };
 
 const resultOf = (action: string, errno: number | undefined): number =>
