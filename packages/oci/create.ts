@@ -14,14 +14,18 @@ import { ociState } from "#oci/container-status.ts";
 import { withDeviceAccess } from "#oci/device-access.ts";
 import { withHome } from "#oci/home.ts";
 import { runHooks } from "#oci/hooks.ts";
+import { inheritedDescriptors } from "#oci/inherited-descriptors.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
+import { warn } from "#oci/warnings.ts";
 import { type LauncherRun, runLauncher } from "#program/launcher-run.ts";
 import type { CgroupPlacement } from "#runtime/cgroups/container-cgroup.ts";
 import { removeContainerCgroups } from "#runtime/cgroups/remove.ts";
 import { prepareCgroups, settleCgroups } from "#runtime/cgroups/settle.ts";
 import { createScope } from "#runtime/cgroups/systemd-scope.ts";
 import { BUNDLE_NOTE } from "#runtime/compile/bundle-frame.ts";
+import { linuxWarnings } from "#runtime/compile/check-linux.ts";
+import { checkProcess, processWarnings } from "#runtime/compile/check-process.ts";
 import { compileBundle, HOOK_STATE } from "#runtime/compile-bundle.ts";
 import { explainRuntimeFailure } from "#runtime/explain.ts";
 import type { BundleLaunch, BundleTerminal, CompiledLaunch } from "#runtime/launch-types.ts";
@@ -59,7 +63,18 @@ export async function createContainer(
   const bundle = readBundle(options.bundle);
   const terminal = terminalOf(bundle.spec.process, options);
   const launch = launchOf(bundle, options, directory, terminal);
-  if (launch.spec.process) launch.spec.process = await withHome(launch.spec.process, bundle.rootfs);
+  if (launch.spec.process) {
+    checkProcess(launch.spec.process, launch.host);
+    const inherited = inheritedDescriptors(options.preserveFds, process.env);
+    launch.preserveFds = inherited.count;
+    const { env = [] } = launch.spec.process;
+    launch.spec.process = await withHome(
+      { ...launch.spec.process, env: [...env, ...inherited.env] },
+      bundle.rootfs,
+    );
+    for (const message of processWarnings(launch.spec.process, launch.host)) warn(message);
+    for (const message of linuxWarnings(launch.spec.linux ?? {})) warn(message);
+  }
   if (Object.keys(bundle.spec.linux?.netDevices ?? {}).length > 0) {
     // Only here are the host's devices asked for; nobody else waits for the netlink part to load.
     const { planNetDevices } = await import("#oci/net-devices.ts");
@@ -135,7 +150,8 @@ function launchOf(
     execDirectory,
     host: readHostFacts(),
     ...(terminal && { terminal }),
-    giveStdio: terminal === undefined ? stdioToGive(spec.process?.user.uid ?? 0) : [],
+    giveStdio: terminal === undefined ? stdioToGive(spec.process?.user?.uid ?? 0) : [],
+    preserveFds: options.preserveFds,
     ask: { forked: false, mounted: asked },
     noPivot: options.noPivot,
     noNewKeyring: options.noNewKeyring,
@@ -173,7 +189,7 @@ async function launchContainer(states: StateDirectory, attempt: Attempt): Promis
   const run = runLauncher({
     launcherPath: launcherPath(),
     program: compiled.program,
-    preserveFds: options.preserveFds,
+    preserveFds: launch.preserveFds,
     exitFile: compiled.exitFile,
   });
   const asked = answerQuestions(run, launch, describe);

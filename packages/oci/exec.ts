@@ -8,10 +8,13 @@ import { statusOf } from "#oci/container-status.ts";
 import { stdioToGive, terminalOf, writePidFile } from "#oci/create.ts";
 import { exitCodeOf, forwardSignals, joinTerminal } from "#oci/foreground.ts";
 import { withHome } from "#oci/home.ts";
+import { inheritedDescriptors } from "#oci/inherited-descriptors.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
+import { warn } from "#oci/warnings.ts";
 import { runLauncher } from "#program/launcher-run.ts";
 import { execPlacement } from "#runtime/cgroups/exec-group.ts";
+import { checkProcess, processWarnings } from "#runtime/compile/check-process.ts";
 import { SOCKET_NAME } from "#runtime/compile/shim-frame.ts";
 import { compileBundleExec } from "#runtime/compile-bundle-exec.ts";
 import { explainRuntimeFailure } from "#runtime/explain.ts";
@@ -36,7 +39,11 @@ export async function execInContainer(
   options: ExecOptions,
 ): Promise<number> {
   refuseUnlessRunning(states, container, options.ignorePaused);
+  const host = readHostFacts();
+  checkProcess(options.process, host);
+  for (const message of processWarnings(options.process, host)) warn(message);
   const terminal = terminalOf(options.process, options);
+  const preserveFds = inheritedDescriptors(options.preserveFds, {}).count;
   const directory = mkdtempSync(join(states.path(container.id), "exec-"));
   try {
     const cgroups = readCgroupLayout();
@@ -51,7 +58,8 @@ export async function execInContainer(
         below: options.cgroups,
       }),
       execDirectory: directory,
-      host: readHostFacts(),
+      host,
+      preserveFds,
       ...(terminal && { terminal }),
       giveStdio: terminal === undefined ? stdioToGive(options.process.user.uid) : [],
       supervise: options.foreground && terminal === undefined,
@@ -59,7 +67,7 @@ export async function execInContainer(
     const run = runLauncher({
       launcherPath: launcherPath(),
       program: compiled.program,
-      preserveFds: options.preserveFds,
+      preserveFds,
       exitFile: compiled.exitFile,
     });
     const relayed = terminal?.kind === "relay";

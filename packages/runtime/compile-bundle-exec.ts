@@ -3,7 +3,13 @@
  * or stays to tell the end, or to hold the terminal, as for a container (compile-bundle.ts).
  */
 import { createProgramBuilder } from "#program/program-builder.ts";
-import { BUNDLE_NOTE, connectConsole, giveStdio, relayPlan } from "#runtime/compile/bundle-frame.ts";
+import {
+  BUNDLE_NOTE,
+  closeForeign,
+  connectConsole,
+  giveStdio,
+  relayPlan,
+} from "#runtime/compile/bundle-frame.ts";
 import { checkProcess } from "#runtime/compile/check-process.ts";
 import { forkForContainer, writeExecChild } from "#runtime/compile/exec-child.ts";
 import { ProgramWriter } from "#runtime/compile/program-writer.ts";
@@ -17,6 +23,7 @@ export function compileBundleExec(launch: BundleExecLaunch): CompiledLaunch {
   checkProcess(process, host);
   const w = new ProgramWriter(createProgramBuilder(host.architecture), host.architecture);
   const { b } = w;
+  closeForeign(w, launch.preserveFds);
 
   const relayed = terminal?.kind === "relay" ? terminal : undefined;
   const listener = b.register("control socket");
@@ -58,6 +65,7 @@ export function compileBundleExec(launch: BundleExecLaunch): CompiledLaunch {
       else giveStdio(w, launch.giveStdio, process.user.uid);
     },
     endsWithParent: false,
+    preserveFds: launch.preserveFds,
   });
 
   const program = b.finish();

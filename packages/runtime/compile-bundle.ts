@@ -14,8 +14,10 @@ import {
   askCommandLine,
   awaitStart,
   BUNDLE_NOTE,
+  closeForeign,
   connectConsole,
   giveStdio,
+  keepOnly,
   listenForStart,
   makeRendezvous,
   meetChild,
@@ -83,6 +85,7 @@ interface Shared {
 function prepare(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch): Shared {
   const { b } = w;
   const { spec, terminal } = launch;
+  closeForeign(w, launch.preserveFds);
   const start = b.register("start socket");
   listenForStart(w, launch.execDirectory, start);
   const hookState: Shared["hookState"] = {};
@@ -221,10 +224,12 @@ function childFrame(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch,
       else giveStdio(w, launch.giveStdio, plan.process.user.uid);
     },
     endsWithParent: true,
+    preserveFds: launch.preserveFds,
     beforeFilter: () => {
       checkExecutable(w, plan.process.args ?? [], plan.process.env ?? []);
       b.sys("prctl", [PR.SET_PDEATHSIG, 0, 0, 0, 0], { why: "go on without the parent" });
       w.close(shared.status);
+      keepOnly(w, shared.start, hookState.created, launch.preserveFds);
       awaitStart(w, shared.start);
       if (hookState.created !== undefined) {
         runChildHooks(w, "startContainer", hooks.startContainer ?? [], hookState.created);

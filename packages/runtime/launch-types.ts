@@ -114,6 +114,8 @@ export interface BundleLaunch extends ContainerParts {
   terminal?: BundleTerminal;
   /** Which of descriptors 0, 1 and 2 change hands to the container's user. */
   giveStdio: readonly number[];
+  /** How many descriptors from 3 on the process gets; they are open where the program starts. */
+  preserveFds: number;
   /** Where the command line has something to do: once the namespaces are there, once all is mounted. */
   ask: { forked: boolean; mounted: boolean };
   /** Stay and tell the end. */
@@ -161,6 +163,8 @@ export interface ExecLaunch extends ExecParts {
 export interface BundleExecLaunch extends ExecParts {
   terminal?: BundleTerminal;
   giveStdio: readonly number[];
+  /** How many descriptors from 3 on the process gets; they are open where the program starts. */
+  preserveFds: number;
   supervise: boolean;
 }
 

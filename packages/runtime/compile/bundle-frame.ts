@@ -28,6 +28,41 @@ export const BUNDLE_NOTE = {
 const SOCKET_MODE_MASK = 0o177;
 const USUAL_UMASK = 0o022;
 
+/** Number of the launcher's connection: right behind the descriptors that are handed down. */
+const connectionNumber = (preserveFds: number) => 3 + preserveFds;
+
+/** Whatever else the caller had open, and would have left open in a container's first process until execve. */
+export function closeForeign(w: ProgramWriter, preserveFds: number): void {
+  w.b.sys("close_range", [connectionNumber(preserveFds) + 1, ALL, 0], {
+    why: "close what the caller has left open",
+  });
+}
+
+/**
+ * A container that waits for its start holds nothing of the host's but the socket that it waits on, and what is read after
+ * that: no connection of its maker's, no directory. All of it moves to the first numbers that are free for it.
+ */
+export function keepOnly(
+  w: ProgramWriter,
+  start: Register,
+  state: Register | undefined,
+  preserveFds: number,
+): void {
+  const { b, O } = w;
+  const first = connectionNumber(preserveFds);
+  const why = "hold on to what the start needs only";
+  const move = (from: Register, to: number) => {
+    // It may lie there already.
+    b.sys("dup3", [from, to, O.CLOEXEC], { ignore: ERRNO.EINVAL, why });
+    b.set(from, to, why);
+  };
+  move(start, first);
+  if (state !== undefined) move(state, first + 1);
+  b.sys("close_range", [first + (state === undefined ? 1 : 2), ALL, 0], { why });
+}
+
+const ALL = 0xffff_ffff;
+
 /** Goes to the state directory and listens there for the start. */
 export function listenForStart(w: ProgramWriter, directory: string, into: Register): void {
   const { b } = w;

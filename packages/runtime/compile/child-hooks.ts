@@ -51,6 +51,7 @@ function runHook(w: ProgramWriter, hook: SpecHook, what: string, state: Register
     b.sys("kill", [pid, 0], { why: `${HOOK_FAILED}: ${what} ended with an exit status that is not 0` });
     b.place(body);
     b.sys("dup3", [state, 0, 0], { why: `stdin of the ${what}` });
+    b.sys("close_range", [3, 0xffff_ffff, 0], { why: `keep descriptors from the ${what}` });
     const args = b.cstrArray(hook.args?.length ? hook.args : [hook.path]);
     b.sys("execve", [b.cstr(hook.path), args, b.cstrArray(hook.env ?? [])], { why: `run the ${what}` });
     b.exit(HOOK_NOT_FOUND);

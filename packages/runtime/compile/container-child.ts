@@ -36,6 +36,8 @@ export interface ChildFrame {
   waitForParent(): void;
   /** Puts descriptors 0, 1 and 2 in place. */
   takeStdio(slave: Register | undefined): void;
+  /** How many descriptors from 3 on the process gets. */
+  preserveFds?: number;
   /** Dies when its parent does; the death signal is lost with a change of user and set again. */
   endsWithParent: boolean;
   /** User and capabilities are final, the system call filter is not there yet. */
@@ -96,6 +98,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
     host: parts.host,
     id: parts.id,
     endsWithParent: frame.endsWithParent,
+    preserveFds: frame.preserveFds ?? 0,
     noNewKeyring: parts.noNewKeyring ?? false,
     ...(frame.beforeFilter && { beforeFilter: frame.beforeFilter }),
   });

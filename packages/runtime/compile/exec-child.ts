@@ -51,7 +51,7 @@ export function writeExecChild(
   w: ProgramWriter,
   parts: ExecParts,
   container: Register,
-  frame: Pick<ChildFrame, "begin" | "terminal" | "takeStdio" | "endsWithParent">,
+  frame: Pick<ChildFrame, "begin" | "terminal" | "takeStdio" | "endsWithParent" | "preserveFds">,
 ): void {
   const { b } = w;
   const { process, spec, host } = parts;
@@ -74,6 +74,7 @@ export function writeExecChild(
     host,
     id: parts.containerId,
     endsWithParent: frame.endsWithParent,
+    preserveFds: frame.preserveFds ?? 0,
   });
 }
 

@@ -35,6 +35,8 @@ export interface ProcessStart {
   id: string;
   /** The session keyring stays the parent's. */
   noNewKeyring?: boolean;
+  /** How many descriptors from 3 on stay open. */
+  preserveFds?: number;
   /** Dies when its parent does. */
   endsWithParent: boolean;
   /** Written where user and capabilities are final and the system call filter is not there yet. */
@@ -74,7 +76,7 @@ export function startProcess(w: ProgramWriter, start: ProcessStart): void {
   setScheduling(w, process);
   if (start.personality) setPersonality(w, start.personality);
   b.sys("umask", [process.user.umask ?? DEFAULT_UMASK], { why: "set the umask" });
-  b.sys("close_range", [3, 0xffff_ffff, CLOSE_RANGE_CLOEXEC], {
+  b.sys("close_range", [3 + (start.preserveFds ?? 0), 0xffff_ffff, CLOSE_RANGE_CLOEXEC], {
     why: "close all other descriptors on execve",
   });
   takeIdentity(w, start);
