@@ -1,0 +1,105 @@
+/** The virtual machine's kernel and initramfs: fetched once, and put together anew for every boot. */
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+const DIRECTORY = join(ROOT, "build/vm");
+const KERNEL = join(DIRECTORY, "kernel");
+
+/** Modules that the guest loads, each after those it needs. */
+const MODULES = ["overlay"];
+
+export interface Image {
+  kernel: string;
+  initramfs: string;
+}
+
+/** Throws what apt-get says if the kernel cannot be fetched. */
+export function makeImage(): Image {
+  if (!existsSync(join(KERNEL, "boot"))) fetchKernel();
+  const [kernel = ""] = globSync("boot/vmlinuz-*", { cwd: KERNEL }).map((name) => join(KERNEL, name));
+  const tree = join(DIRECTORY, "tree");
+  rmSync(tree, { recursive: true, force: true });
+  fill(tree);
+  const initramfs = join(DIRECTORY, "initramfs.cpio");
+  // busybox has an archiver for the format that kernels read.
+  const archive = 'find . | busybox cpio -o -H newc 2>/dev/null >"$0"';
+  execFileSync("sh", ["-c", archive, initramfs], { cwd: tree });
+  return { kernel, initramfs };
+}
+
+function fetchKernel(): void {
+  mkdirSync(DIRECTORY, { recursive: true });
+  console.error("fetching Debian's cloud kernel …");
+  const depends = execFileSync("apt-cache", ["depends", "linux-image-cloud-amd64"], { encoding: "utf8" });
+  const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
+  if (name === undefined) throw new Error("Debian's archive has no linux-image-cloud-amd64");
+  execFileSync("apt-get", ["download", "-qq", name], {
+    cwd: DIRECTORY,
+    stdio: ["ignore", "ignore", "ignore"],
+  });
+  const [archive = ""] = globSync(`${name}_*.deb`, { cwd: DIRECTORY });
+  execFileSync("dpkg", ["-x", join(DIRECTORY, archive), KERNEL]);
+  rmSync(join(DIRECTORY, archive));
+}
+
+/** Everything the guest has. */
+function fill(tree: string): void {
+  for (const name of ["bin", "proc", "sys", "dev", "tmp", "run", "etc", "mnt", "modules", "newroot"]) {
+    mkdirSync(join(tree, name), { recursive: true });
+  }
+  cpSync("/bin/busybox", join(tree, "bin/busybox"));
+  const applets = spawnSync("/bin/busybox", ["--list"], { encoding: "utf8" })
+    .stdout.split("\n")
+    .filter(Boolean);
+  for (const applet of applets) if (applet !== "busybox") symlinkSync("busybox", join(tree, "bin", applet));
+  mkdirSync(join(tree, "usr"));
+  symlinkSync("../bin", join(tree, "usr/bin"));
+  copyProgram(tree, process.execPath, "bin/node");
+  for (const module of MODULES) {
+    const [found = ""] = globSync(`lib/modules/*/kernel/**/${module}.ko`, { cwd: KERNEL });
+    cpSync(join(KERNEL, found), join(tree, "modules", basename(found)));
+  }
+  writeFileSync(join(tree, "modules/order"), MODULES.map((name) => `${name}.ko\n`).join(""));
+  writeFileSync(join(tree, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
+  const berth = join(tree, "berth");
+  const parts = [
+    "package.json",
+    "packages",
+    "apps",
+    "test",
+    "bin",
+    "scripts",
+    "build/launcher",
+    "build/busybox.tar",
+  ];
+  for (const part of [...parts, "node_modules/koffi", "node_modules/@koromix", "dist"]) {
+    const from = join(ROOT, part);
+    if (existsSync(from)) cpSync(from, join(berth, part), { recursive: true });
+  }
+  // What the wrappers in bin/ start.
+  mkdirSync(join(berth, ".setup"));
+  writeFileSync(join(berth, ".setup/node"), "/bin/node\n");
+  const init = readFileSync(join(import.meta.dirname, "guest/init.sh"));
+  writeFileSync(join(tree, "init"), init, { mode: 0o755 });
+}
+
+/** A program and the libraries it is linked to, at their own paths. */
+function copyProgram(tree: string, program: string, as: string): void {
+  cpSync(program, join(tree, as), { dereference: true });
+  const listed = execFileSync("ldd", [program], { encoding: "utf8" });
+  for (const [, path = ""] of listed.matchAll(/(?:=> )?(\/\S+) \(0x/g)) {
+    mkdirSync(join(tree, dirname(path)), { recursive: true });
+    if (!existsSync(join(tree, path))) writeFileSync(join(tree, path), readFileSync(path), { mode: 0o755 });
+  }
+}
