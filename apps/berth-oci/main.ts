@@ -5,6 +5,7 @@ import { onWarning } from "#oci/warnings.ts";
 import { SPEC_VERSION } from "#runtime/spec-version.ts";
 import { type Arguments, readArguments, usage } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { checkpoint, restore } from "./commands/checkpoint.ts";
 import { create } from "./commands/create.ts";
 import { remove } from "./commands/delete.ts";
 import { events } from "./commands/events.ts";
@@ -24,6 +25,7 @@ import { Log, type LogFormat } from "./log.ts";
 const VERSION = "0.1.0";
 
 const commands: Record<string, Command> = {
+  checkpoint,
   create,
   delete: remove,
   events,
@@ -33,6 +35,7 @@ const commands: Record<string, Command> = {
   list,
   pause,
   ps,
+  restore,
   resume,
   run,
   spec,

@@ -17,7 +17,10 @@ const DIRECTORY = join(ROOT, "build/vm");
 const KERNEL = join(DIRECTORY, "kernel");
 
 /** Modules that the guest loads, each after those it needs. */
-const MODULES = ["overlay"];
+const MODULES =
+  "overlay inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag nfnetlink libcrc32c nf_tables veth tun".split(
+    " ",
+  );
 
 export interface Image {
   kernel: string;
@@ -66,6 +69,11 @@ function fill(tree: string): void {
   mkdirSync(join(tree, "usr"));
   symlinkSync("../bin", join(tree, "usr/bin"));
   copyProgram(tree, process.execPath, "bin/node");
+  const criu = "/usr/sbin/criu";
+  if (existsSync(criu)) copyProgram(tree, criu, "bin/criu");
+  // criu packs file systems in memory by GNU tar.
+  rmSync(join(tree, "bin/tar"));
+  copyProgram(tree, "/bin/tar", "bin/tar");
   for (const module of MODULES) {
     const [found = ""] = globSync(`lib/modules/*/kernel/**/${module}.ko`, { cwd: KERNEL });
     cpSync(join(KERNEL, found), join(tree, "modules", basename(found)));
