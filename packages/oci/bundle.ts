@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { BerthError } from "#errors/errors.ts";
+import { parseSpecJson } from "#runtime/spec-json.ts";
 import type { Spec } from "#runtime/spec-types.ts";
 
 export interface Bundle {
@@ -42,7 +43,7 @@ function readConfig(directory: string): string {
 function parse(text: string, path: string): Spec {
   let spec: unknown;
   try {
-    spec = JSON.parse(text);
+    spec = parseSpecJson(text);
   } catch (cause) {
     throw invalid(`${path} is not JSON: ${cause instanceof Error ? cause.message : cause}`);
   }

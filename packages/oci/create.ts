@@ -148,6 +148,7 @@ function launchOf(
     cgroups: readCgroupLayout(),
     sandbox: { host: [], container: [], sysctls: {} },
     execDirectory,
+    bundle: path,
     host: readHostFacts(),
     ...(terminal && { terminal }),
     giveStdio: terminal === undefined ? stdioToGive(spec.process?.user?.uid ?? 0) : [],

@@ -58,6 +58,7 @@ export async function execInContainer(
         below: options.cgroups,
       }),
       execDirectory: directory,
+      bundle: container.bundle,
       host,
       preserveFds,
       ...(terminal && { terminal }),

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join, resolve } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import type { CgroupPlacement } from "#runtime/cgroups/container-cgroup.ts";
+import { parseSpecJson, stringifySpecJson } from "#runtime/spec-json.ts";
 import type { Spec, SpecResources } from "#runtime/spec-types.ts";
 
 const STATE_FILE = "state.json";
@@ -61,7 +62,7 @@ export class StateDirectory {
   /** Whole or not at all. */
   save(container: StoredContainer): void {
     const path = join(this.path(container.id), STATE_FILE);
-    writeFileSync(`${path}.tmp`, JSON.stringify(container), { mode: 0o600 });
+    writeFileSync(`${path}.tmp`, stringifySpecJson(container), { mode: 0o600 });
     renameSync(`${path}.tmp`, path);
   }
 
@@ -78,7 +79,8 @@ export class StateDirectory {
   /** Undefined for an id that is free, or whose container never came to be. */
   find(id: string): StoredContainer | undefined {
     try {
-      return JSON.parse(readFileSync(join(this.path(id), STATE_FILE), "utf8")) as StoredContainer;
+      const text = readFileSync(join(this.path(id), STATE_FILE), "utf8");
+      return parseSpecJson(text) as StoredContainer;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "ENOENT" || code === "ENOTDIR") return undefined;

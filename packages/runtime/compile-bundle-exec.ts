@@ -13,6 +13,7 @@ import {
 import { checkProcess } from "#runtime/compile/check-process.ts";
 import { forkForContainer, writeExecChild } from "#runtime/compile/exec-child.ts";
 import { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { announceListener, passListener, planListener } from "#runtime/compile/seccomp-listener.ts";
 import { EXIT_NAME, listen, makeStdio, NOTE, relay, SOCKET_NAME } from "#runtime/compile/shim-frame.ts";
 import { takeTerminal, terminalSize } from "#runtime/compile/terminal.ts";
 import type { BundleExecLaunch, CompiledLaunch } from "#runtime/launch-types.ts";
@@ -37,15 +38,24 @@ export function compileBundleExec(launch: BundleExecLaunch): CompiledLaunch {
   const statusPipe = b.register("status, read end");
   const status = b.register("status");
   w.pipe(statusPipe, status, "make the status pipe");
+  const listening = planListener(w, {
+    id: launch.containerId,
+    spec: launch.spec,
+    bundle: launch.bundle ?? execDirectory,
+    containerPid: launch.pid,
+  });
   const child = b.label("child");
+  const failed = b.label("the child has failed");
   const { pid, container } = forkForContainer(w, launch, child);
   w.close(status);
   w.close(container);
   if (send !== undefined) w.close(send);
+  if (listening !== undefined) passListener(w, listening, pid, failed);
   if (relayed !== undefined && stdio !== undefined) {
     const log = { fd: undefined, attrs: "" };
-    relay(w, { stdio, plan: relayPlan(relayed), pid, statusPipe, listener, log, closeOnExit: true });
+    relay(w, { stdio, plan: relayPlan(relayed), pid, statusPipe, listener, log, closeOnExit: true, failed });
   } else {
+    b.place(failed);
     b.awaitExec(statusPipe, pid);
     b.notify(NOTE.STARTED, pid);
     if (launch.supervise) {
@@ -58,7 +68,10 @@ export function compileBundleExec(launch: BundleExecLaunch): CompiledLaunch {
 
   b.place(child);
   writeExecChild(w, launch, container, {
-    begin: () => b.set(b.report, status, "report to the parent"),
+    begin: () => {
+      b.set(b.report, status, "report to the parent");
+      if (listening !== undefined) w.close(listening.meeting.parent);
+    },
     terminal: send && { send, size: terminalSize(relayed ?? {}, process) },
     takeStdio: (slave) => {
       if (slave !== undefined) takeTerminal(w, slave, process.user.uid);
@@ -66,6 +79,7 @@ export function compileBundleExec(launch: BundleExecLaunch): CompiledLaunch {
     },
     endsWithParent: false,
     preserveFds: launch.preserveFds,
+    ...(listening && { announceListener: (listener) => announceListener(w, listening, listener) }),
   });
 
   const program = b.finish();

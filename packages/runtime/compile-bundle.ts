@@ -35,6 +35,12 @@ import { sendRequests } from "#runtime/compile/network-setup.ts";
 import { checkExecutable } from "#runtime/compile/process-start.ts";
 import { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import {
+  announceListener,
+  type Listening,
+  passListener,
+  planListener,
+} from "#runtime/compile/seccomp-listener.ts";
+import {
   EXIT_NAME,
   listen,
   makeStdio,
@@ -76,6 +82,7 @@ interface Shared {
   statusRead: Register;
   forked: Rendezvous | undefined;
   mounted: Rendezvous | undefined;
+  listening: Listening | undefined;
   /** Where the terminal's master goes to. */
   console: Register | undefined;
   relay: { stdio: Stdio; listener: Register } | undefined;
@@ -120,6 +127,7 @@ function prepare(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch): S
     statusRead,
     forked: launch.ask.forked || scope !== undefined ? makeRendezvous(w, "forked") : undefined,
     mounted: launch.ask.mounted || launch.sandbox.host.length > 0 ? makeRendezvous(w, "mounted") : undefined,
+    listening: planListener(w, { id: launch.id, spec, bundle: launch.bundle ?? launch.execDirectory }),
     console: consoleSocket,
     relay: relayed,
     hookState,
@@ -162,6 +170,7 @@ function writeParent(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch
       if (launch.ask.mounted) ask(BUNDLE_NOTE.MOUNTED);
     });
   }
+  if (shared.listening !== undefined) passListener(w, shared.listening, pid, failed);
   if (relayed !== undefined && terminal?.kind === "relay") {
     relay(w, {
       stdio: relayed.stdio,
@@ -199,12 +208,13 @@ function limitScope(w: ProgramWriter, plan: ContainerPlan, { cgroups, spec }: Bu
 
 function childFrame(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch, shared: Shared): ChildFrame {
   const { b } = w;
-  const { forked, mounted, hookState } = shared;
+  const { forked, mounted, hookState, listening } = shared;
   const hooks = launch.spec.hooks ?? {};
   return {
     begin: () => {
       b.set(b.report, shared.status, "report to the parent");
-      for (const meeting of [forked, mounted]) if (meeting !== undefined) w.close(meeting.parent);
+      for (const meeting of [forked, mounted, listening?.meeting])
+        if (meeting !== undefined) w.close(meeting.parent);
       b.sys("prctl", [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0], { why: "end with the parent, until complete" });
       if (forked !== undefined) meetParent(w, forked);
     },
@@ -225,6 +235,7 @@ function childFrame(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch,
     },
     endsWithParent: true,
     preserveFds: launch.preserveFds,
+    ...(listening && { announceListener: (listener) => announceListener(w, listening, listener) }),
     beforeFilter: () => {
       checkExecutable(w, plan.process.args ?? [], plan.process.env ?? []);
       b.sys("prctl", [PR.SET_PDEATHSIG, 0, 0, 0, 0], { why: "go on without the parent" });

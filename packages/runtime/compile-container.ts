@@ -17,6 +17,12 @@ import { prepareForChild } from "#runtime/compile/namespaces.ts";
 import { jumpIfReported, sendRequests } from "#runtime/compile/network-setup.ts";
 import { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import {
+  announceListener,
+  type Listening,
+  passListener,
+  planListener,
+} from "#runtime/compile/seccomp-listener.ts";
+import {
   closeChildEnds,
   EXIT_NAME,
   listen,
@@ -60,6 +66,7 @@ interface Between {
   status: Register;
   /** The child waits at one end for a byte, the shim writes it once the network is there. */
   network: { wait: Register; release: Register } | undefined;
+  listening: Listening | undefined;
 }
 
 /** The child's side of what the two share. */
@@ -70,12 +77,13 @@ function childFrame(
   between: Between,
 ): ChildFrame {
   const { b } = w;
-  const { stdio, network, status } = between;
+  const { stdio, network, status, listening } = between;
   const { send } = stdio;
   return {
     begin: () => {
       b.set(b.report, status, "report to the shim");
       if (network !== undefined) w.close(network.release);
+      if (listening !== undefined) w.close(listening.meeting.parent);
       b.sys("prctl", [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0], { why: "end with the shim" });
     },
     terminal: send && { send, size: terminalSize(launch.stdio, plan.process) },
@@ -84,6 +92,7 @@ function childFrame(
     },
     takeStdio: (slave) => takeStdio(w, stdio, slave, launch.stdio, plan.process.user.uid),
     endsWithParent: true,
+    ...(listening && { announceListener: (listener) => announceListener(w, listening, listener) }),
   };
 }
 
@@ -100,6 +109,7 @@ function writeShim(w: ProgramWriter, plan: ContainerPlan, launch: ContainerLaunc
   const status = b.register("status");
   w.pipe(statusRead, status, "make the status pipe");
   const network = launch.sandbox.host.length > 0 ? makeBarrier(w) : undefined;
+  const listening = planListener(w, { id: launch.id, spec, bundle: launch.bundle ?? launch.execDirectory });
   prepareForChild(w, namespaces, spec);
 
   const pid = b.register("pid");
@@ -127,6 +137,7 @@ function writeShim(w: ProgramWriter, plan: ContainerPlan, launch: ContainerLaunc
     b.sys("write", [network.release, b.cstr("n"), 1], { why: "tell the child that its network is there" });
     w.close(network.release);
   }
+  if (listening !== undefined) passListener(w, listening, pid, failed);
   holdNamespaces(w, pid);
   relay(w, {
     stdio,
@@ -138,7 +149,7 @@ function writeShim(w: ProgramWriter, plan: ContainerPlan, launch: ContainerLaunc
     closeOnExit: !namespaces.isNew("pid"),
     failed,
   });
-  return { child, stdio, status, network };
+  return { child, stdio, status, network, listening };
 }
 
 function makeBarrier(w: ProgramWriter): { wait: Register; release: Register } {

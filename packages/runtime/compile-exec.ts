@@ -7,6 +7,7 @@ import { checkProcess } from "#runtime/compile/check-process.ts";
 import { forkForContainer, writeExecChild } from "#runtime/compile/exec-child.ts";
 import { PR, SIGKILL } from "#runtime/compile/kernel-constants.ts";
 import { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { announceListener, passListener, planListener } from "#runtime/compile/seccomp-listener.ts";
 import {
   closeChildEnds,
   EXIT_NAME,
@@ -31,11 +32,19 @@ export function compileExec(launch: ExecLaunch): CompiledLaunch {
   const statusPipe = b.register("status, read end");
   const status = b.register("status");
   w.pipe(statusPipe, status, "make the status pipe");
+  const listening = planListener(w, {
+    id: launch.containerId,
+    spec: launch.spec,
+    bundle: launch.bundle ?? execDirectory,
+    containerPid: launch.pid,
+  });
   const child = b.label("child");
+  const failed = b.label("the child has failed");
   const { pid, container } = forkForContainer(w, launch, child);
   w.close(status);
   w.close(container);
   closeChildEnds(w, stdio);
+  if (listening !== undefined) passListener(w, listening, pid, failed);
   relay(w, {
     stdio,
     plan: stdioPlan,
@@ -45,6 +54,7 @@ export function compileExec(launch: ExecLaunch): CompiledLaunch {
     log: { fd: undefined, attrs: "" },
     // What the process leaves running in the container keeps nobody waiting.
     closeOnExit: true,
+    failed,
   });
 
   b.place(child);
@@ -52,11 +62,13 @@ export function compileExec(launch: ExecLaunch): CompiledLaunch {
   writeExecChild(w, launch, container, {
     begin: () => {
       b.set(b.report, status, "report to the shim");
+      if (listening !== undefined) w.close(listening.meeting.parent);
       b.sys("prctl", [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0], { why: "end with the shim" });
     },
     terminal: send && { send, size: terminalSize(stdioPlan, process) },
     takeStdio: (slave) => takeStdio(w, stdio, slave, stdioPlan, process.user.uid),
     endsWithParent: true,
+    ...(listening && { announceListener: (listener) => announceListener(w, listening, listener) }),
   });
 
   const program = b.finish();

@@ -90,6 +90,8 @@ export interface ContainerParts {
   execDirectory: string;
   /** Host path of the launcher binary to bind at /sbin/docker-init and run as PID 1, with --init. */
   initPath?: string;
+  /** Directory of the bundle, for who is told of the container; without one the exec directory. */
+  bundle?: string;
   /** Kernel facts the compiler depends on. */
   host: HostFacts;
   /** The root is moved to "/" instead of changed by pivot_root. */
@@ -148,6 +150,8 @@ export interface ExecParts {
   /** The groups to join, if not at `linux.cgroupsPath` or the id. */
   cgroupOwner?: CgroupOwner;
   execDirectory: string;
+  /** Directory of the container's bundle, if it has one. */
+  bundle?: string;
   host: HostFacts;
 }
 

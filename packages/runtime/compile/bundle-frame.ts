@@ -98,7 +98,8 @@ export function connectConsole(w: ProgramWriter, path: string, into: Register): 
   b.sys("connect", [into, b.bytes(address), address.length], { why });
 }
 
-function unixAddress(name: string): Uint8Array {
+/** struct sockaddr_un with the path in it. */
+export function unixAddress(name: string): Uint8Array {
   const text = new TextEncoder().encode(name);
   const address = new Uint8Array(2 + text.length + 1);
   new DataView(address.buffer).setUint16(0, AF_UNIX, true);

@@ -40,8 +40,10 @@ export interface ChildFrame {
   preserveFds?: number;
   /** Dies when its parent does; the death signal is lost with a change of user and set again. */
   endsWithParent: boolean;
-  /** User and capabilities are final, the system call filter is not there yet. */
+  /** User and capabilities are final; the system call filter is not there yet, unless it notifies. */
   beforeFilter?(): void;
+  /** The filter notifies, and this is the descriptor to listen on. */
+  announceListener?(listener: Register): void;
 }
 
 /** Writes all of it; nothing comes after. */
@@ -100,6 +102,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
     endsWithParent: frame.endsWithParent,
     preserveFds: frame.preserveFds ?? 0,
     noNewKeyring: parts.noNewKeyring ?? false,
+    ...(frame.announceListener && { announceListener: frame.announceListener }),
     ...(frame.beforeFilter && { beforeFilter: frame.beforeFilter }),
   });
 }

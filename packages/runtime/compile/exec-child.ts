@@ -51,7 +51,10 @@ export function writeExecChild(
   w: ProgramWriter,
   parts: ExecParts,
   container: Register,
-  frame: Pick<ChildFrame, "begin" | "terminal" | "takeStdio" | "endsWithParent" | "preserveFds">,
+  frame: Pick<
+    ChildFrame,
+    "begin" | "terminal" | "takeStdio" | "endsWithParent" | "preserveFds" | "announceListener"
+  >,
 ): void {
   const { b } = w;
   const { process, spec, host } = parts;
@@ -75,6 +78,7 @@ export function writeExecChild(
     id: parts.containerId,
     endsWithParent: frame.endsWithParent,
     preserveFds: frame.preserveFds ?? 0,
+    ...(frame.announceListener && { announceListener: frame.announceListener }),
   });
 }
 

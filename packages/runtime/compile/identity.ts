@@ -5,12 +5,13 @@
  * The filter comes as late as it can. Without no-new-privileges its installation needs CAP_SYS_ADMIN, so the last set of
  * capabilities is taken behind it, and nothing but that and execve has to be allowed by a profile.
  */
+import type { Register } from "#program/types.ts";
 import { capabilityMask } from "#runtime/capabilities.ts";
 import { availableCapabilities } from "#runtime/compile/check-process.ts";
 import { PR, SECCOMP_SET_MODE_FILTER, SIGKILL } from "#runtime/compile/kernel-constants.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import type { HostFacts } from "#runtime/launch-types.ts";
-import { compileFilter } from "#runtime/seccomp/compile-filter.ts";
+import { compileFilter, notifies } from "#runtime/seccomp/compile-filter.ts";
 import type { CapabilitySet, SpecProcess, SpecSeccomp } from "#runtime/spec-types.ts";
 
 /** _LINUX_CAPABILITY_VERSION_3 */
@@ -24,8 +25,10 @@ export interface IdentityPlan {
   host: HostFacts;
   /** Dies when its parent does. */
   endsWithParent: boolean;
-  /** Written where user and capabilities are final and the filter is not there yet. */
+  /** Written where user and capabilities are final; and the filter is not there yet, unless it notifies. */
   beforeFilter?(): void;
+  /** Written behind a filter that notifies: its listener has to get to who is to be notified. */
+  announceListener?(listener: Register): void;
 }
 
 export function takeIdentity(w: ProgramWriter, plan: IdentityPlan): void {
@@ -52,16 +55,17 @@ export function takeIdentity(w: ProgramWriter, plan: IdentityPlan): void {
     setCapabilities(w, enough, "keep what installing the filter needs");
   }
   if (plan.endsWithParent) b.sys("prctl", [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0], { why: "end with the shim" });
-  if (process.noNewPrivileges) {
+  const privileged = !process.noNewPrivileges;
+  if (!privileged) {
     b.sys("prctl", [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0], { why: "give up new privileges" });
     setAllCapabilities(w, sets, ambient);
-    plan.beforeFilter?.();
-    if (seccomp !== undefined) installFilter(w, seccomp, host.architecture);
-  } else {
-    plan.beforeFilter?.();
-    if (seccomp !== undefined) installFilter(w, seccomp, host.architecture);
-    setAllCapabilities(w, sets, ambient);
   }
+  // Who is to be notified gets the listener from a parent that is there until the container is complete, not longer.
+  const early = seccomp !== undefined && notifies(seccomp);
+  if (!early) plan.beforeFilter?.();
+  if (seccomp !== undefined) installFilter(w, seccomp, plan);
+  if (privileged) setAllCapabilities(w, sets, ambient);
+  if (early) plan.beforeFilter?.();
 }
 
 function dropFromBounding(w: ProgramWriter, bounding: bigint, last: number): void {
@@ -116,14 +120,21 @@ function setCapabilities(w: ProgramWriter, { effective, permitted, inheritable }
   w.b.sys("capset", [header, data], { why });
 }
 
-function installFilter(w: ProgramWriter, seccomp: SpecSeccomp, architecture: "x64" | "arm64"): void {
+function installFilter(w: ProgramWriter, seccomp: SpecSeccomp, plan: IdentityPlan): void {
   const { b } = w;
-  const filter = compileFilter(seccomp, architecture);
+  const filter = compileFilter(seccomp, plan.host.architecture);
   // struct sock_fprog: count, padding, pointer.
   const content = new Uint8Array(16);
   new DataView(content.buffer).setUint16(0, filter.count, true);
   const program = b.struct(content, [{ at: 8, to: b.bytes(filter.instructions) }]);
-  b.sys("seccomp", [SECCOMP_SET_MODE_FILTER, filter.flags, program], {
-    why: "install the system call filter",
+  const why = "install the system call filter";
+  const args = [SECCOMP_SET_MODE_FILTER, filter.flags, program];
+  if (!filter.notifies) {
+    b.sys("seccomp", args, { why });
+    return;
+  }
+  w.borrow((listener) => {
+    b.sys("seccomp", args, { into: listener, why });
+    plan.announceListener?.(listener);
   });
 }

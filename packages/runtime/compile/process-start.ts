@@ -39,8 +39,10 @@ export interface ProcessStart {
   preserveFds?: number;
   /** Dies when its parent does. */
   endsWithParent: boolean;
-  /** Written where user and capabilities are final and the system call filter is not there yet. */
+  /** Written where user and capabilities are final; and the system call filter is not there yet, unless it notifies. */
   beforeFilter?(): void;
+  /** Written behind a filter that notifies. */
+  announceListener?(listener: Register): void;
 }
 
 /** The labels by which explain.ts knows these steps. */

@@ -305,7 +305,8 @@ const plainResults: Readonly<Record<string, number>> = {
 
 const NOTIFY = "SCMP_ACT_NOTIFY";
 
-function notifies({ syscalls }: SpecSeccomp): boolean {
+/** Does a call have to be answered by somebody outside? */
+export function notifies({ syscalls }: SpecSeccomp): boolean {
   return syscalls?.some(({ action }) => action === NOTIFY) ?? false;
 }
 

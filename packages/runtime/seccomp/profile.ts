@@ -4,6 +4,7 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import { DEFAULT_PROFILE } from "#runtime/seccomp/default-profile.ts";
+import { parseSpecJson } from "#runtime/spec-json.ts";
 import type { SeccompAction, SpecSeccomp } from "#runtime/spec-types.ts";
 
 export interface ProfileCondition {
@@ -19,7 +20,7 @@ export interface ProfileSyscall {
   names?: string[];
   action: SeccompAction;
   errnoRet?: number | null;
-  args?: { index: number; value: number; valueTwo?: number; op: string }[] | null;
+  args?: { index: number; value: number | bigint; valueTwo?: number | bigint; op: string }[] | null;
   includes?: ProfileCondition | null;
   excludes?: ProfileCondition | null;
   comment?: string;
@@ -68,7 +69,7 @@ export function defaultSeccomp(context: ProfileContext): SpecSeccomp {
 export function parseProfile(json: string): SeccompProfile {
   let profile: unknown;
   try {
-    profile = JSON.parse(json);
+    profile = parseSpecJson(json);
   } catch (cause) {
     throw invalid(`Decoding seccomp profile failed: ${cause instanceof Error ? cause.message : cause}`);
   }

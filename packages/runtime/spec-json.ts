@@ -1,0 +1,31 @@
+/**
+ * Configurations as JSON and back. Values of seccomp conditions have 64 bits, more than a number holds: those that don't
+ * fit are read as bigints, and written as what they were. Pure.
+ */
+
+/** The only names such values have (config-linux.md, "Seccomp"). */
+const WIDE = new Set(["value", "valueTwo"]);
+/** So many digits may be more than 2^53. */
+const MANY_DIGITS = /\d{16}/;
+
+/** Throws SyntaxError. */
+export function parseSpecJson(text: string): unknown {
+  return MANY_DIGITS.test(text)
+    ? JSON.parse(text, keepWide as (key: string, value: unknown) => unknown)
+    : JSON.parse(text);
+}
+
+export function stringifySpecJson(value: unknown): string {
+  return JSON.stringify(value, (_, member: unknown) =>
+    typeof member === "bigint" ? rawJson(String(member)) : member,
+  );
+}
+
+function keepWide(key: string, value: unknown, context: { source?: string }): unknown {
+  const { source } = context;
+  if (typeof value !== "number" || !WIDE.has(key) || source === undefined) return value;
+  return Number.isSafeInteger(value) || !/^-?\d+$/.test(source) ? value : BigInt(source);
+}
+
+// Newer than the language's version that the types are of.
+const rawJson = (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON;
