@@ -37,6 +37,8 @@ function makeRootless(spec: ReturnType<typeof defaultSpec>): void {
   linux.uidMappings = [{ containerID: 0, hostID: process.geteuid?.() ?? 0, size: 1 }];
   linux.gidMappings = [{ containerID: 0, hostID: process.getegid?.() ?? 0, size: 1 }];
   delete linux.resources;
+  // They are the network namespace's.
+  delete linux.sysctl;
   // Without a network namespace of one's own no sysfs can be mounted: the host's is shown instead.
   spec.mounts = (spec.mounts ?? [])
     .filter(({ type }) => type !== "cgroup")

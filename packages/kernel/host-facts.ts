@@ -17,6 +17,7 @@ export function readHostFacts(): HostFacts {
     seccompActions: readOr("/proc/sys/kernel/seccomp/actions_avail", "").split(/\s+/).filter(Boolean),
     apparmor: readOr("/sys/module/apparmor/parameters/enabled", "N").startsWith("Y"),
     selinux: existsSync("/sys/fs/selinux/enforce"),
+    inUserNamespace: !/^\s*0\s+0\s+4294967295$/.test(readOr("/proc/self/uid_map", "0 0 4294967295")),
     ...(existsSync(`${resctrl}/info`) && { resctrl }),
     kernelRelease: release(),
   };

@@ -14,6 +14,7 @@ import { ociState } from "#oci/container-status.ts";
 import { withDeviceAccess } from "#oci/device-access.ts";
 import { withHome } from "#oci/home.ts";
 import { runHooks } from "#oci/hooks.ts";
+import { checkRootless, hostFor, mapByTools, ownerOnHost, rootlessCaller } from "#oci/id-mapping.ts";
 import { inheritedDescriptors } from "#oci/inherited-descriptors.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
@@ -84,7 +85,7 @@ export async function createContainer(
     id,
     cgroupsPath: bundle.spec.linux?.cgroupsPath,
     systemd: options.systemdCgroup,
-    rootless: isRootless(),
+    rootless: launch.rootless !== undefined || (launch.host.inUserNamespace ?? false),
   });
   launch.cgroupOwner = owner;
   launch.ask.forked = owner.unit !== undefined;
@@ -117,9 +118,22 @@ export function terminalOf(
   return { kind: "relay", ...(rows !== undefined && columns !== undefined && { rows, columns }) };
 }
 
+/** Those of the caller's descriptors 0, 1 and 2 that are the null device (major 1, minor 3). */
+export function nullStdio(): number[] {
+  const NULL_DEVICE = (1 << 8) | 3;
+  return [0, 1, 2].filter((fd) => {
+    try {
+      const found = fstatSync(fd);
+      return found.isCharacterDevice() && found.rdev === NULL_DEVICE;
+    } catch {
+      return false; // Closed.
+    }
+  });
+}
+
 /** Those of the caller's descriptors 0, 1 and 2 that the user shall be able to open again; never a shared device. */
-export function stdioToGive(uid: number): number[] {
-  if (uid === 0) return [];
+export function stdioToGive(uid: number | undefined): number[] {
+  if (uid === 0 || uid === undefined) return [];
   return [0, 1, 2].filter((fd) => {
     try {
       const found = fstatSync(fd);
@@ -137,6 +151,8 @@ function launchOf(
   terminal: BundleTerminal | undefined,
 ): BundleLaunch {
   const { id, foreground } = options;
+  const rootless = rootlessCaller();
+  checkRootless(spec, rootless);
   const hooks = spec.hooks ?? {};
   const asked = (["prestart", "createRuntime", "createContainer", "startContainer"] as const).some(
     (name) => (hooks[name]?.length ?? 0) > 0,
@@ -149,9 +165,12 @@ function launchOf(
     sandbox: { host: [], container: [], sysctls: {} },
     execDirectory,
     bundle: path,
-    host: readHostFacts(),
+    host: hostFor(spec, readHostFacts()),
+    ...(rootless && { rootless }),
     ...(terminal && { terminal }),
-    giveStdio: terminal === undefined ? stdioToGive(spec.process?.user?.uid ?? 0) : [],
+    giveStdio:
+      terminal === undefined ? stdioToGive(ownerOnHost(spec, spec.process?.user?.uid ?? 0, rootless)) : [],
+    nullStdio: terminal === undefined ? nullStdio() : [],
     preserveFds: options.preserveFds,
     ask: { forked: false, mounted: asked },
     noPivot: options.noPivot,
@@ -216,6 +235,11 @@ function answerQuestions(
 ): Promise<never> {
   const answers: Record<number, (container: StoredContainer) => Promise<void>> = {
     [BUNDLE_NOTE.FORKED]: (container) => makeScope(launch, container),
+    [BUNDLE_NOTE.UNMAPPED]: ({ pid }) =>
+      mapByTools(pid, {
+        uidMappings: launch.spec.linux?.uidMappings ?? [],
+        gidMappings: launch.spec.linux?.gidMappings ?? [],
+      }),
     [BUNDLE_NOTE.MOUNTED]: (container) => runEarlyHooks(launch.execDirectory, container),
   };
   return new Promise((_, reject) => {
@@ -259,7 +283,7 @@ async function runEarlyHooks(directory: string, container: StoredContainer): Pro
 
 /** Does this process lack root's rights over the host? */
 export function isRootless(): boolean {
-  return process.geteuid?.() !== 0;
+  return rootlessCaller() !== undefined;
 }
 
 /** Never seen half written. */

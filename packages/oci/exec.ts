@@ -8,6 +8,7 @@ import { statusOf } from "#oci/container-status.ts";
 import { stdioToGive, terminalOf, writePidFile } from "#oci/create.ts";
 import { exitCodeOf, forwardSignals, joinTerminal } from "#oci/foreground.ts";
 import { withHome } from "#oci/home.ts";
+import { hostFor, ownerOnHost, rootlessCaller } from "#oci/id-mapping.ts";
 import { inheritedDescriptors } from "#oci/inherited-descriptors.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
@@ -39,7 +40,8 @@ export async function execInContainer(
   options: ExecOptions,
 ): Promise<number> {
   refuseUnlessRunning(states, container, options.ignorePaused);
-  const host = readHostFacts();
+  const rootless = rootlessCaller();
+  const host = hostFor(container.spec, readHostFacts());
   checkProcess(options.process, host);
   for (const message of processWarnings(options.process, host)) warn(message);
   const terminal = terminalOf(options.process, options);
@@ -58,11 +60,15 @@ export async function execInContainer(
         below: options.cgroups,
       }),
       execDirectory: directory,
+      ...(rootless && { rootless }),
       bundle: container.bundle,
       host,
       preserveFds,
       ...(terminal && { terminal }),
-      giveStdio: terminal === undefined ? stdioToGive(options.process.user.uid) : [],
+      giveStdio:
+        terminal === undefined
+          ? stdioToGive(ownerOnHost(container.spec, options.process.user.uid, rootless))
+          : [],
       supervise: options.foreground && terminal === undefined,
     });
     const run = runLauncher({
@@ -73,6 +79,7 @@ export async function execInContainer(
     });
     const relayed = terminal?.kind === "relay";
     const ended = options.foreground ? exitCodeOf(run, relayed) : undefined;
+    ended?.catch(() => undefined);
     const joined = relayed
       ? run.shim.listening.then(() => joinTerminal(run, join(directory, SOCKET_NAME)))
       : undefined;

@@ -73,9 +73,9 @@ export function compileBundleExec(launch: BundleExecLaunch): CompiledLaunch {
       if (listening !== undefined) w.close(listening.meeting.parent);
     },
     terminal: send && { send, size: terminalSize(relayed ?? {}, process) },
+    giveStdio: (uid) => giveStdio(w, launch.giveStdio, uid),
     takeStdio: (slave) => {
       if (slave !== undefined) takeTerminal(w, slave, process.user.uid);
-      else giveStdio(w, launch.giveStdio, process.user.uid);
     },
     endsWithParent: false,
     preserveFds: launch.preserveFds,

@@ -24,11 +24,13 @@ import {
   meetParent,
   type Rendezvous,
   relayPlan,
+  reopenNull,
 } from "#runtime/compile/bundle-frame.ts";
 import { isBornInGroup, makeCgroups, openGroup } from "#runtime/compile/cgroup-setup.ts";
 import { runChildHooks } from "#runtime/compile/child-hooks.ts";
 import { type ChildFrame, writeChild } from "#runtime/compile/container-child.ts";
 import { type ContainerPlan, planContainer } from "#runtime/compile/container-plan.ts";
+import { closeIdMaps, makeIdMaps } from "#runtime/compile/id-mapped-mounts.ts";
 import { PR, SIGKILL } from "#runtime/compile/kernel-constants.ts";
 import { prepareForChild } from "#runtime/compile/namespaces.ts";
 import { sendRequests } from "#runtime/compile/network-setup.ts";
@@ -50,6 +52,8 @@ import {
   type Stdio,
 } from "#runtime/compile/shim-frame.ts";
 import { takeTerminal, terminalSize } from "#runtime/compile/terminal.ts";
+import { hostId } from "#runtime/compile/user-namespace.ts";
+import { makePassage, type Passage, seeThrough } from "#runtime/compile/user-namespace-entry.ts";
 import type { BundleLaunch, CompiledLaunch } from "#runtime/launch-types.ts";
 
 /** The state on the hooks' stdin, as files of the state directory that the command line fills at the rendezvous. */
@@ -82,6 +86,7 @@ interface Shared {
   statusRead: Register;
   forked: Rendezvous | undefined;
   mounted: Rendezvous | undefined;
+  passage: Passage | undefined;
   listening: Listening | undefined;
   /** Where the terminal's master goes to. */
   console: Register | undefined;
@@ -128,6 +133,7 @@ function prepare(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch): S
     forked: launch.ask.forked || scope !== undefined ? makeRendezvous(w, "forked") : undefined,
     mounted: launch.ask.mounted || launch.sandbox.host.length > 0 ? makeRendezvous(w, "mounted") : undefined,
     listening: planListener(w, { id: launch.id, spec, bundle: launch.bundle ?? launch.execDirectory }),
+    passage: plan.user && makePassage(w, plan.user),
     console: consoleSocket,
     relay: relayed,
     hookState,
@@ -138,19 +144,21 @@ function writeParent(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch
   const { b } = w;
   const { cgroups, spec, terminal } = launch;
   const { forked, mounted, relay: relayed, statusRead, status } = shared;
-  prepareForChild(w, plan.namespaces, spec);
+  if (plan.user === undefined) prepareForChild(w, plan.namespaces, spec);
+  makeIdMaps(w, plan.mounts, plan.user);
   const pid = b.register("pid");
   const group = isBornInGroup(cgroups, plan.owner) ? b.register("control group") : undefined;
   if (group !== undefined) openGroup(w, cgroups, plan.owner, spec.linux?.resources?.devices, group);
   b.fork({
-    flags: plan.namespaces.cloneFlags,
+    flags: plan.user === undefined ? plan.namespaces.cloneFlags : 0,
     into: pid,
     child: shared.child,
     ...(group !== undefined && { cgroup: group }),
     why: "fork into new namespaces",
   });
   if (group !== undefined) w.close(group);
-  b.notify(NOTE.CREATED, pid);
+  closeIdMaps(w, plan.mounts);
+  if (plan.user === undefined) b.notify(NOTE.CREATED, pid);
   w.close(status);
   w.close(shared.start);
   if (shared.console !== undefined) w.close(shared.console);
@@ -162,6 +170,11 @@ function writeParent(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch
       // By now systemd has made a scope around the child.
       limitScope(w, plan, launch);
     });
+  }
+  if (plan.user !== undefined && shared.passage !== undefined) {
+    const request = { pid, failed, ask: () => ask(BUNDLE_NOTE.UNMAPPED) };
+    seeThrough(w, plan.user, shared.passage, request);
+    b.notify(NOTE.CREATED, pid);
   }
   if (mounted !== undefined) {
     meetChild(w, mounted, failed, () => {
@@ -222,6 +235,11 @@ function childFrame(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch,
       send: shared.console,
       size: terminalSize(launch.terminal?.kind === "relay" ? launch.terminal : {}, plan.process),
     },
+    passage: shared.passage,
+    beforeUserNamespace: ({ rootless, uidMappings }) => {
+      const uid = hostId(uidMappings, plan.process.user.uid);
+      if (!rootless && uid !== undefined) giveStdio(w, launch.giveStdio, uid);
+    },
     waitForParent: () => {
       if (mounted !== undefined) meetParent(w, mounted);
       if (hookState.creating !== undefined) {
@@ -231,7 +249,12 @@ function childFrame(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch,
     },
     takeStdio: (slave) => {
       if (slave !== undefined) takeTerminal(w, slave, plan.process.user.uid);
-      else giveStdio(w, launch.giveStdio, plan.process.user.uid);
+      else {
+        reopenNull(w, launch.nullStdio);
+        if (plan.user === undefined || plan.user.rootless) {
+          giveStdio(w, launch.giveStdio, plan.process.user.uid);
+        }
+      }
     },
     endsWithParent: true,
     preserveFds: launch.preserveFds,

@@ -176,8 +176,7 @@ describe("a compiled container", () => {
     refused(({ spec }) => (spec.linux.namespaces = []), /mount namespace/, "not-implemented");
     refused(
       ({ spec }) => spec.linux.namespaces?.push({ type: "user" }),
-      /user namespaces/,
-      "not-implemented",
+      /linux\.uidMappings: user namespaces enabled, but no mappings found/,
     );
     refused(({ spec }) => spec.linux.namespaces?.push({ type: "pid" }), /duplicated namespace pid/);
     refused(({ spec }) => (spec.linux.sysctl = { "net/../kernel": "1" }), /not in a separate/);

@@ -12,6 +12,7 @@ import { ANY_ERRNO, type ProgramBuilder, type Register } from "#program/types.ts
 import { makeCgroups, openGroup } from "#runtime/compile/cgroup-setup.ts";
 import { type ChildFrame, writeChild } from "#runtime/compile/container-child.ts";
 import { type ContainerPlan, planContainer } from "#runtime/compile/container-plan.ts";
+import { closeIdMaps, makeIdMaps } from "#runtime/compile/id-mapped-mounts.ts";
 import { AT_FDCWD, PR, SIGKILL } from "#runtime/compile/kernel-constants.ts";
 import { prepareForChild } from "#runtime/compile/namespaces.ts";
 import { jumpIfReported, sendRequests } from "#runtime/compile/network-setup.ts";
@@ -33,7 +34,9 @@ import {
   SOCKET_NAME,
   type Stdio,
 } from "#runtime/compile/shim-frame.ts";
-import { takeStdio, terminalSize } from "#runtime/compile/terminal.ts";
+import { giveStdio, takeStdio, terminalSize } from "#runtime/compile/terminal.ts";
+import { hostId } from "#runtime/compile/user-namespace.ts";
+import { makePassage, type Passage, seeThrough } from "#runtime/compile/user-namespace-entry.ts";
 import type { CompiledLaunch, ContainerLaunch } from "#runtime/launch-types.ts";
 
 /** Throws BerthError, "invalid" or "not-implemented", for a configuration that cannot be run as it says. */
@@ -67,6 +70,7 @@ interface Between {
   /** The child waits at one end for a byte, the shim writes it once the network is there. */
   network: { wait: Register; release: Register } | undefined;
   listening: Listening | undefined;
+  passage: Passage | undefined;
 }
 
 /** The child's side of what the two share. */
@@ -87,10 +91,19 @@ function childFrame(
       b.sys("prctl", [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0], { why: "end with the shim" });
     },
     terminal: send && { send, size: terminalSize(launch.stdio, plan.process) },
+    passage: between.passage,
+    beforeUserNamespace: ({ uidMappings }) => {
+      const uid = hostId(uidMappings, plan.process.user.uid);
+      if (uid !== undefined) giveStdio(w, stdio, launch.stdio, uid);
+    },
     waitForParent: () => {
       if (network !== undefined) b.barrier(network.wait, "wait for the network");
     },
-    takeStdio: (slave) => takeStdio(w, stdio, slave, launch.stdio, plan.process.user.uid),
+    takeStdio: (slave) => {
+      const { uid } = plan.process.user;
+      if (plan.user === undefined) giveStdio(w, stdio, launch.stdio, uid);
+      takeStdio(w, stdio, slave, uid);
+    },
     endsWithParent: true,
     ...(listening && { announceListener: (listener) => announceListener(w, listening, listener) }),
   };
@@ -110,26 +123,33 @@ function writeShim(w: ProgramWriter, plan: ContainerPlan, launch: ContainerLaunc
   w.pipe(statusRead, status, "make the status pipe");
   const network = launch.sandbox.host.length > 0 ? makeBarrier(w) : undefined;
   const listening = planListener(w, { id: launch.id, spec, bundle: launch.bundle ?? launch.execDirectory });
-  prepareForChild(w, namespaces, spec);
+  const passage = plan.user && makePassage(w, plan.user);
+  if (plan.user === undefined) prepareForChild(w, namespaces, spec);
+  makeIdMaps(w, plan.mounts, plan.user);
 
   const pid = b.register("pid");
   const child = b.label("child");
   const group = cgroups.version === 2 ? b.register("control group") : undefined;
   if (group !== undefined) openGroup(w, cgroups, plan.owner, spec.linux?.resources?.devices, group);
   b.fork({
-    flags: namespaces.cloneFlags,
+    flags: plan.user === undefined ? namespaces.cloneFlags : 0,
     into: pid,
     child,
     ...(group !== undefined && { cgroup: group }),
     why: "fork into new namespaces",
   });
   if (group !== undefined) w.close(group);
-  b.notify(NOTE.CREATED, pid);
+  closeIdMaps(w, plan.mounts);
+  if (plan.user === undefined) b.notify(NOTE.CREATED, pid);
   w.close(status);
   closeChildEnds(w, stdio);
 
   // In parallel with the child's mounts.
   const failed = b.label("the child has failed");
+  if (plan.user !== undefined && passage !== undefined) {
+    seeThrough(w, plan.user, passage, { pid, failed, ask: () => refuseTools() });
+    b.notify(NOTE.CREATED, pid);
+  }
   if (network !== undefined) {
     w.close(network.wait);
     const beforeJudging = () => jumpIfReported(w, statusRead, failed);
@@ -149,7 +169,14 @@ function writeShim(w: ProgramWriter, plan: ContainerPlan, launch: ContainerLaunc
     closeOnExit: !namespaces.isNew("pid"),
     failed,
   });
-  return { child, stdio, status, network, listening };
+  return { child, stdio, status, network, listening, passage };
+}
+
+/** A shim is nobody's child who could run newuidmap. */
+function refuseTools(): never {
+  throw new BerthError("not-implemented", "mappings by newuidmap are for the runtime's command line", {
+    operation: "compile container",
+  });
 }
 
 function makeBarrier(w: ProgramWriter): { wait: Register; release: Register } {

@@ -16,7 +16,7 @@ import {
   relay,
   SOCKET_NAME,
 } from "#runtime/compile/shim-frame.ts";
-import { takeStdio, terminalSize } from "#runtime/compile/terminal.ts";
+import { giveStdio, takeStdio, terminalSize } from "#runtime/compile/terminal.ts";
 import type { CompiledLaunch, ExecLaunch } from "#runtime/launch-types.ts";
 
 /** Throws BerthError "invalid" for a process that cannot be run as it says. */
@@ -66,7 +66,8 @@ export function compileExec(launch: ExecLaunch): CompiledLaunch {
       b.sys("prctl", [PR.SET_PDEATHSIG, SIGKILL, 0, 0, 0], { why: "end with the shim" });
     },
     terminal: send && { send, size: terminalSize(stdioPlan, process) },
-    takeStdio: (slave) => takeStdio(w, stdio, slave, stdioPlan, process.user.uid),
+    giveStdio: (uid) => giveStdio(w, stdio, stdioPlan, uid),
+    takeStdio: (slave) => takeStdio(w, stdio, slave, process.user.uid),
     endsWithParent: true,
     ...(listening && { announceListener: (listener) => announceListener(w, listening, listener) }),
   });

@@ -7,6 +7,7 @@ import { errnoText } from "#program/errno.ts";
 import { LaunchError } from "#program/launch-error.ts";
 import type { Program } from "#program/types.ts";
 import { HOOK_FAILED } from "#runtime/compile/child-hooks.ts";
+import { IDMAP_LABEL } from "#runtime/compile/id-mapped-mounts.ts";
 import { CWD_LABEL } from "#runtime/compile/process-start.ts";
 import type { CompiledLaunch } from "#runtime/launch-types.ts";
 
@@ -86,6 +87,11 @@ function explain(compiled: Explainable, cause: LaunchError, command: string): Ex
   if (label.startsWith(`${HOOK_FAILED}: `)) {
     const reason = `error running ${label.slice(HOOK_FAILED.length + 2)}`;
     return { reason, exitCode: NOT_STARTED, hint: {} };
+  }
+  if (label.startsWith(IDMAP_LABEL)) {
+    const reason = `failed to set MOUNT_ATTR_IDMAP on ${label.slice(IDMAP_LABEL.length + 1)}: ${errnoText(errno)}`;
+    const hint = "its file system, or this kernel, may have no id-mapped mounts";
+    return { reason, exitCode: NOT_STARTED, hint: errno === EINVAL ? { hint } : {} };
   }
   const mount = explainMount(label, errno);
   if (mount !== undefined) return mount;

@@ -6,6 +6,7 @@
  */
 import type { Program } from "#program/types.ts";
 import type { CgroupOwner } from "#runtime/cgroups/container-cgroup.ts";
+import type { RootlessCaller } from "#runtime/compile/user-namespace.ts";
 import type { Spec, SpecProcess } from "#runtime/spec-types.ts";
 
 /** How the root file system comes to be. */
@@ -98,6 +99,8 @@ export interface ContainerParts {
   noPivot?: boolean;
   /** The session keyring stays the caller's. */
   noNewKeyring?: boolean;
+  /** Made without root's rights, by this user of the host. */
+  rootless?: RootlessCaller;
 }
 
 /** A container of the daemon's, with a shim that keeps its streams and log. */
@@ -118,6 +121,8 @@ export interface BundleLaunch extends ContainerParts {
   giveStdio: readonly number[];
   /** How many descriptors from 3 on the process gets; they are open where the program starts. */
   preserveFds: number;
+  /** Which of them are the host's null device. */
+  nullStdio: readonly number[];
   /** Where the command line has something to do: once the namespaces are there, once all is mounted. */
   ask: { forked: boolean; mounted: boolean };
   /** Stay and tell the end. */
@@ -130,6 +135,8 @@ export interface HostFacts {
   lastCapability: number;
   /** Capabilities the daemon itself can give (a mask by number); where it was started with fewer than all. */
   availableCapabilities?: bigint;
+  /** We are in a user namespace ourselves: root, but not the host's. */
+  inUserNamespace?: boolean;
   seccompActions: string[];
   apparmor: boolean;
   selinux?: boolean;
@@ -150,6 +157,8 @@ export interface ExecParts {
   /** The groups to join, if not at `linux.cgroupsPath` or the id. */
   cgroupOwner?: CgroupOwner;
   execDirectory: string;
+  /** Made without root's rights, by this user of the host. */
+  rootless?: RootlessCaller;
   /** Directory of the container's bundle, if it has one. */
   bundle?: string;
   host: HostFacts;

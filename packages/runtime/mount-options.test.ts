@@ -39,6 +39,7 @@ describe("mount options", () => {
       "constructor",
       "rconstructor",
     ]);
-    assert.throws(() => parseMountOptions(["idmap"]), /not supported/);
+    assert.equal(parseMountOptions(["bind", "idmap"]).idMap, "mount");
+    assert.equal(parseMountOptions(["rbind", "ridmap"]).idMap, "tree");
   });
 });

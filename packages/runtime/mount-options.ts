@@ -2,8 +2,6 @@
  * The option words of an OCI mount, sorted into what the kernel takes them as: attributes of the mount, propagation,
  * and parameters of the file system. Pure.
  */
-import { BerthError } from "#errors/errors.ts";
-
 /** MOUNT_ATTR_… of linux/mount.h. */
 export const MOUNT_ATTR = {
   RDONLY: 0x1,
@@ -40,6 +38,8 @@ export interface MountOptions {
   propagation: { flag: number; recursive: boolean }[];
   /** Copy the content of what lies under a new tmpfs. */
   copyUp: boolean;
+  /** Owners are mapped: of the mount itself, or of all that is mounted below as well. */
+  idMap?: "mount" | "tree";
   /** Parameters for the file system: "size=64k", "newinstance", and the flags that every file system takes ("sync"). */
   parameters: string[];
   /** Flags that file systems know which have the choice, and that the others do without: "acl". */
@@ -131,9 +131,7 @@ function readWord(word: string, options: MountOptions): void {
   } else if (word === "remount") {
     options.remount = true;
   } else if (word === "idmap" || word === "ridmap") {
-    throw new BerthError("not-implemented", "id-mapped mounts are not supported", {
-      operation: "read mount options",
-    });
+    options.idMap = word === "idmap" ? "mount" : "tree";
   } else if (ignored.has(word) || word === "") {
     return;
   } else if (!readPropagation(word, options) && !readAttribute(word, options) && !readFlag(word, options)) {

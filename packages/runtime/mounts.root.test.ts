@@ -297,6 +297,29 @@ describe("tmpcopyup", () => {
     );
   });
 
+  it("copies what several layers have together", async () => {
+    const lower = join(containers.rootfs, "layered");
+    mkdirSync(join(lower, "both"), { recursive: true });
+    for (let count = 0; count < 300; count++) writeFileSync(join(lower, `lower${count}`), "");
+    writeFileSync(join(lower, "both/changed"), "lower");
+    writeFileSync(join(lower, "both/kept"), "kept");
+    const output = await containers.shell(
+      "cd /layered; ls | wc -l; cat both/changed both/kept upper; ls both | wc -l",
+      {
+        spec: withMounts({ ...copied, destination: "/layered" }),
+        launch: ({ id }) => {
+          const upper = join(containers.directory, id, "upper/layered");
+          mkdirSync(join(upper, "both"), { recursive: true });
+          writeFileSync(join(upper, "upper"), " upper\n");
+          writeFileSync(join(upper, "both/changed"), "upper ");
+          // A whiteout hides what is below it.
+          execFileSync("mknod", [join(upper, "lower7"), "c", "0", "0"]);
+        },
+      },
+    );
+    assert.deepEqual(lines(output), ["301", "upper kept upper", "2"]);
+  });
+
   it("begins empty where nothing was", async () => {
     const empty = { ...copied, destination: "/nothing/here" };
     assert.equal(await containers.shell("ls -A /nothing/here | wc -l", { spec: withMounts(empty) }), "0\n");

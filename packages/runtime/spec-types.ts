@@ -70,6 +70,9 @@ export interface SpecMount {
   options?: string[];
   /** Berth's own: the part of the source to mount, resolved inside it whatever links lie there. */
   subpath?: string;
+  /** Owners of the source → those the container sees; for bind mounts. */
+  uidMappings?: SpecIdMapping[];
+  gidMappings?: SpecIdMapping[];
 }
 
 export type NamespaceType = "pid" | "network" | "mount" | "ipc" | "uts" | "user" | "cgroup" | "time";

@@ -3,6 +3,7 @@
  * its attributes, and only then put into the container. Pure.
  */
 import type { Register } from "#program/types.ts";
+import { applyIdMap } from "#runtime/compile/id-mapped-mounts.ts";
 import { INSIDE, openDirectory, openFile } from "#runtime/compile/inside-root.ts";
 import { ERRNO } from "#runtime/compile/kernel-constants.ts";
 import { lookup, type Mounted } from "#runtime/compile/mount-points.ts";
@@ -20,6 +21,7 @@ export function takeBindSources(w: ProgramWriter, mounts: readonly PlannedMount[
     w.borrow((tree) => {
       if (mount.subpath) takePart(w, mount, tree);
       else w.cloneTree(mount.source, mount.options.recursive, tree, why);
+      if (mount.idMap !== undefined) applyIdMap(w, mount.idMap, tree, mount.source);
       w.b.store(tree, slot, 4);
     });
   }

@@ -23,6 +23,8 @@ export const BUNDLE_NOTE = {
   MOUNTED: 5,
   /** It has ended; value: the wait status. */
   ENDED: 6,
+  /** The process is in a new user namespace without mappings; value: its pid. Answered by one byte. */
+  UNMAPPED: 7,
 } as const;
 
 const SOCKET_MODE_MASK = 0o177;
@@ -169,6 +171,24 @@ export function relayPlan({ rows, columns }: { rows?: number; columns?: number }
     expectedAttaches: 1,
     ...(rows !== undefined && columns !== undefined && { rows, columns }),
   };
+}
+
+/**
+ * What of the standard streams is the host's null device becomes the container's own: no descriptor leads to a mount of
+ * the host's. Where the container has none, the host's has to do.
+ */
+export function reopenNull(w: ProgramWriter, descriptors: readonly number[]): void {
+  if (descriptors.length === 0) return;
+  const { b, O } = w;
+  const done = b.label("the null device is the container's");
+  w.borrow((fd) => {
+    const flags = O.RDWR | O.NOCTTY | O.NONBLOCK | O.NOFOLLOW;
+    w.open("/dev/null", flags, fd, "open the container's null device", { ignore: 0xffff });
+    b.jumpIfNegative(fd, done);
+    for (const to of descriptors) b.sys("dup3", [fd, to, 0], { why: `make it descriptor ${to}` });
+    w.close(fd);
+  });
+  b.place(done);
 }
 
 /** So that the process can open /dev/stdout again. What cannot change hands stays as it is. */

@@ -12,18 +12,20 @@ import { makeDevices, mountConsole } from "#runtime/compile/device-nodes.ts";
 import { maskPaths, protectPaths } from "#runtime/compile/hidden-paths.ts";
 import { cleanPath, INSIDE, openDirectory } from "#runtime/compile/inside-root.ts";
 import { CLONE, MS } from "#runtime/compile/kernel-constants.ts";
-import { labelsForExec } from "#runtime/compile/labels.ts";
+import { labelsForExec, takeLabels } from "#runtime/compile/labels.ts";
 import { setMemoryPolicy } from "#runtime/compile/memory-policy.ts";
 import type { Mounted } from "#runtime/compile/mount-points.ts";
 import { closeToWriting, mountAll } from "#runtime/compile/mounts.ts";
-import { joinNamespaces } from "#runtime/compile/namespaces.ts";
+import { joinNamespaces, prepareForChild } from "#runtime/compile/namespaces.ts";
 import { loopbackUp, sendRequests } from "#runtime/compile/network-setup.ts";
 import { ownProc, writeProc } from "#runtime/compile/proc-files.ts";
-import { startProcess } from "#runtime/compile/process-start.ts";
+import { adjustOomScore, raiseLimits, startProcess } from "#runtime/compile/process-start.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import { joinRdtGroup } from "#runtime/compile/resource-director.ts";
-import { mountRoot, moveTo, pivotTo } from "#runtime/compile/root-file-system.ts";
+import { attachRoot, mountRoot, moveTo, pivotTo, takeRoot } from "#runtime/compile/root-file-system.ts";
 import { makeTerminal } from "#runtime/compile/terminal.ts";
+import { groupsIn, type UserNamespacePlan } from "#runtime/compile/user-namespace.ts";
+import { enterUserNamespace, type Passage } from "#runtime/compile/user-namespace-entry.ts";
 import type { SpecProcess } from "#runtime/spec-types.ts";
 
 /** What differs with the parent. */
@@ -32,6 +34,10 @@ export interface ChildFrame {
   begin(): void;
   /** Where a terminal's master goes, and its size; undefined without a terminal. */
   terminal: { send: Register; size: { rows: number; columns: number } | undefined } | undefined;
+  /** The way into a user namespace, for a container in one. */
+  passage?: Passage | undefined;
+  /** The last steps with the host's rights. */
+  beforeUserNamespace?(user: UserNamespacePlan): void;
   /** All is mounted, the root not yet changed: wait for the parent, who has the host's side to do. */
   waitForParent(): void;
   /** Puts descriptors 0, 1 and 2 in place. */
@@ -49,26 +55,38 @@ export interface ChildFrame {
 /** Writes all of it; nothing comes after. */
 export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFrame): void {
   const { b } = w;
-  const { parts, process, namespaces } = plan;
+  const { parts, process, namespaces, user } = plan;
   const { spec } = parts;
+  const limited = user !== undefined || (parts.host.inUserNamespace ?? false);
   frame.begin();
   b.sys("setsid", [], { why: "begin a session" });
   b.sys("umask", [0], { why: "take modes as they are given" });
 
   joinCgroups(w, parts.cgroups, plan.owner);
-  if (process.oomScoreAdj !== undefined) {
-    const text = String(process.oomScoreAdj);
-    w.writeFile("/proc/self/oom_score_adj", text, `set the OOM score adjustment to ${text}`);
-  }
+  adjustOomScore(w, process, parts.rootless !== undefined);
   if (spec.linux?.intelRdt) joinRdtGroup(w, spec.linux.intelRdt, parts.id, parts.host);
-  joinNamespaces(w, namespaces);
+  const root = b.register("root");
+  const taken = user !== undefined && !user.rootless;
+  if (user !== undefined) {
+    takeLabels(w, process);
+    frame.beforeUserNamespace?.(user);
+    if (taken) {
+      raiseLimits(w, process);
+      prepareForChild(w, namespaces, spec);
+      joinNamespaces(w, namespaces);
+      takeBindSources(w, plan.mounts);
+      takeRoot(w, parts.rootfs, root, plan.rootPropagation);
+    }
+    if (frame.passage === undefined) throw new Error("no way into the user namespace");
+    enterUserNamespace(w, user, frame.passage, { namespaces, spec });
+  } else joinNamespaces(w, namespaces);
   if (namespaces.isNew("cgroup")) b.sys("unshare", [CLONE.NEWCGROUP], { why: "make a cgroup namespace" });
 
-  const root = b.register("root");
-  takeBindSources(w, plan.mounts);
+  if (!taken) takeBindSources(w, plan.mounts);
   b.sys("mount", [0, b.cstr("/"), 0, MS.REC | MS.SLAVE, 0], { why: "keep mounts from the host" });
-  mountRoot(w, parts.rootfs, root, plan.rootPropagation);
-  const mounted = mountAll(w, plan.mounts, parts, root);
+  if (taken) attachRoot(w, root);
+  else mountRoot(w, parts.rootfs, root, plan.rootPropagation);
+  const mounted = mountAll(w, plan.mounts, parts, root, limited);
   makeDevices(w, plan.devices, mounted, parts.host);
   const slave = makeConsole(w, frame, mounted);
   makeWorkingDirectory(w, process, root);
@@ -81,11 +99,13 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
   protectPaths(w, plan.readonlyPaths, mounted);
   maskPaths(w, plan.maskedPaths, mounted, parts.execDirectory);
   closeToWriting(w, mounted, spec.root?.readonly ?? false);
-  for (const { file, text, why } of labelsForExec(process)) {
-    writeProc(w, ownProc(w, mounted), `self/${file}`, text, why);
+  if (user === undefined) {
+    for (const { file, text, why } of labelsForExec(process)) {
+      writeProc(w, ownProc(w, mounted), `self/${file}`, text, why);
+    }
   }
-  const becomeRoot = parts.noPivot ? moveTo : pivotTo;
-  becomeRoot(w, root, plan.rootPropagation);
+  if (parts.noPivot) moveTo(w, root, plan.rootPropagation, { there: taken });
+  else pivotTo(w, root, plan.rootPropagation);
 
   if (namespaces.isNew("uts")) setNames(w, plan);
   if (spec.linux?.memoryPolicy) setMemoryPolicy(w, spec.linux.memoryPolicy);
@@ -98,6 +118,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
     seccomp: spec.linux?.seccomp,
     personality: spec.linux?.personality,
     host: parts.host,
+    groups: groupsIn(user),
     id: parts.id,
     endsWithParent: frame.endsWithParent,
     preserveFds: frame.preserveFds ?? 0,

@@ -8,11 +8,18 @@ import { checkLinux } from "#runtime/compile/check-linux.ts";
 import { checkProcess } from "#runtime/compile/check-process.ts";
 import { planDevices } from "#runtime/compile/device-nodes.ts";
 import { planPaths } from "#runtime/compile/hidden-paths.ts";
+import { checkIdMaps } from "#runtime/compile/id-mapped-mounts.ts";
 import { labelMounts } from "#runtime/compile/labels.ts";
 import { type PlannedMount, planMounts } from "#runtime/compile/mounts.ts";
 import { type NamespacePlan, planNamespaces } from "#runtime/compile/namespaces.ts";
 import { planPropagation, type RootPropagation } from "#runtime/compile/root-file-system.ts";
 import { planSysctls } from "#runtime/compile/sysctls.ts";
+import {
+  checkMapped,
+  hostInside,
+  planUserNamespace,
+  type UserNamespacePlan,
+} from "#runtime/compile/user-namespace.ts";
 import type { ContainerParts } from "#runtime/launch-types.ts";
 import type { SpecDevice, SpecMount, SpecProcess } from "#runtime/spec-types.ts";
 
@@ -23,6 +30,8 @@ export interface ContainerPlan {
   parts: ContainerParts;
   process: SpecProcess;
   namespaces: NamespacePlan;
+  /** Undefined in the host's. */
+  user: UserNamespacePlan | undefined;
   mounts: PlannedMount[];
   devices: SpecDevice[];
   rootPropagation: RootPropagation;
@@ -36,11 +45,18 @@ export interface ContainerPlan {
 /** Throws BerthError, "invalid" or "not-implemented", for a configuration that cannot be run as it says. */
 export function planContainer(parts: ContainerParts): ContainerPlan {
   const { spec } = parts;
+  const process = checkedProcess(parts);
+  const user = planUserNamespace(spec, parts.rootless);
+  if (user !== undefined) checkMapped(user, process);
+  const given = labelMounts(spec.mounts ?? [], spec.linux?.mountLabel, parts.host);
+  const mounts = planMounts(given, initMount(parts));
+  checkIdMaps(mounts, user, parts.rootless !== undefined);
   return {
-    parts,
-    process: checkedProcess(parts),
+    parts: user === undefined ? parts : { ...parts, host: hostInside(parts.host) },
+    process,
     namespaces: planNamespaces(spec),
-    mounts: planMounts(labelMounts(spec.mounts ?? [], spec.linux?.mountLabel, parts.host), initMount(parts)),
+    user,
+    mounts,
     devices: planDevices(spec.linux?.devices),
     rootPropagation: planPropagation(spec.linux?.rootfsPropagation),
     maskedPaths: planPaths(spec.linux?.maskedPaths, "linux.maskedPaths"),

@@ -19,6 +19,7 @@ import type { Mounted } from "#runtime/compile/mount-points.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import { DEFAULT_DEVICES } from "#runtime/default-spec.ts";
 import type { HostFacts } from "#runtime/launch-types.ts";
+import { PROPAGATION } from "#runtime/mount-options.ts";
 import type { SpecDevice } from "#runtime/spec-types.ts";
 
 const KINDS: Readonly<Record<SpecDevice["type"], number>> = {
@@ -94,8 +95,9 @@ export function makeDevices(
         why: `link /dev/${name} to ${target}`,
       });
     }
-    for (const device of devices)
-      makeDevice(w, device, { root: mounted.root, dev, host, fresh: mounted.dev !== undefined });
+    const { root, limited } = mounted;
+    const fresh = mounted.dev !== undefined;
+    for (const device of devices) makeDevice(w, device, { root, dev, host, fresh, limited });
   });
 }
 
@@ -118,15 +120,18 @@ interface Places {
   host: HostFacts;
   /** Our own /dev, where nobody has made anything before. */
   fresh: boolean;
+  /** In a user namespace no device can be made: the host's are mounted. */
+  limited: boolean;
 }
 
-function makeDevice(w: ProgramWriter, device: SpecDevice, { root, dev, host, fresh }: Places): void {
+function makeDevice(w: ProgramWriter, device: SpecDevice, places: Places): void {
+  const { root, dev, host, fresh, limited } = places;
   const { path } = device;
   const cut = path.lastIndexOf("/");
   const name = path.slice(cut + 1);
   const directory = path.slice(0, cut);
   if (directory === "/dev") {
-    makeNode(w, device, dev, { name, host, fresh });
+    makeNode(w, device, dev, { name, host, fresh, limited });
     return;
   }
   w.borrow((parent) => {
@@ -135,7 +140,7 @@ function makeDevice(w: ProgramWriter, device: SpecDevice, { root, dev, host, fre
     } else {
       openDirectory(w, root, directory.slice(1), parent, `open ${directory || "/"}`);
     }
-    makeNode(w, device, parent, { name, host, fresh: false });
+    makeNode(w, device, parent, { name, host, fresh: false, limited });
     w.close(parent);
   });
 }
@@ -144,7 +149,7 @@ function makeNode(
   w: ProgramWriter,
   device: SpecDevice,
   directory: Register,
-  { name, host, fresh }: { name: string; host: HostFacts; fresh: boolean },
+  { name, host, fresh, limited }: { name: string; host: HostFacts; fresh: boolean; limited: boolean },
 ): void {
   const { b } = w;
   const { path, type, major = 0, minor = 0 } = device;
@@ -152,6 +157,10 @@ function makeNode(
   const uid = device.uid ?? 0;
   const gid = device.gid ?? 0;
   const number = type === "p" ? 0 : deviceNumber(major, minor);
+  if (limited && type !== "p") {
+    bindNode(w, { path, type, number }, directory, { name, host });
+    return;
+  }
   const named = b.cstr(name);
   const make = (into?: Register) =>
     b.sys("mknodat", [directory, named, KINDS[type] | (fileMode & 0o7777), number], {
@@ -179,6 +188,27 @@ function makeNode(
   b.place(exists);
   checkNode(w, { path, type, number }, directory, { named, host });
   w.place(done);
+}
+
+/** The host's node of that path, which must be that device. */
+function bindNode(
+  w: ProgramWriter,
+  { path, type, number }: { path: string; type: SpecDevice["type"]; number: number },
+  directory: Register,
+  { name, host }: { name: string; host: HostFacts },
+): void {
+  const why = `bind mount the host's device ${path}`;
+  w.borrow((tree) => {
+    w.cloneTree(path, false, tree, why);
+    w.setMountAttributes(tree, { propagation: PROPAGATION.private }, false, why);
+    w.borrow((target) => {
+      openFile(w, directory, name, target, why, INSIDE | RESOLVE.NO_SYMLINKS);
+      w.attach(tree, target, why);
+      w.close(target);
+    });
+    w.close(tree);
+  });
+  checkNode(w, { path, type, number }, directory, { named: w.b.cstr(name), host });
 }
 
 /**

@@ -13,12 +13,21 @@ import type { ChildFrame } from "#runtime/compile/container-child.ts";
 import { INSIDE } from "#runtime/compile/inside-root.ts";
 import { CLONE } from "#runtime/compile/kernel-constants.ts";
 import { takeLabels } from "#runtime/compile/labels.ts";
-import { startProcess } from "#runtime/compile/process-start.ts";
+import { adjustOomScore, raiseLimits, startProcess } from "#runtime/compile/process-start.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import { setCpuAffinity } from "#runtime/compile/scheduling.ts";
 import { NOTE } from "#runtime/compile/shim-frame.ts";
 import { makeTerminal } from "#runtime/compile/terminal.ts";
+import {
+  checkMapped,
+  groupsIn,
+  hostId,
+  hostInside,
+  planUserNamespace,
+} from "#runtime/compile/user-namespace.ts";
+import { becomeNamespaceRoot } from "#runtime/compile/user-namespace-entry.ts";
 import type { ExecParts } from "#runtime/launch-types.ts";
+import type { NamespaceType } from "#runtime/spec-types.ts";
 
 /** The parent's side: takes hold of the container and forks. */
 export function forkForContainer(
@@ -29,7 +38,14 @@ export function forkForContainer(
   const { b } = w;
   const container = b.register("container's first process");
   b.sys("pidfd_open", [parts.pid, 0], { into: container, why: `take hold of process ${parts.pid}` });
-  b.sys("setns", [container, CLONE.NEWPID], { why: "join the container's pid namespace" });
+  const rootless = parts.rootless !== undefined;
+  if (rootless && isListed(parts, "user")) {
+    // Only there is there a right to the other ones.
+    b.sys("setns", [container, CLONE.NEWUSER], { why: "join the container's user namespace" });
+  }
+  if (!rootless || isListed(parts, "pid")) {
+    b.sys("setns", [container, CLONE.NEWPID], { why: "join the container's pid namespace" });
+  }
   const grouped = parts.cgroups.version === 2 && cgroupDirectories(parts.cgroups, ownerOf(parts)).length > 0;
   const group = grouped ? b.register("control group") : undefined;
   if (group !== undefined) openGroup(w, parts.cgroups, ownerOf(parts), undefined, group);
@@ -54,27 +70,38 @@ export function writeExecChild(
   frame: Pick<
     ChildFrame,
     "begin" | "terminal" | "takeStdio" | "endsWithParent" | "preserveFds" | "announceListener"
-  >,
+  > & {
+    /** Makes what is handed down, where it can be, a user's: as the calling process knows him. */
+    giveStdio(uid: number): void;
+  },
 ): void {
   const { b } = w;
   const { process, spec, host } = parts;
+  const rootless = parts.rootless !== undefined;
   frame.begin();
   b.sys("setsid", [], { why: "begin a session" });
   joinCgroups(w, parts.cgroups, ownerOf(parts));
-  if (process.oomScoreAdj !== undefined) {
-    const text = String(process.oomScoreAdj);
-    w.writeFile("/proc/self/oom_score_adj", text, `set the OOM score adjustment to ${text}`);
-  }
+  adjustOomScore(w, process, rootless);
   setCpuAffinity(w, process, "final");
   takeLabels(w, process);
+  const user = planUserNamespace(spec, parts.rootless);
+  if (user !== undefined) checkMapped(user, process);
+  if (user !== undefined && !rootless) {
+    raiseLimits(w, process);
+    const owner = hostId(user.uidMappings, process.user.uid);
+    if (owner !== undefined) frame.giveStdio(owner);
+  }
   joinContainer(w, parts, container);
+  if (user !== undefined) becomeNamespaceRoot(w);
+  if (user === undefined || rootless) frame.giveStdio(process.user.uid);
   frame.takeStdio(openTerminal(w, frame.terminal));
   startProcess(w, {
     process,
     argv: process.args ?? [],
     seccomp: spec.linux?.seccomp,
     personality: spec.linux?.personality,
-    host,
+    host: user === undefined ? host : hostInside(host),
+    groups: groupsIn(user),
     id: parts.containerId,
     endsWithParent: frame.endsWithParent,
     preserveFds: frame.preserveFds ?? 0,
@@ -82,10 +109,26 @@ export function writeExecChild(
   });
 }
 
-/** All at once: the kernel switches either to all of them or to none. */
-function joinContainer(w: ProgramWriter, { spec }: ExecParts, container: Register): void {
-  const time = spec.linux?.namespaces?.some(({ type }) => type === "time") ? CLONE.NEWTIME : 0;
-  const flags = CLONE.NEWNS | CLONE.NEWNET | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWCGROUP | time;
+function isListed({ spec }: ExecParts, wanted: NamespaceType): boolean {
+  return spec.linux?.namespaces?.some(({ type }) => type === wanted) ?? false;
+}
+
+/**
+ * All at once: the kernel switches either to all of them or to none. Root may join those that are the host's as well, be
+ * they his own or not; nobody else has to, since his own they are.
+ */
+function joinContainer(w: ProgramWriter, parts: ExecParts, container: Register): void {
+  const rootless = parts.rootless !== undefined;
+  const flag = (type: NamespaceType, value: number, always = false) =>
+    isListed(parts, type) || (always && !rootless) ? value : 0;
+  const flags =
+    CLONE.NEWNS |
+    flag("network", CLONE.NEWNET, true) |
+    flag("ipc", CLONE.NEWIPC, true) |
+    flag("uts", CLONE.NEWUTS, true) |
+    flag("cgroup", CLONE.NEWCGROUP, true) |
+    flag("time", CLONE.NEWTIME) |
+    (rootless ? 0 : flag("user", CLONE.NEWUSER));
   w.b.sys("setns", [container, flags], { why: "join the container's namespaces" });
 }
 

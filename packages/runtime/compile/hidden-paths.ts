@@ -60,14 +60,16 @@ export function maskPaths(
 ): void {
   if (paths.length === 0) return;
   const { O } = w;
+  if (mounted.limited) {
+    // No place of the host is within reach for sure: each gets its own.
+    for (const path of paths) {
+      eachExisting(w, path, mounted, `mask ${path}`, (target) => hide(w, path, target, undefined, mounted));
+    }
+    return;
+  }
   w.borrow((empty) => {
     const why = "make the empty directory that masks";
-    const attributes = RDONLY | NOSUID | NODEV | NOEXEC;
-    w.newMount(
-      { type: "tmpfs", source: "tmpfs", parameters: ["nr_inodes=2", "size=4k"], attributes },
-      empty,
-      why,
-    );
+    makeEmpty(w, empty, why);
     w.borrow((place) => {
       w.open(workplace, O.PATH | O.DIRECTORY, place, why);
       w.attach(empty, place, why);
@@ -80,9 +82,25 @@ export function maskPaths(
   });
 }
 
-function hide(w: ProgramWriter, path: string, target: Register, empty: Register, mounted: Mounted): void {
+function makeEmpty(w: ProgramWriter, into: Register, why: string): void {
+  const attributes = RDONLY | NOSUID | NODEV | NOEXEC;
+  const parameters = ["nr_inodes=2", "size=4k"];
+  w.newMount({ type: "tmpfs", source: "tmpfs", parameters, attributes }, into, why);
+}
+
+function hide(
+  w: ProgramWriter,
+  path: string,
+  target: Register,
+  empty: Register | undefined,
+  mounted: Mounted,
+): void {
   const { b, O } = w;
   const why = `mask ${path}`;
+  const takeEmpty = (into: Register) => {
+    if (empty === undefined) makeEmpty(w, into, why);
+    else w.cloneTree(empty, false, into, why);
+  };
   const own = path.startsWith("/proc/") ? mounted.proc : mounted.sys;
   const known = own !== undefined && Object.hasOwn(KNOWN, path) ? KNOWN[path] : undefined;
   w.borrow((tree) => {
@@ -91,7 +109,7 @@ function hide(w: ProgramWriter, path: string, target: Register, empty: Register,
       const change = { set: NOSUID | NOEXEC, propagation: PROPAGATION.private };
       w.setMountAttributes(tree, change, false, `${why}: null device`);
     };
-    if (known === "directory") w.cloneTree(empty, false, tree, why);
+    if (known === "directory") takeEmpty(tree);
     else if (known === "file") takeNull();
     else {
       const isFile = b.label(`${path} is a file`);
@@ -108,7 +126,7 @@ function hide(w: ProgramWriter, path: string, target: Register, empty: Register,
         b.jumpIfNegative(probe, isFile);
         w.close(probe);
       });
-      w.cloneTree(empty, false, tree, why);
+      takeEmpty(tree);
       b.jump(go);
       b.place(isFile);
       takeNull();

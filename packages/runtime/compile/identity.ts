@@ -8,7 +8,7 @@
 import type { Register } from "#program/types.ts";
 import { capabilityMask } from "#runtime/capabilities.ts";
 import { availableCapabilities } from "#runtime/compile/check-process.ts";
-import { PR, SECCOMP_SET_MODE_FILTER, SIGKILL } from "#runtime/compile/kernel-constants.ts";
+import { ERRNO, PR, SECCOMP_SET_MODE_FILTER, SIGKILL } from "#runtime/compile/kernel-constants.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import type { HostFacts } from "#runtime/launch-types.ts";
 import { compileFilter, notifies } from "#runtime/seccomp/compile-filter.ts";
@@ -23,6 +23,8 @@ export interface IdentityPlan {
   process: SpecProcess;
   seccomp: SpecSeccomp | undefined;
   host: HostFacts;
+  /** In a user namespace the groups may be fixed ("leave"), or nobody knows ("try"). */
+  groups?: "set" | "try" | "leave";
   /** Dies when its parent does. */
   endsWithParent: boolean;
   /** Written where user and capabilities are final; and the filter is not there yet, unless it notifies. */
@@ -44,7 +46,7 @@ export function takeIdentity(w: ProgramWriter, plan: IdentityPlan): void {
   const { uid, gid, additionalGids = [] } = process.user;
 
   dropFromBounding(w, mask("bounding"), host.lastCapability);
-  setGroups(w, additionalGids);
+  setGroups(w, additionalGids, plan.groups ?? "set");
   if (uid !== 0)
     b.sys("prctl", [PR.SET_KEEPCAPS, 1, 0, 0, 0], { why: "keep capabilities over the change of user" });
   b.sys("setresgid", [gid, gid, gid], { why: `become group ${gid}` });
@@ -75,13 +77,17 @@ function dropFromBounding(w: ProgramWriter, bounding: bigint, last: number): voi
   }
 }
 
-function setGroups(w: ProgramWriter, groups: readonly number[]): void {
+function setGroups(w: ProgramWriter, groups: readonly number[], how: "set" | "try" | "leave"): void {
+  if (how === "leave") return;
   const list = new Uint8Array(Math.max(groups.length, 1) * 4);
   const view = new DataView(list.buffer);
   groups.forEach((group, index) => {
     view.setUint32(index * 4, group, true);
   });
-  w.b.sys("setgroups", [groups.length, w.b.bytes(list)], { why: "set supplementary groups" });
+  w.b.sys("setgroups", [groups.length, w.b.bytes(list)], {
+    ...(how === "try" && groups.length === 0 && { ignore: ERRNO.EPERM }),
+    why: "set supplementary groups",
+  });
 }
 
 interface Sets {

@@ -18,6 +18,7 @@ export const RESOLVE = {
 
 export const CLONE = {
   NEWTIME: 0x80,
+  PARENT: 0x8000,
   NEWNS: 0x2_0000,
   NEWCGROUP: 0x200_0000,
   NEWUTS: 0x400_0000,
@@ -38,6 +39,8 @@ export const MS = {
 } as const;
 export const MNT_DETACH = 2;
 
+/** With the descriptor of a user namespace. */
+export const MOUNT_ATTR_IDMAP = 0x10_0000;
 export const OPEN_TREE_CLONE = 1;
 export const OPEN_TREE_CLOEXEC = 0x8_0000;
 export const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
@@ -62,6 +65,7 @@ export const MSG_NOSIGNAL = 0x4000;
 
 export const PR = {
   SET_PDEATHSIG: 1,
+  SET_DUMPABLE: 4,
   SET_KEEPCAPS: 8,
   CAPBSET_DROP: 24,
   SET_NO_NEW_PRIVS: 38,
@@ -69,6 +73,9 @@ export const PR = {
   CAP_AMBIENT_RAISE: 2,
   CAP_AMBIENT_CLEAR_ALL: 4,
 } as const;
+
+/** Of wait4: children of every kind. */
+export const WALL = 0x4000_0000;
 
 export const SECCOMP_SET_MODE_FILTER = 1;
 export const KEYCTL_JOIN_SESSION_KEYRING = 1;
@@ -85,9 +92,11 @@ export const IOCTL = {
 } as const;
 
 export const ERRNO = {
+  EPERM: 1,
   ENOENT: 2,
   ESRCH: 3,
   ENXIO: 6,
+  EACCES: 13,
   EEXIST: 17,
   EXDEV: 18,
   ENOTDIR: 20,

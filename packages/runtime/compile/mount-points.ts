@@ -13,6 +13,8 @@ const INSIDE_PROC = RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS | RESOLVE.NO_XDEV;
 /** Descriptors of what was mounted, for the steps that follow. */
 export interface Mounted {
   root: Register;
+  /** In a user namespace: no device can be made, some file systems not mounted, some attributes not taken away. */
+  limited: boolean;
   /** Our own procfs, attached at /proc. */
   proc?: Register;
   sys?: Register;

@@ -12,9 +12,10 @@ import type { DataRef, Register } from "#program/types.ts";
 import { bindMount } from "#runtime/compile/bind-mounts.ts";
 import { mountCgroups } from "#runtime/compile/cgroup-mounts.ts";
 import { copyTree, lookBelow, takeOver } from "#runtime/compile/copy-up.ts";
+import { type IdMap, planIdMap } from "#runtime/compile/id-mapped-mounts.ts";
 import { ERRNO, FSCONFIG, FSPICK, statLayout } from "#runtime/compile/kernel-constants.ts";
 import { lookup, type Mounted, openMountPoint } from "#runtime/compile/mount-points.ts";
-import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import type { FileSystem, ProgramWriter } from "#runtime/compile/program-writer.ts";
 import type { ContainerParts } from "#runtime/launch-types.ts";
 import { MOUNT_ATTR, type MountOptions, PROPAGATION, parseMountOptions } from "#runtime/mount-options.ts";
 import type { SpecMount } from "#runtime/spec-types.ts";
@@ -44,6 +45,7 @@ export interface PlannedMount {
   source: string;
   subpath: string | undefined;
   options: MountOptions;
+  idMap: IdMap | undefined;
   /** Where the descriptor of a bind mount's source is kept. */
   slot?: DataRef;
 }
@@ -80,7 +82,8 @@ function planMount(mount: SpecMount, index: number): PlannedMount {
   if (options.copyUp && type !== "tmpfs") {
     throw refuse(`${field}.options: tmpcopyup is for tmpfs only (mount ${destination})`);
   }
-  return { destination, type, source, subpath, options };
+  const idMap = planIdMap(mount, options, field);
+  return { destination, type, source, subpath, options, idMap };
 }
 
 /** What JSON may have in the place of what it should have. */
@@ -138,8 +141,9 @@ export function mountAll(
   mounts: readonly PlannedMount[],
   parts: ContainerParts,
   root: Register,
+  limited = false,
 ): Mounted {
-  const mounted: Mounted = { root, foreignDev: false, closing: [] };
+  const mounted: Mounted = { root, limited, foreignDev: false, closing: [] };
   for (const mount of mounts) {
     const { destination, type } = mount;
     const keep = keepAs(mount);
@@ -187,7 +191,9 @@ function newFileSystem(
     const device = source.startsWith("/") && (attributes & MOUNT_ATTR.RDONLY) !== 0;
     const parameters = device ? ["ro", ...options.parameters] : options.parameters;
     const { leniently } = options;
-    w.newMount({ type, source: source || type, parameters, attributes, leniently }, fd, why);
+    const fs = { type, source: source || type, parameters, attributes, leniently };
+    if (mounted.limited && type === "sysfs") newSysfs(w, fs, fd, why);
+    else w.newMount(fs, fd, why);
     if (keep === "dev") makeNames(w, fd, all);
     const furnish = type === "tmpfs" ? furnishing(w, mount, mounted, parts) : undefined;
     openMountPoint(w, mounted, mount, (target) => {
@@ -215,6 +221,19 @@ function newFileSystem(
   const fd = w.b.register(keep);
   place(fd);
   mounted[keep] = fd;
+}
+
+/** Only who owns the network namespace may mount it: with the host's, or somebody else's, the host's is shown. */
+function newSysfs(w: ProgramWriter, fs: FileSystem, fd: Register, why: string): void {
+  const refused = w.b.label("show the host's sysfs");
+  const made = w.b.label("have a sysfs");
+  w.newMount(fs, fd, why, refused);
+  w.b.jump(made);
+  w.b.place(refused);
+  w.cloneTree("/sys", true, fd, why);
+  w.setMountAttributes(fd, { propagation: PROPAGATION.private }, true, `${why}: propagation`);
+  w.setMountAttributes(fd, { set: fs.attributes & ~MOUNT_ATTR.ATIME_MASK }, true, `${why}: options`);
+  w.b.place(made);
 }
 
 /** Names in our own /dev that are mounted on in a moment. */
@@ -290,7 +309,9 @@ function changeMount(w: ProgramWriter, mount: PlannedMount, mounted: Mounted): v
       });
     }
     const { set, clear } = options.attributes;
-    w.setMountAttributes(target, { set, clear: clear | (CHANGEABLE & ~set) }, false, why);
+    const all = { set, clear: clear | (CHANGEABLE & ~set) };
+    if (mounted.limited) w.setUnlessLocked(target, all, { set, clear }, why);
+    else w.setMountAttributes(target, all, false, why);
     for (const { flag, recursive } of options.propagation) {
       w.setMountAttributes(target, { propagation: flag }, recursive, `${why}: propagation`);
     }

@@ -16,9 +16,9 @@ const flags: Record<NamespaceType, number> = {
 };
 
 export interface NamespacePlan {
-  /** For clone3. The cgroup namespace is not among them: it is made once the process is in its group. */
+  /** For clone3. Not the cgroup namespace, which is made once the process is in its group, nor the user namespace. */
   cloneFlags: number;
-  /** To be entered by path. */
+  /** To be entered by path; the user namespace is not among them. */
   joined: { type: NamespaceType; path: string; flag: number }[];
   isNew(type: NamespaceType): boolean;
 }
@@ -35,15 +35,14 @@ export function planNamespaces(spec: Spec): NamespacePlan {
   if (listed.get("mount") !== "") {
     throw refuse("not-implemented", "a container needs a mount namespace of its own");
   }
-  if (listed.has("user") || spec.linux?.uidMappings?.length || spec.linux?.gidMappings?.length) {
-    throw refuse("not-implemented", "user namespaces are not supported");
-  }
   if (spec.linux?.timeOffsets && listed.get("time") !== "") {
     throw refuse("invalid", "time offsets need a time namespace of the container's own");
   }
   let cloneFlags = 0;
   const joined: NamespacePlan["joined"] = [];
   for (const [type, path] of listed) {
+    // The way into a user namespace is one of its own: user-namespace-entry.ts.
+    if (type === "user") continue;
     if (path !== "") joined.push({ type, path, flag: flags[type] });
     else if (type !== "cgroup" && type !== "time") cloneFlags |= flags[type];
   }

@@ -10,6 +10,7 @@ import {
   CLOSE_RANGE_CLOEXEC,
   ERRNO,
   KEYCTL_JOIN_SESSION_KEYRING,
+  PR,
 } from "#runtime/compile/kernel-constants.ts";
 import { setPersonality } from "#runtime/compile/personality.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
@@ -37,6 +38,8 @@ export interface ProcessStart {
   noNewKeyring?: boolean;
   /** How many descriptors from 3 on stay open. */
   preserveFds?: number;
+  /** Supplementary groups in a user namespace. */
+  groups?: "set" | "try" | "leave";
   /** Dies when its parent does. */
   endsWithParent: boolean;
   /** Written where user and capabilities are final; and the system call filter is not there yet, unless it notifies. */
@@ -83,6 +86,50 @@ export function startProcess(w: ProgramWriter, start: ProcessStart): void {
   });
   takeIdentity(w, start);
   execute(w, start);
+}
+
+/** Who isn't the host's root cannot be spared by lowering it: that is no failure. */
+export function adjustOomScore(w: ProgramWriter, { oomScoreAdj }: SpecProcess, rootless: boolean): void {
+  if (oomScoreAdj === undefined) return;
+  const { b } = w;
+  const text = String(oomScoreAdj);
+  const path = "/proc/self/oom_score_adj";
+  const why = `set the OOM score adjustment to ${text}`;
+  if (!rootless) {
+    w.writeFile(path, text, why);
+    return;
+  }
+  const refused = b.label("the OOM score adjustment stays");
+  const content = b.cstr(text);
+  // Of a process that cannot be looked into everything in procfs is the host root's.
+  b.sys("prctl", [PR.SET_DUMPABLE, 1, 0, 0, 0], { why });
+  w.borrow((fd) => {
+    w.open(path, w.O.WRONLY, fd, why, { ignore: ERRNO.EACCES });
+    b.jumpIfNegative(fd, refused);
+    b.sys("write", [fd, content, content.length - 1], { ignore: ERRNO.EACCES, why });
+    w.close(fd);
+  });
+  b.place(refused);
+  b.sys("prctl", [PR.SET_DUMPABLE, 0, 0, 0, 0], { why });
+}
+
+/**
+ * Before a user namespace is entered, in which nobody may raise a limit. What is to be lower than it is now is refused
+ * here, and taken later.
+ */
+export function raiseLimits(w: ProgramWriter, { rlimits = [] }: SpecProcess): void {
+  const { b } = w;
+  for (const { type, hard } of rlimits) {
+    const why = `raise ${type} to ${hard}`;
+    const number = rlimitNumber(type);
+    const room = b.scratch(16, 8);
+    b.sys("prlimit64", [0, number, 0, room], { why });
+    w.borrow((value) => {
+      b.set(value, BigInt.asIntN(64, rlimitValue(hard)), why);
+      b.store(value, b.slice(room, 8, 8), 8);
+    });
+    b.sys("prlimit64", [0, number, room, 0], { ignore: ERRNO.EINVAL, why });
+  }
 }
 
 /**

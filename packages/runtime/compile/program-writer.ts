@@ -220,14 +220,45 @@ export class ProgramWriter {
     recursive: boolean,
     why: string,
   ): void {
-    const attributes = this.constant(
+    const attributes = this.#attributes(change);
+    const flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+    this.b.sys("mount_setattr", [mount, this.b.cstr(""), flags, attributes, attributes.length], { why });
+  }
+
+  /**
+   * What came into a user namespace read-only, nosuid, nodev or noexec stays so: then only what was asked for in so many
+   * words is changed.
+   */
+  setUnlessLocked(
+    mount: Register,
+    all: { set: number; clear: number },
+    asked: { set: number; clear: number },
+    why: string,
+  ): void {
+    const done = this.b.label("the attributes are changed");
+    const attributes = this.#attributes(all);
+    this.borrow((result) => {
+      this.b.sys("mount_setattr", [mount, this.b.cstr(""), AT_EMPTY_PATH, attributes, attributes.length], {
+        into: result,
+        ignore: ERRNO.EPERM,
+        why,
+      });
+      const locked = this.b.label("some attributes are locked");
+      this.b.jumpIfNegative(result, locked);
+      this.b.jump(done);
+      this.b.place(locked);
+    });
+    this.setMountAttributes(mount, asked, false, why);
+    this.b.place(done);
+  }
+
+  #attributes(change: { set?: number; clear?: number; propagation?: number }): DataRef {
+    return this.constant(
       { width: 8, value: change.set ?? 0 },
       { width: 8, value: change.clear ?? 0 },
       { width: 8, value: change.propagation ?? 0 },
       { width: 8, value: 0 },
     );
-    const flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
-    this.b.sys("mount_setattr", [mount, this.b.cstr(""), flags, attributes, attributes.length], { why });
   }
 
   /** Puts a mount onto the object behind `target`. */

@@ -13,6 +13,8 @@ import type { RootfsPlan } from "#runtime/launch-types.ts";
 
 /** mount(2) takes one page of options, NUL included. */
 const MAX_MOUNT_DATA = 4095;
+/** A parameter of fsconfig(2) has 256 bytes, NUL included. */
+const MAX_PARAMETER = 255;
 
 /** How the root's mount relates to others (config-linux.md, "Rootfs Mount Propagation"). */
 export type RootPropagation = keyof typeof PROPAGATIONS;
@@ -67,6 +69,37 @@ export function mountRoot(
   w.open(plan.merged, O.PATH | O.DIRECTORY, into, `open root file system ${plan.merged}`);
 }
 
+/**
+ * The same with the host's rights, for a process that won't have them when it mounts the rest: a mount that is attached
+ * nowhere, in a mount namespace of the host's.
+ */
+export function takeRoot(
+  w: ProgramWriter,
+  plan: RootfsPlan,
+  into: Register,
+  propagation: RootPropagation,
+): void {
+  if (plan.kind === "directory") {
+    const why = `mount root file system ${plan.path}`;
+    const follows = propagation === "slave" || propagation === "rslave";
+    w.cloneTree(plan.path, true, into, why);
+    w.setMountAttributes(into, { propagation: follows ? MS.SLAVE : MS.PRIVATE }, true, `${why}: propagation`);
+    return;
+  }
+  const { b } = w;
+  b.sys("chdir", [b.cstr(plan.base)], { why: `go to ${plan.base}` });
+  makeOverlay(w, plan, into);
+}
+
+/** In the mount namespace that it is to be the root of: on top of "/", since nothing else of the host need be in reach. */
+export function attachRoot(w: ProgramWriter, root: Register): void {
+  w.borrow((target) => {
+    w.open("/", w.O.PATH | w.O.DIRECTORY, target, "open the host's root");
+    w.attach(root, target, "mount the root file system on top of the host's");
+    w.close(target);
+  });
+}
+
 type Overlay = Extract<RootfsPlan, { kind: "overlay" }>;
 
 function mountOverlay(w: ProgramWriter, plan: Overlay): void {
@@ -83,7 +116,23 @@ function mountOverlay(w: ProgramWriter, plan: Overlay): void {
     b.sys("mount", [name, b.cstr(plan.merged), name, 0, b.cstr(data)], { why });
     return;
   }
-  // Too many layers for one page: told one by one (Linux 6.7 and later).
+  // Too many layers for one page.
+  w.borrow((mount) => {
+    makeOverlay(w, plan, mount);
+    w.borrow((target) => {
+      w.open(plan.merged, w.O.PATH | w.O.DIRECTORY, target, why);
+      w.attach(mount, target, why);
+      w.close(target);
+    });
+    w.close(mount);
+  });
+}
+
+/** Attached nowhere. Layers whose names don't fit into one parameter are told one by one (Linux 6.5 and later). */
+function makeOverlay(w: ProgramWriter, plan: Overlay, into: Register): void {
+  const { b } = w;
+  const why = `mount overlay on ${plan.merged}`;
+  const together = plan.lower.map(escapeLower).join(":");
   w.borrow((context) => {
     b.sys("fsopen", [b.cstr("overlay"), FSOPEN_CLOEXEC], { into: context, why });
     const set = (key: string, value: string) =>
@@ -91,7 +140,8 @@ function mountOverlay(w: ProgramWriter, plan: Overlay): void {
         why: `${why}: ${key}`,
       });
     set("source", "overlay");
-    for (const lower of plan.lower) set("lowerdir+", lower);
+    if (Buffer.byteLength(together) <= MAX_PARAMETER) set("lowerdir", together);
+    else for (const lower of plan.lower) set("lowerdir+", lower);
     set("upperdir", plan.upper);
     set("workdir", plan.work);
     for (const option of plan.options) {
@@ -99,15 +149,7 @@ function mountOverlay(w: ProgramWriter, plan: Overlay): void {
       set(key, value);
     }
     b.sys("fsconfig", [context, FSCONFIG.CMD_CREATE, 0, 0, 0], { why });
-    w.borrow((mount) => {
-      b.sys("fsmount", [context, FSMOUNT_CLOEXEC, 0], { into: mount, why });
-      w.borrow((target) => {
-        w.open(plan.merged, w.O.PATH | w.O.DIRECTORY, target, why);
-        w.attach(mount, target, why);
-        w.close(target);
-      });
-      w.close(mount);
-    });
+    b.sys("fsmount", [context, FSMOUNT_CLOEXEC, 0], { into, why });
     w.close(context);
   });
 }
@@ -125,11 +167,16 @@ function escapeLower(path: string): string {
  * Makes the root "/" where pivot_root cannot (the host runs from its initial ram disk): moves it there, and leaves the
  * host's mounts below, out of reach of any path.
  */
-export function moveTo(w: ProgramWriter, root: Register, propagation: RootPropagation): void {
+export function moveTo(
+  w: ProgramWriter,
+  root: Register,
+  propagation: RootPropagation,
+  { there = false }: { there?: boolean } = {},
+): void {
   const { b } = w;
   const dot = b.cstr(".");
   b.sys("fchdir", [root], { why: "go to the root file system" });
-  b.sys("mount", [dot, b.cstr("/"), 0, MS.MOVE, 0], { why: "move the root file system to /" });
+  if (!there) b.sys("mount", [dot, b.cstr("/"), 0, MS.MOVE, 0], { why: "move the root file system to /" });
   b.sys("chroot", [dot], { why: "make the root file system /" });
   enterRoot(w, propagation);
 }

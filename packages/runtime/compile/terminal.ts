@@ -48,26 +48,24 @@ export function terminalSize(
 }
 
 /**
- * Stdin, stdout and stderr, owned by the container's user, so that it can open /dev/stdout again. Only what was made
- * here is ever given away: not /dev/null.
+ * Makes the ends of the pipes the container's user's, so that it can open /dev/stdout again. Only what was made here is
+ * ever given away: not /dev/null.
  */
-export function takeStdio(
-  w: ProgramWriter,
-  stdio: Stdio,
-  slave: Register | undefined,
-  plan: StdioPlan,
-  uid: number,
-): void {
+export function giveStdio(w: ProgramWriter, stdio: Stdio, plan: StdioPlan, uid: number): void {
+  const { stdin, stdout, stderr } = stdio;
+  for (const fd of [plan.openStdin ? stdin : undefined, stdout, stderr]) {
+    if (fd !== undefined) giveTo(w, fd, uid);
+  }
+}
+
+/** Stdin, stdout and stderr: the terminal, which becomes the user's, or the pipes. */
+export function takeStdio(w: ProgramWriter, stdio: Stdio, slave: Register | undefined, uid: number): void {
   if (slave !== undefined) {
     takeTerminal(w, slave, uid);
     return;
   }
-  const own = (fd: Register) => giveTo(w, fd, uid);
   const { stdin, stdout, stderr } = stdio;
   if (stdin === undefined || stdout === undefined || stderr === undefined) throw new Error("no stdio");
-  if (plan.openStdin) own(stdin);
-  own(stdout);
-  own(stderr);
   placeStdio(w, stdin, stdout, stderr);
 }
 
