@@ -138,7 +138,20 @@ describe("an image whose directories are links", () => {
       symlinkSync("/proc/sys/kernel/core_pattern", join(root, "dev/null"));
     });
     const spec = withoutMount("/dev", "/dev/pts", "/dev/shm", "/dev/mqueue");
-    const output = await containers.shell("stat -c %t:%T /proc/keys; wc -c < /proc/keys", { launch, spec });
+    // Where the devices are ours to make, a link in the place of one is refused.
+    await assert.rejects(
+      containers.run({ launch, spec, args: ["true"] }),
+      /linux\.devices: \/dev\/null exists and is something else/,
+    );
+    const bound: RunOptions["spec"] = (to) => {
+      spec?.(to);
+      const source = join(containers.directory, "false-dev");
+      mkdirSync(source);
+      symlinkSync("/proc/sys/kernel/core_pattern", join(source, "null"));
+      to.mounts.push({ destination: "/dev", source, options: ["bind"] });
+    };
+    const script = "stat -c %t:%T /proc/keys; wc -c < /proc/keys";
+    const output = await containers.shell(script, { spec: bound });
     assert.equal(output, "1:3\n0\n");
   });
 
