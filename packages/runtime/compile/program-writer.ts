@@ -156,7 +156,9 @@ export class ProgramWriter {
   newMount(fs: FileSystem, into: Register, why: string, otherwise?: Label): void {
     const { b } = this;
     this.borrow((context) => {
-      b.sys("fsopen", [b.cstr(fs.type), FSOPEN_CLOEXEC], { into: context, why });
+      const ignore = otherwise === undefined ? {} : { ignore: ANY_ERRNO };
+      b.sys("fsopen", [b.cstr(fs.type), FSOPEN_CLOEXEC], { into: context, ...ignore, why });
+      if (otherwise !== undefined) b.jumpIfNegative(context, otherwise);
       if (fs.source !== "") this.#configure(context, "source", fs.source, why);
       this.parameters(context, fs.parameters, why);
       for (const name of fs.leniently ?? []) {
@@ -171,10 +173,9 @@ export class ProgramWriter {
       }
       const refused = b.label(`${fs.type} is refused`);
       const made = b.label(`${fs.type} is made`);
-      const ignore = ANY_ERRNO;
-      b.sys("fsconfig", [context, FSCONFIG.CMD_CREATE, 0, 0, 0], { into, ignore, why });
+      b.sys("fsconfig", [context, FSCONFIG.CMD_CREATE, 0, 0, 0], { into, ...ignore, why });
       b.jumpIfNegative(into, refused);
-      b.sys("fsmount", [context, FSMOUNT_CLOEXEC, fs.attributes], { into, ignore, why });
+      b.sys("fsmount", [context, FSMOUNT_CLOEXEC, fs.attributes], { into, ...ignore, why });
       b.jumpIfNegative(into, refused);
       this.close(context);
       b.jump(made);
