@@ -152,9 +152,11 @@ const lines = (text: string) => text.trim().split("\n");
 const split = (line: string) =>
   [...line.matchAll(/'([^']*)'|(\S+)/g)].map((match) => match[1] ?? match[2] ?? "");
 
-/** Docker keeps them in a map, whose order is random. */
-function sortBinds(body: unknown): unknown {
-  (body as { HostConfig: { Binds: string[] | null } }).HostConfig.Binds?.sort();
+/** Docker keeps binds and the environment in maps, whose order is random. */
+function sortMaps(body: unknown): unknown {
+  const { Env, HostConfig } = body as { Env: string[] | null; HostConfig: { Binds: string[] | null } };
+  HostConfig.Binds?.sort();
+  Env?.sort();
   return body;
 }
 
@@ -192,7 +194,7 @@ describe("create requests are docker's", { skip: dockerCliMissing() }, () => {
       const sent = await engine.docker(["create", ...argv], { cwd: directory, env });
       assert.notEqual(sent.body, undefined, sent.stderr);
       const ours = parseCreate(argv, around());
-      assert.deepEqual(sortBinds(JSON.parse(JSON.stringify(ours.request))), sortBinds(sent.body));
+      assert.deepEqual(sortMaps(JSON.parse(JSON.stringify(ours.request))), sortMaps(sent.body));
       assert.equal(ours.name, sent.query.name ?? "");
       assert.equal(ours.platform, sent.query.platform ?? "");
     });
