@@ -12,11 +12,12 @@ import { type Bundle, readBundle } from "#oci/bundle.ts";
 import { withAbsoluteSources } from "#oci/bundle-mounts.ts";
 import { ociState } from "#oci/container-status.ts";
 import { withDeviceAccess } from "#oci/device-access.ts";
-import { withHome } from "#oci/home.ts";
 import { runHooks } from "#oci/hooks.ts";
+import { checkNetworkSysctls } from "#oci/host-network.ts";
 import { checkRootless, hostFor, mapByTools, ownerOnHost, rootlessCaller } from "#oci/id-mapping.ts";
-import { inheritedDescriptors } from "#oci/inherited-descriptors.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
+import { prepareProcess } from "#oci/prepare-process.ts";
+import { removeRdtGroup } from "#oci/rdt-group.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
 import { warn } from "#oci/warnings.ts";
 import { type LauncherRun, runLauncher } from "#program/launcher-run.ts";
@@ -26,7 +27,7 @@ import { prepareCgroups, settleCgroups } from "#runtime/cgroups/settle.ts";
 import { createScope } from "#runtime/cgroups/systemd-scope.ts";
 import { BUNDLE_NOTE } from "#runtime/compile/bundle-frame.ts";
 import { linuxWarnings } from "#runtime/compile/check-linux.ts";
-import { checkProcess, processWarnings } from "#runtime/compile/check-process.ts";
+import { processWarnings } from "#runtime/compile/check-process.ts";
 import { compileBundle, HOOK_STATE } from "#runtime/compile-bundle.ts";
 import { explainRuntimeFailure } from "#runtime/explain.ts";
 import type { BundleLaunch, BundleTerminal, CompiledLaunch } from "#runtime/launch-types.ts";
@@ -65,17 +66,16 @@ export async function createContainer(
   const terminal = terminalOf(bundle.spec.process, options);
   const launch = launchOf(bundle, options, directory, terminal);
   if (launch.spec.process) {
-    checkProcess(launch.spec.process, launch.host);
-    const inherited = inheritedDescriptors(options.preserveFds, process.env);
-    launch.preserveFds = inherited.count;
-    const { env = [] } = launch.spec.process;
-    launch.spec.process = await withHome(
-      { ...launch.spec.process, env: [...env, ...inherited.env] },
-      bundle.rootfs,
-    );
-    for (const message of processWarnings(launch.spec.process, launch.host)) warn(message);
-    for (const message of linuxWarnings(launch.spec.linux ?? {})) warn(message);
+    const prepared = await prepareProcess(launch.spec.process, {
+      host: launch.host,
+      root: bundle.rootfs,
+      preserveFds: options.preserveFds,
+      environment: process.env,
+    });
+    launch.spec.process = prepared.process;
+    launch.preserveFds = prepared.preserveFds;
   }
+  checkNetworkSysctls(launch.spec);
   if (Object.keys(bundle.spec.linux?.netDevices ?? {}).length > 0) {
     // Only here are the host's devices asked for; nobody else waits for the netlink part to load.
     const { planNetDevices } = await import("#oci/net-devices.ts");
@@ -90,15 +90,26 @@ export async function createContainer(
   launch.cgroupOwner = owner;
   launch.ask.forked = owner.unit !== undefined;
   const compiled = compileBundle(launch);
+  warnOf(launch);
   states.claim(id);
   try {
     prepareCgroups(launch.cgroups, owner);
     return await launchContainer(states, { bundle, launch, owner, compiled, options });
   } catch (error) {
     await removeContainerCgroups(launch.cgroups, owner).catch(() => undefined);
+    removeRdtGroup(id, launch.spec, launch.host);
     states.remove(id);
     throw error;
   }
+}
+
+/** What of the configuration is passed over. */
+function warnOf({ spec: { process: process_, linux }, host }: BundleLaunch): void {
+  const messages = [
+    ...(process_ ? processWarnings(process_, host) : []),
+    ...(linux ? linuxWarnings(linux) : []),
+  ];
+  for (const message of messages) warn(message);
 }
 
 /** Who gets the terminal. Throws where nobody could. */

@@ -5,6 +5,7 @@ import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
 import { isAlive, ociState, statusOf } from "#oci/container-status.ts";
 import { runHooks } from "#oci/hooks.ts";
 import { sendSignal } from "#oci/kill.ts";
+import { removeRdtGroup } from "#oci/rdt-group.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
 import { warn } from "#oci/warnings.ts";
 import { removeContainerCgroups } from "#runtime/cgroups/remove.ts";
@@ -39,6 +40,7 @@ export async function deleteContainer(
     await end(container);
   }
   await removeContainerCgroups(readCgroupLayout(), container.cgroupOwner);
+  removeRdtGroup(id, container.spec);
   states.remove(id);
   // The specification has a failure here logged and nothing else.
   await runHooks(container.spec, "poststop", ociState(container, "stopped")).catch((error: Error) =>

@@ -7,15 +7,14 @@ import { readHostFacts } from "#kernel/host-facts.ts";
 import { statusOf } from "#oci/container-status.ts";
 import { stdioToGive, terminalOf, writePidFile } from "#oci/create.ts";
 import { exitCodeOf, forwardSignals, joinTerminal } from "#oci/foreground.ts";
-import { withHome } from "#oci/home.ts";
 import { hostFor, ownerOnHost, rootlessCaller } from "#oci/id-mapping.ts";
-import { inheritedDescriptors } from "#oci/inherited-descriptors.ts";
 import { launcherPath } from "#oci/launcher-path.ts";
+import { prepareProcess } from "#oci/prepare-process.ts";
 import type { StateDirectory, StoredContainer } from "#oci/state-directory.ts";
 import { warn } from "#oci/warnings.ts";
 import { runLauncher } from "#program/launcher-run.ts";
 import { execPlacement } from "#runtime/cgroups/exec-group.ts";
-import { checkProcess, processWarnings } from "#runtime/compile/check-process.ts";
+import { processWarnings } from "#runtime/compile/check-process.ts";
 import { SOCKET_NAME } from "#runtime/compile/shim-frame.ts";
 import { compileBundleExec } from "#runtime/compile-bundle-exec.ts";
 import { explainRuntimeFailure } from "#runtime/explain.ts";
@@ -42,10 +41,14 @@ export async function execInContainer(
   refuseUnlessRunning(states, container, options.ignorePaused);
   const rootless = rootlessCaller();
   const host = hostFor(container.spec, readHostFacts());
-  checkProcess(options.process, host);
-  for (const message of processWarnings(options.process, host)) warn(message);
-  const terminal = terminalOf(options.process, options);
-  const preserveFds = inheritedDescriptors(options.preserveFds, {}).count;
+  const { process: process_, preserveFds } = await prepareProcess(options.process, {
+    host,
+    root: `/proc/${container.pid}/root`,
+    preserveFds: options.preserveFds,
+    // A further process is no service of a manager's.
+    environment: {},
+  });
+  const terminal = terminalOf(process_, options);
   const directory = mkdtempSync(join(states.path(container.id), "exec-"));
   try {
     const cgroups = readCgroupLayout();
@@ -53,7 +56,7 @@ export async function execInContainer(
       containerId: container.id,
       pid: container.pid,
       spec: container.spec,
-      process: await withHome(options.process, `/proc/${container.pid}/root`),
+      process: process_,
       cgroups,
       cgroupOwner: execPlacement(cgroups, container.cgroupOwner, {
         pid: container.pid,
@@ -66,11 +69,10 @@ export async function execInContainer(
       preserveFds,
       ...(terminal && { terminal }),
       giveStdio:
-        terminal === undefined
-          ? stdioToGive(ownerOnHost(container.spec, options.process.user.uid, rootless))
-          : [],
+        terminal === undefined ? stdioToGive(ownerOnHost(container.spec, process_.user.uid, rootless)) : [],
       supervise: options.foreground && terminal === undefined,
     });
+    for (const message of processWarnings(process_, host)) warn(message);
     const run = runLauncher({
       launcherPath: launcherPath(),
       program: compiled.program,
