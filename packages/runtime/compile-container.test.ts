@@ -114,10 +114,25 @@ const full = launchOf((launch) => {
   launch.initPath = "/usr/lib/berth/launcher";
 });
 
+const mapped = (change: (launch: ContainerLaunch) => void = () => {}) =>
+  launchOf((launch) => {
+    const mappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+    launch.spec.linux.namespaces?.push({ type: "user" });
+    Object.assign(launch.spec.linux, { uidMappings: mappings, gidMappings: mappings });
+    launch.spec.mounts.push({
+      destination: "/data",
+      type: "bind",
+      source: "/srv/data",
+      options: ["bind", "idmap"],
+    });
+    change(launch);
+  });
+
 describe("a compiled container", () => {
   it("is the program it was before", () => {
     golden("default", compileContainer(launchOf()));
     golden("everything", compileContainer(full));
+    golden("user-namespace", compileContainer(mapped()));
     golden("exec", compileExec(execOf()));
   });
 
@@ -179,6 +194,21 @@ describe("a compiled container", () => {
       /linux\.uidMappings: user namespaces enabled, but no mappings found/,
     );
     refused(({ spec }) => spec.linux.namespaces?.push({ type: "pid" }), /duplicated namespace pid/);
+    const bind = { destination: "/data", type: "bind", source: "/srv", options: ["bind"] };
+    const ids = [{ containerID: 0, hostID: 5, size: 1 }];
+    const refusedMount = (mount: object, pattern: RegExp) =>
+      refused(({ spec }) => (spec.mounts = [{ ...bind, ...mount }]), pattern);
+    refusedMount({ options: ["bind", "idmap"] }, /^mounts\[0\]: "idmap" needs mappings/);
+    refusedMount({ uidMappings: ids }, /^mounts\[0\]: .*both uidMappings and gidMappings/);
+    refusedMount({ uidMappings: [{}], gidMappings: ids }, /^mounts\[0\]\.uidMappings\[0\]\.containerID/);
+    refusedMount(
+      { type: "tmpfs", options: [], uidMappings: ids, gidMappings: ids },
+      /^mounts\[0\]: id-mapped mounts are only supported for bind mounts/,
+    );
+    refused((launch) => {
+      launch.spec.mounts = [{ ...bind, uidMappings: ids, gidMappings: ids }];
+      launch.rootless = { uid: 1000, gid: 1000 };
+    }, /^mounts\[0\]: id-mapped mounts need root's rights/);
     refused(({ spec }) => (spec.linux.sysctl = { "net/../kernel": "1" }), /not in a separate/);
     refused(
       ({ spec }) => (spec.linux.namespaces = [{ type: "mount" }]),
