@@ -6,8 +6,8 @@ import type { Register } from "#program/types.ts";
 import { applyIdMap } from "#runtime/compile/id-mapped-mounts.ts";
 import { INSIDE, openDirectory, openFile } from "#runtime/compile/inside-root.ts";
 import { ERRNO } from "#runtime/compile/kernel-constants.ts";
+import type { PlannedMount } from "#runtime/compile/mount-plan.ts";
 import { lookup, type Mounted } from "#runtime/compile/mount-points.ts";
-import type { PlannedMount } from "#runtime/compile/mounts.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import { type MountOptions, PROPAGATION } from "#runtime/mount-options.ts";
 

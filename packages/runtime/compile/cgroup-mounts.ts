@@ -5,7 +5,7 @@
 import type { Register } from "#program/types.ts";
 import { type CgroupDirectory, cgroupDirectories } from "#runtime/cgroups/container-cgroup.ts";
 import { ERRNO } from "#runtime/compile/kernel-constants.ts";
-import type { PlannedMount } from "#runtime/compile/mounts.ts";
+import type { PlannedMount } from "#runtime/compile/mount-plan.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import type { ContainerParts } from "#runtime/launch-types.ts";
 import { MOUNT_ATTR, PROPAGATION } from "#runtime/mount-options.ts";

@@ -10,7 +10,7 @@ import { planDevices } from "#runtime/compile/device-nodes.ts";
 import { planPaths } from "#runtime/compile/hidden-paths.ts";
 import { checkIdMaps } from "#runtime/compile/id-mapped-mounts.ts";
 import { labelMounts } from "#runtime/compile/labels.ts";
-import { type PlannedMount, planMounts } from "#runtime/compile/mounts.ts";
+import { type PlannedMount, planMounts } from "#runtime/compile/mount-plan.ts";
 import { type NamespacePlan, planNamespaces } from "#runtime/compile/namespaces.ts";
 import { planPropagation, type RootPropagation } from "#runtime/compile/root-file-system.ts";
 import { planSysctls } from "#runtime/compile/sysctls.ts";

@@ -12,7 +12,7 @@ import {
   MOUNT_ATTR_IDMAP,
   WALL,
 } from "#runtime/compile/kernel-constants.ts";
-import type { PlannedMount } from "#runtime/compile/mounts.ts";
+import type { PlannedMount } from "#runtime/compile/mount-plan.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import { checkMappings, type UserNamespacePlan } from "#runtime/compile/user-namespace.ts";
 import { withProcess, writeMappings } from "#runtime/compile/user-namespace-entry.ts";
