@@ -4,6 +4,7 @@ import { testInMachine, vmMissing } from "#test/vm/machine.ts";
 
 const FILES = [
   "packages/runtime/cgroup-v2.root.test.ts",
+  "packages/runtime/user-namespace.root.test.ts",
   "packages/runtime/cgroups/cgroups.root.test.ts",
   "packages/runtime/cgroups/cgroups-v2.root.test.ts",
   "test/vm/guest/runtime-v2.test.ts",
