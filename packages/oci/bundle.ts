@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { BerthError } from "#errors/errors.ts";
+import { withUser } from "#oci/prepare-process.ts";
 import { parseSpecJson } from "#runtime/spec-json.ts";
 import type { Spec } from "#runtime/spec-types.ts";
 
@@ -23,7 +24,8 @@ export function readBundle(directory: string): Bundle {
   if (found === undefined)
     throw invalid(`root.path: invalid rootfs: stat ${rootfs}: no such file or directory`);
   if (!found.isDirectory()) throw invalid(`root.path: invalid rootfs: ${rootfs} is not a directory`);
-  return { path, spec, rootfs };
+  const { process: given } = spec;
+  return { path, spec: given ? { ...spec, process: withUser(given) } : spec, rootfs };
 }
 
 function readConfig(directory: string): string {

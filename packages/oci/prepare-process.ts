@@ -15,11 +15,17 @@ export interface ProcessSurroundings {
   environment: Readonly<Record<string, string | undefined>>;
 }
 
+/** A user that isn't given is root, and so is what is missing of one. */
+export function withUser(given: SpecProcess): SpecProcess {
+  return { ...given, user: { ...(given.user ?? {}), uid: given.user?.uid ?? 0, gid: given.user?.gid ?? 0 } };
+}
+
 /** Throws "invalid", naming the field or option. */
 export async function prepareProcess(
-  given: SpecProcess,
+  process_: SpecProcess,
   { host, root, preserveFds, environment }: ProcessSurroundings,
 ): Promise<{ process: SpecProcess; preserveFds: number }> {
+  const given = withUser(process_);
   checkProcess(given, host);
   const { count, env } = inheritedDescriptors(preserveFds, environment);
   const told = env.length === 0 ? given : { ...given, env: [...(given.env ?? []), ...env] };

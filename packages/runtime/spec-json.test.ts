@@ -15,6 +15,10 @@ describe("a configuration as JSON", () => {
   it("has ordinary numbers everywhere else", () => {
     const text = '{"hard":18446744073709551615,"value":12,"limit":9223372036854771712}';
     assert.deepEqual(parseSpecJson(text), { hard: 2 ** 64, value: 12, limit: Number("9223372036854771712") });
+    assert.deepEqual(parseSpecJson('{"env":null,"args":["a",null],"b":{"c":null}}'), {
+      args: ["a", null],
+      b: {},
+    });
     assert.throws(() => parseSpecJson('{"value":12345678901234567'), SyntaxError);
   });
 });

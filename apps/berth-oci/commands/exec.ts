@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { BerthError } from "#errors/errors.ts";
 import { execInContainer } from "#oci/exec.ts";
 import type { StoredContainer } from "#oci/state-directory.ts";
+import { parseSpecJson } from "#runtime/spec-json.ts";
 import type { SpecProcess } from "#runtime/spec-types.ts";
 import { type Arguments, usage } from "../arguments.ts";
 import type { Command } from "../command.ts";
@@ -51,7 +52,7 @@ export const exec: Command = {
 
 function readProcess(path: string): SpecProcess {
   try {
-    return JSON.parse(readFileSync(path, "utf8")) as SpecProcess;
+    return parseSpecJson(readFileSync(path, "utf8")) as SpecProcess;
   } catch (cause) {
     throw new BerthError("invalid", `--process ${path}: ${cause instanceof Error ? cause.message : cause}`, {
       operation: "read process",

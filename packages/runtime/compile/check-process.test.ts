@@ -83,6 +83,9 @@ describe("a process", () => {
   });
 
   it("has numbers in their ranges", () => {
+    for (const field of ["args", "env", "rlimits"])
+      no({ [field]: "x" }, new RegExp(`^process\\.${field}: must be a list`));
+    no({ capabilities: { ambient: {} } }, /^process\.capabilities\.ambient: must be a list/);
     no({ oomScoreAdj: 1001 }, /^process\.oomScoreAdj: 1001/);
     no({ oomScoreAdj: 0.5 }, /^process\.oomScoreAdj/);
     no({ consoleSize: { height: -1, width: 1 } }, /^process\.consoleSize\.height/);

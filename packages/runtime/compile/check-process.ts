@@ -21,8 +21,19 @@ const SETS: readonly CapabilitySet[] = ["bounding", "effective", "inheritable", 
 
 /** Throws "invalid", naming the field. */
 export function checkProcess(process: SpecProcess, host: HostFacts): void {
+  const { args, env, user, capabilities = {} } = process;
+  const sets = SETS.map((set) => [`capabilities.${set}`, capabilities?.[set]] as const);
+  for (const [field, value] of [
+    ["args", args],
+    ["env", env],
+    ["rlimits", process.rlimits],
+    ["user.additionalGids", user?.additionalGids],
+    ...sets,
+  ] as const) {
+    if (value !== undefined && !Array.isArray(value)) throw refuse(field, "must be a list");
+  }
   checkCommand(process);
-  checkUser(process.user);
+  checkUser(user);
   const { oomScoreAdj, rlimits = [], consoleSize } = process;
   if (oomScoreAdj !== undefined) within("oomScoreAdj", oomScoreAdj, -MAX_OOM_SCORE_ADJ, MAX_OOM_SCORE_ADJ);
   if (consoleSize !== undefined) {

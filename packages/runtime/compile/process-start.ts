@@ -19,8 +19,6 @@ import type { HostFacts } from "#runtime/launch-types.ts";
 import { rlimitNumber, rlimitValue } from "#runtime/rlimits.ts";
 import type { SpecLinux, SpecProcess, SpecSeccomp } from "#runtime/spec-types.ts";
 
-/** Where programs are looked for if the environment says nothing, as in Docker's default environment. */
-const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_UMASK = 0o022;
 /** Longest path the kernel takes, NUL included. */
 const PATH_MAX = 4096;
@@ -195,9 +193,9 @@ const AT_EACCESS = 0x200;
 /** A directory that an image won't have. */
 const NOWHERE = ".berth-not-found";
 
-/** Directories of the last PATH in the environment; an empty one is the working directory. */
+/** Directories of the last PATH in the environment, without one none; an empty one is the working directory. */
 function searchPath(env: readonly string[]): string[] {
-  const path = env.findLast((entry) => entry.startsWith("PATH="))?.slice("PATH=".length) ?? DEFAULT_PATH;
+  const path = env.findLast((entry) => entry.startsWith("PATH="))?.slice("PATH=".length) ?? "";
   if (path === "") return [];
   return path.split(":").map((directory) => (directory === "" ? "." : directory.replace(/(?<=.)\/+$/, "")));
 }

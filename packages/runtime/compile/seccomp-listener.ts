@@ -45,6 +45,8 @@ export function planListener(w: ProgramWriter, process: NotifiedProcess): Listen
   const { seccomp } = process.spec.linux ?? {};
   if (seccomp === undefined || !notifies(seccomp)) return undefined;
   const path = seccomp.listenerPath ?? "";
+  // None at all is the filter's compiler's to refuse.
+  if (path === "") return undefined;
   if (!path.startsWith("/") || path.includes("\0") || Buffer.byteLength(path) > PATH_ROOM) {
     const message = `linux.seccomp.listenerPath: ${JSON.stringify(path)} is not an absolute path of at most ${PATH_ROOM} bytes`;
     throw new BerthError("invalid", message, { operation: "compile seccomp filter" });

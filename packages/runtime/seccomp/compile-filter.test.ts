@@ -283,10 +283,6 @@ describe("compiled rules", () => {
       /errnoRet: the action SCMP_ACT_KILL has no errno/,
     );
     assert.throws(
-      compile({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [{ names: [], action: "SCMP_ACT_KILL" }] }),
-      /names/,
-    );
-    assert.throws(
       compile({
         defaultAction: "SCMP_ACT_ALLOW",
         syscalls: [
@@ -336,8 +332,6 @@ describe("notification", () => {
     refused({ defaultAction: "SCMP_ACT_NOTIFY" }, /SCMP_ACT_NOTIFY cannot be used as default action/);
     const write = [{ names: ["mkdir", "write"], action: "SCMP_ACT_NOTIFY" as const }];
     refused({ syscalls: write }, /SCMP_ACT_NOTIFY cannot be used for the write syscall/);
-    const silent: SpecSeccomp = { defaultAction: "SCMP_ACT_ALLOW", listenerMetadata: "x" };
-    assert.throws(() => compileFilter(silent, "x64"), /listenerMetadata/);
     const { listenerPath: _, ...deaf } = notify();
     assert.throws(() => compileFilter(deaf, "x64"), /listenerPath/);
   });

@@ -174,8 +174,7 @@ function rangesOf(seccomp: SpecSeccomp, arch: Architecture): Range[] {
   let highest = -1;
   for (const call of seccomp.syscalls ?? []) {
     const result = actionResult(call.action, call.errnoRet, "errnoRet");
-    if (!call.names?.length) throw invalid("syscalls: an entry without names");
-    for (const name of call.names) {
+    for (const name of call.names ?? []) {
       const number = syscallNumber(name, arch);
       if (number === undefined) continue;
       highest = Math.max(highest, number);
@@ -312,13 +311,12 @@ export function notifies({ syscalls }: SpecSeccomp): boolean {
 
 /** The process tells by a write that there is a listener, so nobody could answer for that. */
 function checkNotification(seccomp: SpecSeccomp): void {
-  const { defaultAction, syscalls = [], listenerPath, listenerMetadata } = seccomp;
+  const { defaultAction, syscalls = [], listenerPath } = seccomp;
   if (defaultAction === NOTIFY) throw invalid(`${NOTIFY} cannot be used as default action`);
   if (syscalls.some(({ action, names }) => action === NOTIFY && names?.includes("write")))
     throw invalid(`${NOTIFY} cannot be used for the write syscall`);
   if (notifies(seccomp) && !listenerPath)
     throw invalid(`listenerPath: it is not set, and ${NOTIFY} needs somebody to notify`);
-  if (listenerMetadata && !listenerPath) throw invalid("listenerMetadata: it needs a listenerPath");
 }
 
 function filterFlags(seccomp: SpecSeccomp): number {
