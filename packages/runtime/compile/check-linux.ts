@@ -25,8 +25,14 @@ export function checkLinux(linux: SpecLinux, host: HostFacts): void {
 }
 
 /** What is passed over, for the user to know. */
-export function linuxWarnings({ personality }: SpecLinux): string[] {
-  return personality ? personalityWarnings(personality) : [];
+export function linuxWarnings(linux: SpecLinux): string[] {
+  const { personality, namespaces = [], uidMappings = [], gidMappings = [] } = linux;
+  const mapped = uidMappings.length > 0 || gidMappings.length > 0;
+  const unused = mapped && !namespaces.some(({ type }) => type === "user");
+  return [
+    ...(personality ? personalityWarnings(personality) : []),
+    ...(unused ? ["linux.uidMappings, linux.gidMappings: passed over without a user namespace"] : []),
+  ];
 }
 
 function refuse(message: string): BerthError {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { BerthError } from "#errors/errors.ts";
+import { linuxWarnings } from "#runtime/compile/check-linux.ts";
 import {
   checkMapped,
   groupsIn,
@@ -35,17 +36,12 @@ function refused(run: () => unknown, pattern: RegExp): void {
 }
 
 describe("the plan of a user namespace", () => {
-  it("is none where none is listed, and then there are no mappings", () => {
+  it("is none where none is listed, and then mappings are passed over, which is told", () => {
     assert.equal(planUserNamespace(specOf({ namespaces: [{ type: "pid" }] }), undefined), undefined);
     const uidMappings = [map(0, 1, 1)];
-    refused(
-      () => planUserNamespace(specOf({ uidMappings }), undefined),
-      /^linux\.uidMappings: .*isn't enabled/,
-    );
-    refused(
-      () => planUserNamespace(specOf({ gidMappings: uidMappings }), undefined),
-      /^linux\.gidMappings: /,
-    );
+    assert.equal(planUserNamespace(specOf({ uidMappings }), undefined), undefined);
+    assert.match(linuxWarnings({ uidMappings }).join(), /linux\.uidMappings, .* passed over/);
+    assert.deepEqual(linuxWarnings({ uidMappings, namespaces: [{ type: "user" }] }), []);
   });
 
   it("has the mappings written by root itself", () => {

@@ -38,16 +38,7 @@ export function planUserNamespace(
   const listed = spec.linux?.namespaces?.find(({ type }) => type === "user");
   const uidMappings = spec.linux?.uidMappings ?? [];
   const gidMappings = spec.linux?.gidMappings ?? [];
-  if (listed === undefined) {
-    for (const [name, mappings] of Object.entries({ uidMappings, gidMappings })) {
-      if (mappings.length > 0) {
-        throw refuse(
-          `linux.${name}: user namespace mappings specified, but user namespace isn't enabled in the config`,
-        );
-      }
-    }
-    return undefined;
-  }
+  if (listed === undefined) return undefined;
   const path = listed.path || undefined;
   if (path !== undefined) {
     const nobody = { uidMappings: [], gidMappings: [], byTools: false, fixedGroups: false };
