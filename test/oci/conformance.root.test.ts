@@ -9,12 +9,14 @@ import { mountCases } from "#test/oci/cases/mounts.ts";
 import { namespaceCases } from "#test/oci/cases/namespaces.ts";
 import { processCases } from "#test/oci/cases/process.ts";
 import { refusalCases } from "#test/oci/cases/refusals.ts";
+import { userNamespaceCases } from "#test/oci/cases/user-namespaces.ts";
 import { disagreements, makeRigs, type Rig } from "#test/oci/rig.ts";
 
 const groups = {
   lifecycle: lifecycleCases,
   exec: execCases,
   namespaces: namespaceCases,
+  "user namespaces": userNamespaceCases,
   mounts: mountCases,
   process: processCases,
   "control groups": cgroupCases,
