@@ -9,6 +9,7 @@ import { mountCases } from "#test/oci/cases/mounts.ts";
 import { namespaceCases } from "#test/oci/cases/namespaces.ts";
 import { processCases } from "#test/oci/cases/process.ts";
 import { refusalCases } from "#test/oci/cases/refusals.ts";
+import { seccompCases } from "#test/oci/cases/seccomp.ts";
 import { userNamespaceCases } from "#test/oci/cases/user-namespaces.ts";
 import { disagreements, makeRigs, type Rig } from "#test/oci/rig.ts";
 
@@ -19,6 +20,7 @@ const groups = {
   "user namespaces": userNamespaceCases,
   mounts: mountCases,
   process: processCases,
+  "filters and settings": seccompCases,
   "control groups": cgroupCases,
   hooks: hookCases,
   refusals: refusalCases,

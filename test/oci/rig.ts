@@ -50,6 +50,12 @@ export interface Case {
   differs?: Record<string, string>;
 }
 
+export interface CommandOptions {
+  input?: string;
+  /** Files that are open for reading from descriptor 3 on. */
+  descriptors?: readonly string[];
+}
+
 /** One runtime with its state, root file system and bundle. */
 export class Rig {
   readonly runtime: string;
@@ -89,15 +95,16 @@ export class Rig {
   }
 
   /** Runs the runtime. Containers write to files: a pipe would stay open as long as they live. */
-  oci(args: readonly string[], options: { input?: string } = {}): Ran {
+  oci(args: readonly string[], options: CommandOptions = {}): Ran {
     return this.command([...this.#argv, "--root", join(this.directory, "state"), ...args], options);
   }
 
-  command(argv: readonly string[], options: { input?: string } = {}): Ran {
+  command(argv: readonly string[], options: CommandOptions = {}): Ran {
     const paths = ["out", "err"].map((name) => join(this.directory, name));
     const input = join(this.directory, "in");
     writeFileSync(input, options.input ?? "");
-    const descriptors = [openSync(input, "r"), ...paths.map((path) => openSync(path, "w"))];
+    const further = (options.descriptors ?? []).map((path) => openSync(path, "r"));
+    const descriptors = [openSync(input, "r"), ...paths.map((path) => openSync(path, "w")), ...further];
     const [program = "", ...rest] = argv;
     const ran = spawnSync(program, rest, {
       cwd: this.directory,
