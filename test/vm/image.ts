@@ -22,8 +22,11 @@ const MODULES =
     " ",
   );
 
+export const SYSTEMD = "/lib/systemd/systemd";
+
 export interface Image {
   kernel: string;
+  /** The caller's, to be deleted when the machine has ended. */
   initramfs: string;
 }
 
@@ -31,13 +34,14 @@ export interface Image {
 export function makeImage(): Image {
   if (!existsSync(join(KERNEL, "boot"))) fetchKernel();
   const [kernel = ""] = globSync("boot/vmlinuz-*", { cwd: KERNEL }).map((name) => join(KERNEL, name));
-  const tree = join(DIRECTORY, "tree");
-  rmSync(tree, { recursive: true, force: true });
+  // Several at once must not be in each other's way.
+  const tree = join(DIRECTORY, `tree.${process.pid}`);
+  const initramfs = `${tree}.cpio`;
   fill(tree);
-  const initramfs = join(DIRECTORY, "initramfs.cpio");
   // busybox has an archiver for the format that kernels read.
   const archive = 'find . | busybox cpio -o -H newc 2>/dev/null >"$0"';
   execFileSync("sh", ["-c", archive, initramfs], { cwd: tree });
+  rmSync(tree, { recursive: true });
   return { kernel, initramfs };
 }
 
@@ -98,12 +102,28 @@ function fill(tree: string): void {
   // What the wrappers in bin/ start.
   mkdirSync(join(berth, ".setup"));
   writeFileSync(join(berth, ".setup/node"), "/bin/node\n");
+  const script = readFileSync(join(import.meta.dirname, "guest/run-tests.sh"));
+  writeFileSync(join(tree, "run-tests.sh"), script, { mode: 0o755 });
+  if (existsSync(SYSTEMD)) addSystemd(tree);
   const init = readFileSync(join(import.meta.dirname, "guest/init.sh"));
   writeFileSync(join(tree, "init"), init, { mode: 0o755 });
 }
 
+/** The host's systemd, with one unit that runs the tests. */
+function addSystemd(tree: string): void {
+  copyProgram(tree, SYSTEMD, "lib/systemd/systemd");
+  const units = join(tree, "etc/systemd/system");
+  mkdirSync(units, { recursive: true });
+  const own = "[Unit]\nDefaultDependencies=no\n";
+  writeFileSync(join(units, "default.target"), `${own}Requires=tests.service\nAllowIsolate=yes\n`);
+  const service = "[Service]\nType=oneshot\nTimeoutStartSec=infinity\nExecStart=/bin/sh /run-tests.sh\n";
+  writeFileSync(join(units, "tests.service"), `${own}${service}`);
+  writeFileSync(join(tree, "etc/machine-id"), "0123456789abcdef0123456789abcdef\n");
+}
+
 /** A program and the libraries it is linked to, at their own paths. */
 function copyProgram(tree: string, program: string, as: string): void {
+  mkdirSync(join(tree, dirname(as)), { recursive: true });
   cpSync(program, join(tree, as), { dereference: true });
   const listed = execFileSync("ldd", [program], { encoding: "utf8" });
   for (const [, path = ""] of listed.matchAll(/(?:=> )?(\/\S+) \(0x/g)) {

@@ -1,5 +1,6 @@
 /** Boots the virtual machine, and tells what the tests in it have come to. */
 import { spawn, spawnSync } from "node:child_process";
+import { rmSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { makeImage } from "#test/vm/image.ts";
 
@@ -21,7 +22,10 @@ export function vmMissing(): string | false {
 }
 
 /** Runs these test files in the machine. Throws with the end of its console if it didn't come to the end. */
-export async function testInMachine(cgroup: "v1" | "v2", files: readonly string[]): Promise<GuestResult[]> {
+export async function testInMachine(
+  cgroup: "v1" | "v2" | "systemd",
+  files: readonly string[],
+): Promise<GuestResult[]> {
   const { kernel, initramfs } = makeImage();
   const words = [
     "console=ttyS0",
@@ -30,7 +34,7 @@ export async function testInMachine(cgroup: "v1" | "v2", files: readonly string[
     `berth.cgroup=${cgroup}`,
     `berth.files=${files.join(",")}`,
   ];
-  if (cgroup === "v2") words.push("cgroup_no_v1=all", "swapaccount=1");
+  if (cgroup !== "v1") words.push("cgroup_no_v1=all", "swapaccount=1");
   const args = [
     "-accel",
     "tcg,thread=multi",
@@ -61,6 +65,7 @@ export async function testInMachine(cgroup: "v1" | "v2", files: readonly string[
     else console_.push(text);
   }
   clearTimeout(timer);
+  rmSync(initramfs, { force: true });
   if (!ended || results.length === 0) {
     throw new Error(`the virtual machine did not come to the end:\n${console_.slice(-60).join("\n")}`);
   }

@@ -139,12 +139,12 @@ class Writer {
   value(type: string, value: DbusValue): void {
     this.align(alignment(type));
     const kind = type[0];
-    if (kind === "y") this.#bytes.writeUInt8(value as number, this.#room(1));
-    else if (kind === "b") this.#bytes.writeUInt32LE(value ? 1 : 0, this.#room(4));
-    else if (kind === "u") this.#bytes.writeUInt32LE(value as number, this.#room(4));
-    else if (kind === "i") this.#bytes.writeInt32LE(value as number, this.#room(4));
-    else if (kind === "t") this.#bytes.writeBigUInt64LE(BigInt(value as bigint), this.#room(8));
-    else if (kind === "x") this.#bytes.writeBigInt64LE(BigInt(value as bigint), this.#room(8));
+    if (kind === "y") this.#put(1, (bytes, at) => bytes.writeUInt8(value as number, at));
+    else if (kind === "b") this.#put(4, (bytes, at) => bytes.writeUInt32LE(value ? 1 : 0, at));
+    else if (kind === "u") this.#put(4, (bytes, at) => bytes.writeUInt32LE(value as number, at));
+    else if (kind === "i") this.#put(4, (bytes, at) => bytes.writeInt32LE(value as number, at));
+    else if (kind === "t") this.#put(8, (bytes, at) => bytes.writeBigUInt64LE(BigInt(value as bigint), at));
+    else if (kind === "x") this.#put(8, (bytes, at) => bytes.writeBigInt64LE(BigInt(value as bigint), at));
     else if (kind === "s" || kind === "o") this.#text(value as string, 4);
     else if (kind === "g") this.#text(value as string, 1);
     else if (kind === "v") {
@@ -169,10 +169,16 @@ class Writer {
 
   #text(text: string, lengthSize: 1 | 4): void {
     const length = Buffer.byteLength(text);
-    if (lengthSize === 1) this.#bytes.writeUInt8(length, this.#room(1));
-    else this.#bytes.writeUInt32LE(length, this.#room(4));
+    if (lengthSize === 1) this.#put(1, (bytes, at) => bytes.writeUInt8(length, at));
+    else this.#put(4, (bytes, at) => bytes.writeUInt32LE(length, at));
     const at = this.#room(length + 1);
     this.#bytes.write(text, at);
+  }
+
+  /** The room comes first: making it may put another buffer in the place of the old one. */
+  #put(size: number, write: (bytes: Buffer, at: number) => void): void {
+    const at = this.#room(size);
+    write(this.#bytes, at);
   }
 
   /** Zeroed room at the end; answers where it begins. */

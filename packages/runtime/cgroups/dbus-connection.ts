@@ -42,6 +42,7 @@ export class DbusError extends BerthError {
 
 export class DbusConnection implements AsyncDisposable {
   readonly #socket: Socket;
+  readonly #bus: boolean;
   readonly #waiting = new Map<
     number,
     { resolve(body: DbusValue[]): void; reject(error: Error): void; call: DbusCall }
@@ -50,8 +51,9 @@ export class DbusConnection implements AsyncDisposable {
   #serial = 0;
   #buffer = Buffer.alloc(0);
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, bus: boolean) {
     this.#socket = socket;
+    this.#bus = bus;
   }
 
   /**
@@ -64,7 +66,7 @@ export class DbusConnection implements AsyncDisposable {
       socket.once("connect", resolve).once("error", reject);
     });
     const rest = await authenticate(socket);
-    const connection = new DbusConnection(socket);
+    const connection = new DbusConnection(socket, bus);
     socket.on("data", (chunk: Buffer) => connection.#take(chunk));
     socket.on("error", (error) => connection.#fail(error));
     socket.on("close", () => connection.#fail(new Error("the message bus has closed the connection")));
@@ -90,8 +92,9 @@ export class DbusConnection implements AsyncDisposable {
     return await promise.finally(() => clearTimeout(timer));
   }
 
-  /** Asks the bus for signals. */
+  /** Asks the bus for signals. A service's own socket has all of its signals come anyway, and nobody who would answer. */
   async match(rule: string): Promise<void> {
+    if (!this.#bus) return;
     await this.call({ ...BUS, member: "AddMatch", signature: "s", body: [rule] });
   }
 

@@ -165,8 +165,7 @@ class Manager implements AsyncDisposable {
 
   async #subscribe(): Promise<void> {
     const rule = `type='signal',interface='${MANAGER.interface}',member='JobRemoved'`;
-    // On systemd's own socket there is no bus to ask, and signals come anyway.
-    await this.#connection.match(rule).catch(() => undefined);
+    await this.#connection.match(rule);
     await this.call("Subscribe", "", []).catch((error) => {
       if (!isRefusal(error, "AlreadySubscribed")) throw error;
     });

@@ -1,10 +1,10 @@
 #!/bin/sh
-# The first process of the virtual machine. The kernel's command line says what is wanted: berth.cgroup=v1|v2 and
-# berth.files=comma,separated. The root moves from the initramfs to a tmpfs first, since containers change theirs.
+# The first process of the virtual machine. The kernel's command line says what is wanted: berth.cgroup=v1|v2|systemd
+# (version 2, made by systemd as the first process) and berth.files=comma,separated. The root moves from the initramfs to a tmpfs first, since containers change theirs.
 export PATH=/bin HOME=/
 if [ ! -e /moved ]; then
   mount -t tmpfs -o size=80% tmpfs /newroot
-  for part in bin usr lib lib64 etc berth modules init; do [ -e /$part ] && cp -a /$part /newroot/; done
+  for part in bin usr lib lib64 etc berth modules init run-tests.sh; do [ -e /$part ] && cp -a /$part /newroot/; done
   mkdir -p /newroot/proc /newroot/sys /newroot/dev /newroot/tmp /newroot/run /newroot/mnt /newroot/root
   touch /newroot/moved
   exec switch_root /newroot /init
@@ -20,14 +20,15 @@ mount -t tmpfs tmpfs /run
 while read -r module; do insmod /modules/$module; done </modules/order
 ip link set lo up
 cgroup=v2
-files=
 for word in $(cat /proc/cmdline); do
   case $word in
     berth.cgroup=*) cgroup=${word#*=} ;;
-    berth.files=*) files=$(echo "${word#*=}" | tr , ' ') ;;
+    berth.files=*) echo "${word#*=}" | tr , ' ' >/run/files ;;
   esac
 done
-if [ $cgroup = v2 ]; then
+if [ $cgroup = systemd ]; then
+  exec /lib/systemd/systemd --log-level=warning
+elif [ $cgroup = v2 ]; then
   mount -t cgroup2 cgroup2 /sys/fs/cgroup
 else
   mount -t tmpfs tmpfs /sys/fs/cgroup
@@ -35,9 +36,4 @@ else
     mkdir /sys/fs/cgroup/$name && mount -t cgroup -o $name cgroup /sys/fs/cgroup/$name || rmdir /sys/fs/cgroup/$name
   done
 fi
-cd /berth
-# shellcheck disable=SC2086
-BERTH_NO_SETUP=1 BERTH_TEST_LAUNCHER=/berth/build/launcher \
-  node --disable-warning=ExperimentalWarning test/vm/guest/run-tests.ts $files 2>&1
-echo "@@ended $?"
-poweroff -f
+exec sh /run-tests.sh

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Runs the test files that /run/files names, then switches the virtual machine off.
+export PATH=/bin HOME=/
+exec >/dev/console 2>&1
+cd /berth || exit 1
+# shellcheck disable=SC2046
+BERTH_NO_SETUP=1 BERTH_TEST_LAUNCHER=/berth/build/launcher \
+  node --disable-warning=ExperimentalWarning test/vm/guest/run-tests.ts $(cat /run/files)
+echo "@@ended $?"
+poweroff -f
