@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import {
+  chmodSync,
+  chownSync,
   closeSync,
   copyFileSync,
   existsSync,
@@ -271,6 +273,47 @@ describe("notification", () => {
     assert.equal(states()[1].state.pid, pid);
     assert.notEqual(states()[1].pid, pid);
     assert.equal(oci(["delete", "-f", "asked"]).status, 0);
+  });
+
+  it("works for ordinary users, whose child sends the listener itself", async () => {
+    const own = join(directory, "own");
+    mkdirSync(join(own, "rootfs/bin"), { recursive: true });
+    copyFileSync(join(directory, "rootfs/bin/probe"), join(own, "rootfs/bin/probe"));
+    for (const name of ["proc", "dev", "sys"]) mkdirSync(join(own, "rootfs", name));
+    // Nobody has any ranges of ids: one user, one group.
+    const NOBODY = 65_534;
+    for (const path of [own, ...readdirSync(own, { recursive: true }).map((name) => join(own, String(name)))])
+      chownSync(path, NOBODY, NOBODY);
+    chmodSync(directory, 0o755);
+    chmodSync(socket, 0o777);
+    const run = (...args: string[]) =>
+      spawnSync(
+        process.execPath,
+        ["--disable-warning=ExperimentalWarning", main, "--root", join(own, "state"), ...args],
+        {
+          cwd: own,
+          uid: NOBODY,
+          gid: NOBODY,
+          encoding: "utf8",
+          env: { PATH: process.env.PATH },
+          timeout: 30_000,
+        },
+      );
+    assert.equal(run("spec", "--rootless").status, 0);
+    const path = join(own, "config.json");
+    const spec = JSON.parse(readFileSync(path, "utf8")) as FullSpec;
+    Object.assign(spec.process, { terminal: false, args: probe });
+    spec.linux.seccomp = { ...notify, listenerPath: socket };
+    writeFileSync(path, JSON.stringify(spec));
+    const { status, stdout, stderr } = run("run", "nobodys");
+    assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: "-42\n", stderr: "" });
+    await eventually(() => assert.equal(states().at(-1)?.state.id, "nobodys"));
+    spec.linux.seccomp.syscalls = [{ names: ["sendmsg"], action: "SCMP_ACT_NOTIFY" }];
+    writeFileSync(path, JSON.stringify(spec));
+    assert.match(
+      run("run", "nobodys").stderr,
+      /cannot be used for the sendmsg syscall without root's rights/,
+    );
   });
 
   it("has nothing left of a container whose agent is not there", () => {

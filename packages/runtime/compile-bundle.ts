@@ -132,7 +132,12 @@ function prepare(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch): S
     statusRead,
     forked: launch.ask.forked || scope !== undefined ? makeRendezvous(w, "forked") : undefined,
     mounted: launch.ask.mounted || launch.sandbox.host.length > 0 ? makeRendezvous(w, "mounted") : undefined,
-    listening: planListener(w, { id: launch.id, spec, bundle: launch.bundle ?? launch.execDirectory }),
+    listening: planListener(w, {
+      id: launch.id,
+      spec,
+      bundle: launch.bundle ?? launch.execDirectory,
+      rootless: launch.rootless !== undefined,
+    }),
     passage: plan.user && makePassage(w, plan.user),
     console: consoleSocket,
     relay: relayed,

@@ -122,7 +122,12 @@ function writeShim(w: ProgramWriter, plan: ContainerPlan, launch: ContainerLaunc
   const status = b.register("status");
   w.pipe(statusRead, status, "make the status pipe");
   const network = launch.sandbox.host.length > 0 ? makeBarrier(w) : undefined;
-  const listening = planListener(w, { id: launch.id, spec, bundle: launch.bundle ?? launch.execDirectory });
+  const listening = planListener(w, {
+    id: launch.id,
+    spec,
+    bundle: launch.bundle ?? launch.execDirectory,
+    rootless: launch.rootless !== undefined,
+  });
   const passage = plan.user && makePassage(w, plan.user);
   if (plan.user === undefined) prepareForChild(w, namespaces, spec);
   makeIdMaps(w, plan.mounts, plan.user);

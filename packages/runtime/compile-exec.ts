@@ -37,6 +37,7 @@ export function compileExec(launch: ExecLaunch): CompiledLaunch {
     spec: launch.spec,
     bundle: launch.bundle ?? execDirectory,
     containerPid: launch.pid,
+    rootless: launch.rootless !== undefined,
   });
   const child = b.label("child");
   const failed = b.label("the child has failed");

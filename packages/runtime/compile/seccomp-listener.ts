@@ -4,14 +4,15 @@
  * with who it is about. Pure.
  *
  * The child says by one write(2) that there is a listener, and waits. So a profile may do with every other call as it
- * pleases, that one's answer must not be the agent's.
+ * pleases, that one's answer must not be the agent's. Without root's rights the parent may not take anything out of a
+ * child that is not to be looked into: the child has to send it, and sendmsg(2) is the second such call.
  */
 import { BerthError } from "#errors/errors.ts";
 import type { Label, Register } from "#program/types.ts";
 import { makeRendezvous, type Rendezvous, unixAddress } from "#runtime/compile/bundle-frame.ts";
 import { AF_UNIX, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_STREAM } from "#runtime/compile/kernel-constants.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
-import { notifies } from "#runtime/seccomp/compile-filter.ts";
+import { asksFor, notifies } from "#runtime/seccomp/compile-filter.ts";
 import type { Spec } from "#runtime/spec-types.ts";
 import { SPEC_VERSION } from "#runtime/spec-version.ts";
 
@@ -33,6 +34,8 @@ export interface NotifiedProcess {
   bundle: string;
   /** For a further process: the container's first one. */
   containerPid?: number;
+  /** The parent is no root. */
+  rootless: boolean;
 }
 
 export interface Listening {
@@ -51,15 +54,25 @@ export function planListener(w: ProgramWriter, process: NotifiedProcess): Listen
     const message = `linux.seccomp.listenerPath: ${JSON.stringify(path)} is not an absolute path of at most ${PATH_ROOM} bytes`;
     throw new BerthError("invalid", message, { operation: "compile seccomp filter" });
   }
+  if (process.rootless && asksFor(seccomp, "sendmsg")) {
+    const message =
+      "linux.seccomp: SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall without root's rights";
+    throw new BerthError("invalid", message, { operation: "compile seccomp filter" });
+  }
   return { process, meeting: makeRendezvous(w, "seccomp listener") };
 }
 
 /** In the child, right behind the filter. */
-export function announceListener(w: ProgramWriter, { meeting }: Listening, listener: Register): void {
+export function announceListener(
+  w: ProgramWriter,
+  { meeting, process }: Listening,
+  listener: Register,
+): void {
   const { b } = w;
   const room = b.scratch(8, 8);
   b.store(listener, room, 8);
   b.sys("write", [meeting.child, room, 8], { full: true, why: "tell of the seccomp listener" });
+  if (process.rootless) b.sendFd(meeting.child, listener, "send the seccomp listener to the parent");
   b.barrier(meeting.child, "wait until the seccomp agent has its listener");
   w.close(meeting.child);
   w.close(listener);
@@ -85,7 +98,9 @@ export function passListener(
     b.place(here);
   });
   w.borrow((listener) => {
-    takeFromChild(w, pid, room, listener);
+    if (process.rootless)
+      b.receiveFd(meeting.parent, listener, "receive the seccomp listener from the child");
+    else takeFromChild(w, pid, room, listener);
     w.borrow((socket) => {
       const why = `connect to the seccomp agent at ${path}`;
       const address = unixAddress(path);

@@ -309,12 +309,16 @@ export function notifies({ syscalls }: SpecSeccomp): boolean {
   return syscalls?.some(({ action }) => action === NOTIFY) ?? false;
 }
 
+/** Is it this call that is answered outside? */
+export function asksFor({ syscalls = [] }: SpecSeccomp, call: string): boolean {
+  return syscalls.some(({ action, names }) => action === NOTIFY && names?.includes(call));
+}
+
 /** The process tells by a write that there is a listener, so nobody could answer for that. */
 function checkNotification(seccomp: SpecSeccomp): void {
-  const { defaultAction, syscalls = [], listenerPath } = seccomp;
+  const { defaultAction, listenerPath } = seccomp;
   if (defaultAction === NOTIFY) throw invalid(`${NOTIFY} cannot be used as default action`);
-  if (syscalls.some(({ action, names }) => action === NOTIFY && names?.includes("write")))
-    throw invalid(`${NOTIFY} cannot be used for the write syscall`);
+  if (asksFor(seccomp, "write")) throw invalid(`${NOTIFY} cannot be used for the write syscall`);
   if (notifies(seccomp) && !listenerPath)
     throw invalid(`listenerPath: it is not set, and ${NOTIFY} needs somebody to notify`);
 }
