@@ -1,6 +1,6 @@
 # Sourced by the commands in bin/ with $root set to the checkout. Starts one bundle of dist/ with the Node that the
 # set-up chose. The check for changes has to stay cheap, every command pays for it: one `find` that stops at the
-# first file newer than the last set-up. BERTH_NO_SETUP=1 leaves it out.
+# first file newer than the last set-up. BERTH_NO_SETUP=1 leaves it out, and so does who may not write to the checkout.
 
 fresh() {
   [ -e "$root/.setup/fresh" ] && [ -s "$root/.setup/node" ] || return 1
@@ -13,7 +13,7 @@ fresh() {
 launch() {
   bundle=$1
   shift
-  if [ -z "${BERTH_NO_SETUP-}" ]; then
+  if [ -z "${BERTH_NO_SETUP-}" ] && { [ -w "$root/.setup" ] || [ ! -e "$root/.setup" ]; }; then
     fresh || sh "$root/scripts/setup.sh" </dev/null >&2 || exit 125
   fi
   if ! read -r node <"$root/.setup/node" || [ ! -x "$node" ]; then

@@ -1,5 +1,6 @@
 /** The OCI runtime's command line: runc's verbs and options. Composition only; what a verb does is in packages/oci. */
 import { BerthError } from "#errors/errors.ts";
+import { inUserNamespace } from "#kernel/host-facts.ts";
 import { StateDirectory } from "#oci/state-directory.ts";
 import { onWarning } from "#oci/warnings.ts";
 import { SPEC_VERSION } from "#runtime/spec-version.ts";
@@ -76,10 +77,14 @@ Global options:
 `;
 }
 
-/** A user's own containers are nobody else's business. */
+/**
+ * A user's own containers are nobody else's business; he is still himself where an engine has made him root of a user
+ * namespace.
+ */
 function defaultRoot(): string {
-  const { XDG_RUNTIME_DIR } = process.env;
-  return process.getuid?.() !== 0 && XDG_RUNTIME_DIR ? `${XDG_RUNTIME_DIR}/berth-oci` : "/run/berth-oci";
+  const { XDG_RUNTIME_DIR, USER } = process.env;
+  const own = process.geteuid?.() !== 0 || (USER !== "root" && inUserNamespace());
+  return own && XDG_RUNTIME_DIR ? `${XDG_RUNTIME_DIR}/berth-oci` : "/run/berth-oci";
 }
 
 function logFrom(args: Arguments): Log {

@@ -1,16 +1,10 @@
-/**
- * The command line as an ordinary user has it, with ranges of ids that are his, and as root has it with a user namespace.
- * The user exists in a mount namespace of the test's only; needs uidmap's newuidmap and newgidmap.
- */
+/** The command line as an ordinary user has it, with ranges of ids that are his, and as root with a user namespace. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import {
-  chownSync,
   copyFileSync,
   existsSync,
   lchownSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmdirSync,
@@ -18,83 +12,22 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
 import type { Spec } from "#runtime/spec-types.ts";
+import { APPLETS, COUNT, OrdinaryUser, SUBORDINATE, UID } from "./ordinary-user.test-tool.ts";
 
 type FullSpec = Spec & Required<Pick<Spec, "process" | "linux" | "mounts">>;
 
-const main = join(import.meta.dirname, "main.ts");
-const UID = 54_321;
-const SUBORDINATE = 300_000;
-const COUNT = 65_536;
-const APPLETS = "sh cat id ls mount touch stat sleep grep chown tty hostname echo".split(" ");
-
+let user: OrdinaryUser;
 let directory: string;
-let prelude = "";
+const asUser = (script: string, first?: string) => user.asUser(script, first);
+const asRoot = (script: string) => user.asRoot(script);
 before(() => {
-  directory = mkdtempSync(join(tmpdir(), "berth-rootless-"));
-  for (const name of [
-    "",
-    "run",
-    "etc",
-    "rootfs",
-    "rootfs/bin",
-    "rootfs/proc",
-    "rootfs/dev",
-    "rootfs/sys",
-    "rootfs/tmp",
-  ]) {
-    mkdirSync(join(directory, name), { recursive: true });
-    chownSync(join(directory, name), UID, UID);
-  }
-  copyFileSync("/bin/busybox", join(directory, "rootfs/bin/busybox"));
-  for (const name of APPLETS) symlinkSync("busybox", join(directory, "rootfs/bin", name));
-  const files = {
-    passwd: `root:x:0:0::/root:/bin/sh\ntester:x:${UID}:${UID}::/:/bin/sh\n`,
-    group: `root:x:0:\ntester:x:${UID}:\n`,
-    subuid: `tester:${SUBORDINATE}:${COUNT}\n`,
-    subgid: `tester:${SUBORDINATE}:${COUNT}\n`,
-  };
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, "etc", name), text);
-  for (const name of ["subuid", "subgid"]) if (!existsSync(`/etc/${name}`)) writeFileSync(`/etc/${name}`, "");
-  prelude = Object.keys(files)
-    .map((name) => `mount --bind ${directory}/etc/${name} /etc/${name}`)
-    .join(" && ");
+  user = new OrdinaryUser();
+  directory = user.directory;
 });
-after(() => rmSync(directory, { recursive: true, force: true }));
-
-interface Result {
-  status: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs a shell script in which `oci` is the command line; as the user, after `first` has been done by root. */
-function asUser(script: string, first = ":"): Result {
-  const setpriv = `setpriv --reuid ${UID} --regid ${UID} --clear-groups`;
-  return shell(
-    `${prelude} && { ${first}; } && exec ${setpriv} sh -c ${quote(`oci() { ${berth()}; }; ${script}`)}`,
-  );
-}
-
-function asRoot(script: string): Result {
-  return shell(`oci() { ${berth()} ; }; ${script}`);
-}
-
-const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
-const berth = () => `${process.execPath} --disable-warning=ExperimentalWarning ${main} "$@"`;
-
-function shell(script: string): Result {
-  const { status, stdout, stderr } = spawnSync("unshare", ["-m", "sh", "-c", script], {
-    cwd: directory,
-    encoding: "utf8",
-    timeout: 60_000,
-    env: { PATH: process.env.PATH, XDG_RUNTIME_DIR: join(directory, "run") },
-  });
-  return { status, stdout, stderr };
-}
+after(() => user[Symbol.dispose]());
 
 /** The template of `spec --rootless`, changed. */
 function configure(change: (spec: FullSpec) => void): void {

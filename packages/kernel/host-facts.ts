@@ -17,10 +17,15 @@ export function readHostFacts(): HostFacts {
     seccompActions: readOr("/proc/sys/kernel/seccomp/actions_avail", "").split(/\s+/).filter(Boolean),
     apparmor: readOr("/sys/module/apparmor/parameters/enabled", "N").startsWith("Y"),
     selinux: existsSync("/sys/fs/selinux/enforce"),
-    inUserNamespace: !/^\s*0\s+0\s+4294967295$/.test(readOr("/proc/self/uid_map", "0 0 4294967295")),
+    inUserNamespace: inUserNamespace(),
     ...(existsSync(`${resctrl}/info`) && { resctrl }),
     kernelRelease: release(),
   };
+}
+
+/** Are we root of a user namespace at most? In the first one everybody is who he is. */
+export function inUserNamespace(): boolean {
+  return !/^\s*0\s+0\s+4294967295$/.test(readOr("/proc/self/uid_map", "0 0 4294967295"));
 }
 
 /** What is both permitted and in the bounding set, of a /proc/<pid>/status; everything if it doesn't say. */

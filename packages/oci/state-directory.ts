@@ -10,6 +10,9 @@ import { parseSpecJson, stringifySpecJson } from "#runtime/spec-json.ts";
 import type { Spec, SpecResources } from "#runtime/spec-types.ts";
 
 const STATE_FILE = "state.json";
+/** Sticky: what is so in a user's runtime directory is not tidied away while it is in use (XDG base directories). */
+const ROOT_MODE = 0o1711;
+const DENIED: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EROFS", "ENOTDIR"]);
 
 /** One container, as written when it was created. */
 export interface StoredContainer {
@@ -45,11 +48,20 @@ export class StateDirectory {
   /** Takes the id. Throws "conflict" if it is taken. */
   claim(id: string): string {
     const path = this.path(id);
-    mkdirSync(this.root, { recursive: true, mode: 0o711 });
     try {
+      mkdirSync(this.root, { recursive: true, mode: ROOT_MODE });
       mkdirSync(path, { mode: 0o700 });
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause;
+      const { code = "" } = cause as NodeJS.ErrnoException;
+      if (DENIED.has(code)) {
+        throw new BerthError("forbidden", `cannot keep state in ${this.root}: ${code}`, {
+          operation: "create container",
+          object: id,
+          hint: "--root is for another directory",
+          cause,
+        });
+      }
+      if (code !== "EEXIST") throw cause;
       throw new BerthError("conflict", "container with given ID already exists", {
         operation: "create container",
         object: id,

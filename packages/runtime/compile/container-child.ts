@@ -63,7 +63,7 @@ export function writeChild(w: ProgramWriter, plan: ContainerPlan, frame: ChildFr
   b.sys("umask", [0], { why: "take modes as they are given" });
 
   joinCgroups(w, parts.cgroups, plan.owner);
-  adjustOomScore(w, process, parts.rootless !== undefined);
+  adjustOomScore(w, process, parts.rootless !== undefined || (parts.host.inUserNamespace ?? false));
   if (spec.linux?.intelRdt) joinRdtGroup(w, spec.linux.intelRdt, parts.id, parts.host);
   const root = b.register("root");
   const taken = user !== undefined && !user.rootless;

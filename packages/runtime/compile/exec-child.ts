@@ -81,7 +81,7 @@ export function writeExecChild(
   frame.begin();
   b.sys("setsid", [], { why: "begin a session" });
   joinCgroups(w, parts.cgroups, ownerOf(parts));
-  adjustOomScore(w, process, rootless);
+  adjustOomScore(w, process, rootless || (host.inUserNamespace ?? false));
   setCpuAffinity(w, process, "final");
   takeLabels(w, process);
   const user = planUserNamespace(spec, parts.rootless);
@@ -114,13 +114,14 @@ function isListed({ spec }: ExecParts, wanted: NamespaceType): boolean {
 }
 
 /**
- * All at once: the kernel switches either to all of them or to none. Root may join those that are the host's as well, be
- * they his own or not; nobody else has to, since his own they are.
+ * All at once: the kernel switches either to all of them or to none. The host's root also joins those that
+ * are the host's, be they his own or not; nobody else can, nor has to, since they are his own.
  */
 function joinContainer(w: ProgramWriter, parts: ExecParts, container: Register): void {
   const rootless = parts.rootless !== undefined;
+  const limited = rootless || (parts.host.inUserNamespace ?? false);
   const flag = (type: NamespaceType, value: number, always = false) =>
-    isListed(parts, type) || (always && !rootless) ? value : 0;
+    isListed(parts, type) || (always && !limited) ? value : 0;
   const flags =
     CLONE.NEWNS |
     flag("network", CLONE.NEWNET, true) |

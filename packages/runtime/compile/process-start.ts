@@ -87,13 +87,13 @@ export function startProcess(w: ProgramWriter, start: ProcessStart): void {
 }
 
 /** Who isn't the host's root cannot be spared by lowering it: that is no failure. */
-export function adjustOomScore(w: ProgramWriter, { oomScoreAdj }: SpecProcess, rootless: boolean): void {
+export function adjustOomScore(w: ProgramWriter, { oomScoreAdj }: SpecProcess, leniently: boolean): void {
   if (oomScoreAdj === undefined) return;
   const { b } = w;
   const text = String(oomScoreAdj);
   const path = "/proc/self/oom_score_adj";
   const why = `set the OOM score adjustment to ${text}`;
-  if (!rootless) {
+  if (!leniently) {
     w.writeFile(path, text, why);
     return;
   }
