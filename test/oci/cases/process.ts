@@ -63,7 +63,10 @@ export const processCases: Case[] = [
   one("adjustment of the OOM score", "cat /proc/self/oom_score_adj", (spec) => {
     spec.process.oomScoreAdj = 123;
   }),
-  one("no descriptors but the three", "ls -l /proc/self/fd > /tmp/l; wc -l < /tmp/l; ls /proc/1/fd > /tmp/l; wc -l < /tmp/l"),
+  one(
+    "no descriptors but the three",
+    "ls -l /proc/self/fd > /tmp/l; wc -l < /tmp/l; ls /proc/1/fd > /tmp/l; wc -l < /tmp/l",
+  ),
   one("no filter without one", "grep Seccomp: /proc/self/status"),
   one(
     "a filter with an error of its own",
