@@ -179,9 +179,8 @@ export class Rig {
   /** Control groups of our containers, those below after those above. */
   #groups(root: string): string[] {
     const mine = `case-${this.runtime}-${process.pid}-`;
-    return readdirSync(root, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .flatMap(({ name }) => [`${root}/${name}`, ...this.#groups(`${root}/${name}`)])
+    return directoriesIn(root)
+      .flatMap((name) => [`${root}/${name}`, ...this.#groups(`${root}/${name}`)])
       .filter((path) => path.includes(mine));
   }
 
@@ -201,6 +200,17 @@ export class Rig {
   remove(): void {
     this.deleteAll();
     rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** Other people's groups come and go meanwhile. */
+function directoriesIn(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name);
+  } catch {
+    return [];
   }
 }
 
