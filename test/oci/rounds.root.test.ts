@@ -26,6 +26,8 @@ const COMMAND = resolve(import.meta.dirname, "../../bin/berth-oci");
 const SEQUENTIAL = 200;
 const PARALLEL = 50;
 const SIGKILL = 9;
+/** Of this run alone: what another run, cut short, has left on the host is not this one's. */
+const OURS = `round-${process.pid}-`;
 
 let directory: string;
 let bundle: string;
@@ -56,7 +58,7 @@ function held() {
       .filter((entry) => entry.isDirectory())
       .flatMap(({ name }) => [`${root}/${name}`, ...groups(`${root}/${name}`)]);
   return {
-    groups: groups("/sys/fs/cgroup").filter((path) => /\/round-/.test(path)),
+    groups: groups("/sys/fs/cgroup").filter((path) => path.includes(`/${OURS}`)),
     mounts: readFileSync("/proc/self/mountinfo", "utf8").split("\n").length,
     states: readdirSync(directory).includes("state") ? readdirSync(join(directory, "state")) : [],
     processes: readdirSync("/proc")
@@ -82,7 +84,7 @@ test(`${SEQUENTIAL} rounds of create, start, kill, delete leave nothing behind`,
   const descriptors = () => readdirSync("/proc/self/fd").length;
   let open = 0;
   for (let round = 0; round < SEQUENTIAL; round++) {
-    const id = `round-${round}`;
+    const id = `${OURS}${round}`;
     const options = { bundle, id, preserveFds: 0, noPivot: false, noNewKeyring: false };
     const { container, run } = await createContainer(states, {
       ...options,
@@ -109,6 +111,6 @@ test(`${PARALLEL} rounds at once, by command lines, leave nothing behind`, async
     assert.equal(await oci("kill", id, "KILL"), 0, `kill ${id}`);
     await eventually(async () => assert.equal(await oci("delete", id), 0, `delete ${id}`));
   };
-  await Promise.all(Array.from({ length: PARALLEL }, (_, index) => round(`round-p${index}`)));
+  await Promise.all(Array.from({ length: PARALLEL }, (_, index) => round(`${OURS}p${index}`)));
   assert.deepEqual(held(), earlier);
 });
