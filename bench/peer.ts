@@ -13,6 +13,8 @@ export interface Peer {
   name: string;
   /** Path of its API socket. */
   socket: string;
+  /** Where it keeps images and containers. */
+  dataRoot: string;
   /** Process ids of everything that exists while it is idle. */
   daemonProcesses(): number[];
   /** Process ids of what exists because of one running container, without the container itself. */
@@ -34,6 +36,7 @@ export async function startBerth(directory: string): Promise<Peer> {
   return {
     name: "berth",
     socket,
+    dataRoot: join(directory, "data"),
     daemonProcesses: () => [...tree(daemon.pid ?? 0), ...launcher()],
     shimProcesses: (containerPid) => [parentOf(containerPid)],
     stop: async () => {
@@ -72,6 +75,7 @@ export async function startDocker(directory: string): Promise<Peer> {
   return {
     name: "dockerd",
     socket,
+    dataRoot: join(directory, "data"),
     daemonProcesses: () => tree(daemon.pid ?? 0),
     shimProcesses: (containerPid) => [parentOf(containerPid)],
     stop: async () => {
