@@ -2,7 +2,8 @@
  * Messages of D-Bus as bytes, in both directions. Pure. (D-Bus Specification, "Marshaling" and "Message Protocol")
  *
  * Values are plain: numbers for integers up to 32 bits and bytes, bigint for 64, strings, booleans, arrays for arrays and
- * structs, and `variant(signature, value)`. Dictionaries, doubles and descriptors aren't needed and not known.
+ * structs, pairs for the entries of dictionaries, and `variant(signature, value)`. Signals that nobody asked for bring all
+ * of these.
  */
 
 export type DbusValue = number | bigint | boolean | string | DbusVariant | readonly DbusValue[];
@@ -145,13 +146,14 @@ class Writer {
     else if (kind === "i") this.#put(4, (bytes, at) => bytes.writeInt32LE(value as number, at));
     else if (kind === "t") this.#put(8, (bytes, at) => bytes.writeBigUInt64LE(BigInt(value as bigint), at));
     else if (kind === "x") this.#put(8, (bytes, at) => bytes.writeBigInt64LE(BigInt(value as bigint), at));
+    else if (kind === "d") this.#put(8, (bytes, at) => bytes.writeDoubleLE(value as number, at));
     else if (kind === "s" || kind === "o") this.#text(value as string, 4);
     else if (kind === "g") this.#text(value as string, 1);
     else if (kind === "v") {
       const { signature, value: inner } = value as DbusVariant;
       this.#text(signature, 1);
       this.value(signature, inner);
-    } else if (kind === "(") {
+    } else if (kind === "(" || kind === "{") {
       const types = completeTypes(type.slice(1, -1));
       for (const [index, one] of types.entries()) this.value(one, (value as DbusValue[])[index] as DbusValue);
     } else if (kind === "a") this.#array(type.slice(1), value as DbusValue[]);
@@ -226,7 +228,9 @@ class Reader {
       const signature = this.value("g") as string;
       return variant(signature, this.value(signature));
     }
-    if (kind === "(") return completeTypes(type.slice(1, -1)).map((one) => this.value(one));
+    if (kind === "d") return big ? bytes.readDoubleBE(this.#skip(8)) : bytes.readDoubleLE(this.#skip(8));
+    // An entry of a dictionary is a pair.
+    if (kind === "(" || kind === "{") return completeTypes(type.slice(1, -1)).map((one) => this.value(one));
     if (kind !== "a") throw new Error(`cannot read type ${JSON.stringify(type)}`);
     const inner = type.slice(1);
     const length = this.#u32();

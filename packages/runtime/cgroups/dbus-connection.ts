@@ -48,12 +48,19 @@ export class DbusConnection implements AsyncDisposable {
     { resolve(body: DbusValue[]): void; reject(error: Error): void; call: DbusCall }
   >();
   readonly #listeners = new Set<(signal: DbusMessage) => void>();
+  readonly #failure = Promise.withResolvers<never>();
   #serial = 0;
   #buffer = Buffer.alloc(0);
 
   private constructor(socket: Socket, bus: boolean) {
     this.#socket = socket;
     this.#bus = bus;
+    this.#failure.promise.catch(() => undefined); // heard by those who wait for a signal
+  }
+
+  /** Never resolves; rejects when the connection is of no more use. For those who wait for a signal. */
+  get failure(): Promise<never> {
+    return this.#failure.promise;
   }
 
   /**
@@ -122,6 +129,7 @@ export class DbusConnection implements AsyncDisposable {
       } catch (error) {
         this.#fail(error as Error);
         this.#socket.destroy();
+        return;
       }
     }
   }
@@ -142,6 +150,7 @@ export class DbusConnection implements AsyncDisposable {
   }
 
   #fail(error: Error): void {
+    this.#failure.reject(error);
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }

@@ -39,7 +39,7 @@ export interface Asked {
   body: DbusValue[];
 }
 
-/** What a call is answered with: a refusal by name, or the result of its job. */
+/** What a call is answered with: a refusal by name, or the result of its job ("never": the job has no end). */
 export type Behaviour = (
   call: Asked,
 ) => { error: string } | { job: string; signalFirst?: boolean } | undefined;
@@ -47,6 +47,8 @@ export type Behaviour = (
 export class FakeSystemd implements AsyncDisposable {
   readonly asked: Asked[] = [];
   behave: Behaviour = () => undefined;
+  /** Called when a job is named to who asked for it. */
+  onAnswered: () => void = () => undefined;
   readonly address: string;
   readonly #directory: string;
   readonly #daemon: ChildProcess;
@@ -83,10 +85,17 @@ export class FakeSystemd implements AsyncDisposable {
     return fake;
   }
 
+  /** The bus is gone at once, without a word. */
+  vanish(): void {
+    this.#daemon.kill("SIGKILL");
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#socket.destroy();
-    this.#daemon.kill("SIGKILL");
-    await once(this.#daemon, "exit");
+    if (this.#daemon.exitCode === null && this.#daemon.signalCode === null) {
+      this.vanish();
+      await once(this.#daemon, "exit");
+    }
     rmSync(this.#directory, { recursive: true });
   }
 
@@ -136,7 +145,11 @@ export class FakeSystemd implements AsyncDisposable {
       return;
     }
     const job = `${PATH}/job/${++this.#jobs}`;
-    const answer = () => this.#send({ ...to, type: MESSAGE.RETURN, signature: "o", body: [job] });
+    const answer = () => {
+      this.#send({ ...to, type: MESSAGE.RETURN, signature: "o", body: [job] });
+      // What was sent goes through the bus first.
+      setTimeout(this.onAnswered, 100);
+    };
     const end = () =>
       this.#send({
         path: PATH,
@@ -146,6 +159,7 @@ export class FakeSystemd implements AsyncDisposable {
         signature: "uoss",
         body: [this.#jobs, job, String(body[0]), behaviour?.job ?? "done"],
       });
-    for (const step of behaviour?.signalFirst ? [end, answer] : [answer, end]) step();
+    const steps = behaviour?.signalFirst ? [end, answer] : [answer, end];
+    for (const step of behaviour?.job === "never" ? [answer] : steps) step();
   }
 }

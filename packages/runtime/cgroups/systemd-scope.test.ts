@@ -72,7 +72,7 @@ describe("messages of D-Bus", () => {
       interface: "a.b",
       member: "M",
       destination: "c.d",
-      signature: "sba(sv)auayta(ss)",
+      signature: "sba(sv)auayta(ss)a{sd}",
       body: [
         "tëxt",
         true,
@@ -85,6 +85,10 @@ describe("messages of D-Bus", () => {
         [1, 2, 255],
         7n,
         [],
+        [
+          ["half", 0.5],
+          ["none", 0],
+        ],
       ],
     };
     const bytes = encodeMessage(message);
@@ -241,6 +245,19 @@ describe("systemd over a message bus", { skip: noBus }, () => {
     assert.ok(members().includes("ResetFailedUnit"));
     systemd_.behave = ({ member }) => (member === "StartTransientUnit" ? { error: "UnitExists" } : undefined);
     await assert.rejects(createScope(request), /unable to start unit berth-abc.scope: refused: UnitExists/);
+  });
+
+  it("does not wait for a job's end on a connection that is lost", async () => {
+    await using other = await FakeSystemd.start();
+    const address = process.env.DBUS_SYSTEM_BUS_ADDRESS;
+    process.env.DBUS_SYSTEM_BUS_ADDRESS = other.address;
+    other.behave = ({ member }) => (member === "StartTransientUnit" ? { job: "never" } : undefined);
+    other.onAnswered = () => other.vanish();
+    try {
+      await assert.rejects(createScope(request), /closed the connection/);
+    } finally {
+      process.env.DBUS_SYSTEM_BUS_ADDRESS = address;
+    }
   });
 
   it("says what became of a job that has failed", async () => {

@@ -155,7 +155,7 @@ class Manager implements AsyncDisposable {
       if (result !== undefined) resolve(result);
     };
     this.#onEnd();
-    return await promise.finally(() => clearTimeout(timer));
+    return await Promise.race([promise, this.#connection.failure]).finally(() => clearTimeout(timer));
   }
 
   async resetFailed(name: string): Promise<void> {
