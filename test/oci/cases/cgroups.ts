@@ -85,7 +85,9 @@ export const cgroupCases: Case[] = [
       if (rig.runtime === "crun") return;
       const id = rig.sleeper();
       const { type, id: named, data } = JSON.parse(rig.oci(["events", "--stats", id]).stdout);
-      rig.see("form", [type, named === id, Object.keys(data).sort(), Object.keys(data.memory).sort()]);
+      // A count of nothing is left out, and pages of files are there by chance.
+      const memory = Object.keys(data.memory).filter((name) => name !== "cache");
+      rig.see("form", [type, named === id, Object.keys(data).sort(), memory.sort()]);
       rig.see("pids", data.pids);
       rig.oci(["delete", "-f", id]);
     },
