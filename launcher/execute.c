@@ -40,14 +40,21 @@ static s64 argument(struct process *process, const struct instruction *ins, u32 
 	}
 }
 
+/* How often a call with FLAG_AGAIN is repeated at most: the race it loses that often is somebody's intention. */
+#define ATTEMPTS 1000
+
 static long system_call(struct process *process, const struct instruction *ins)
 {
 	s64 args[ARGUMENTS];
-	long result;
+	long result = -EAGAIN;
 
 	for (u32 i = 0; i < ARGUMENTS; i++)
 		args[i] = argument(process, ins, i);
-	result = syscall6(ins->number, args[0], args[1], args[2], args[3], args[4], args[5]);
+	for (u32 attempt = 0; attempt < ATTEMPTS; attempt++) {
+		result = syscall6(ins->number, args[0], args[1], args[2], args[3], args[4], args[5]);
+		if (result != -EAGAIN || !(ins->flags & FLAG_AGAIN))
+			break;
+	}
 	if ((ins->flags & FLAG_FULL) && result >= 0 && result != args[2])
 		return -EIO;
 	return result;

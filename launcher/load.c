@@ -173,7 +173,7 @@ static int check_instruction(const struct program *program, u32 index, u32 *bad)
 	form = &forms[ins->op];
 	if (ins->dst >= program->registers)
 		return refuse(EINVAL, at + FIELD(struct instruction, dst), bad);
-	if (ins->flags & ~FLAG_FULL)
+	if (ins->flags & ~(FLAG_FULL | FLAG_AGAIN))
 		return refuse(EINVAL, at + FIELD(struct instruction, flags), bad);
 	if (ins->op != OP_SYS && ins->number >= (form->jumps ? program->count : 1))
 		return refuse(EINVAL, at + FIELD(struct instruction, number), bad);

@@ -40,6 +40,7 @@ enum op {
 enum kind { KIND_IMMEDIATE, KIND_DATA, KIND_REGISTER, KIND_REGISTER_ADDRESS, KIND_COUNT };
 
 #define FLAG_FULL 1
+#define FLAG_AGAIN 2
 
 /* As the ignored errno of an instruction: none is a failure (one of a list of execve attempts). */
 #define ANY_ERRNO 0xffff

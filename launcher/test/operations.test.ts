@@ -88,6 +88,22 @@ test("FULL turns a short result into EIO", async () => {
   assert.deepEqual(failure, { label: "read eight bytes", errno: "EIO" });
 });
 
+test("AGAIN asks until there is something to be had, but not for ever", async () => {
+  const CLOCK_MONOTONIC = 1;
+  const TFD_NONBLOCK = 0o4000;
+  const once = (nanoseconds: number) => (b: ProgramBuilder) => {
+    const timer = b.register("timer");
+    const setting = new Uint8Array(32);
+    new DataView(setting.buffer).setUint32(24, nanoseconds, true);
+    b.sys("timerfd_create", [CLOCK_MONOTONIC, TFD_NONBLOCK], { into: timer, why: "make a timer" });
+    b.sys("timerfd_settime", [timer, 0, b.bytes(setting, 8), 0], { why: "set it" });
+    b.sys("read", [timer, b.scratch(8), 8], { again: true, why: "read it" });
+    b.notify(NOTE, 1);
+  };
+  assert.equal(await noted(once(50_000)), 1n);
+  assert.deepEqual(await failed(once(0)), { label: "read it", errno: "EAGAIN" });
+});
+
 test("SET takes immediates of 64 bits, registers and addresses", async () => {
   assert.equal(await noted((b) => b.notify(NOTE, 0x7fff_ffff_ffff_ffffn)), 0x7fff_ffff_ffff_ffffn);
   const value = await noted((b) => {

@@ -1,6 +1,7 @@
 /** Instructions and data to the bytes that the launcher reads (README.md, section 1). Pure. */
 import type { DataSection } from "#program/data-section.ts";
 import {
+  FLAG_AGAIN,
   FLAG_FULL,
   HEADER_SIZE,
   INSTRUCTION_SIZE,
@@ -21,6 +22,7 @@ export interface Instruction {
   into?: Register;
   ignore?: number;
   full?: boolean;
+  again?: boolean;
   /** Of SYS. */
   syscall?: { name: string; number: number };
   /** Of jumps, and of the child of FORK. */
@@ -75,7 +77,8 @@ function encodeInstruction(view: DataView, at: number, instruction: Instruction,
   view.setUint8(at + 1, (instruction.into ?? parts.discard).index);
   view.setUint16(at + 2, instruction.ignore ?? 0, true);
   view.setUint32(at + 4, instruction.syscall?.number ?? jumpTarget(instruction, parts), true);
-  view.setUint16(at + 14, instruction.full ? FLAG_FULL : 0, true);
+  const flags = (instruction.full ? FLAG_FULL : 0) | (instruction.again ? FLAG_AGAIN : 0);
+  view.setUint16(at + 14, flags, true);
   instruction.args.forEach((argument, index) => {
     const [kind, value] = encodeArgument(argument, parts.data);
     view.setUint8(at + 8 + index, kind);

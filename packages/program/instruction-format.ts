@@ -43,6 +43,9 @@ export const KIND = { IMMEDIATE: 0, DATA: 1, REGISTER: 2, REGISTER_ADDRESS: 3 } 
 /** Instruction flag: the result must equal argument 2. */
 export const FLAG_FULL = 1;
 
+/** Instruction flag: the call is repeated while it answers EAGAIN, up to a thousand times. */
+export const FLAG_AGAIN = 2;
+
 /** Size of the RELAY parameters, and their flags. */
 export const RELAY_SIZE = 64;
 export const RELAY_FLAG = { TERMINAL: 1, LOG_JSON: 2, STDIN_ONCE: 4, CLOSE_ON_EXIT: 8 } as const;

@@ -36,7 +36,7 @@ export function formatListing(
 }
 
 function formatInstruction(instruction: Instruction, contents: Contents): string {
-  const { op, into, ignore, full, syscall, target, why: _, ...rest } = instruction;
+  const { op, into, ignore, full, again, syscall, target, why: _, ...rest } = instruction;
   const args = rest.args.map((argument) => formatArgument(argument, contents)).join(", ");
   const parts: string[] = [];
   if (into !== undefined && op !== "STORE" && op !== "JNZ" && op !== "JNEG") parts.push(`${into.name} =`);
@@ -49,6 +49,7 @@ function formatInstruction(instruction: Instruction, contents: Contents): string
   if (ignore === ANY_ERRNO) parts.push("whatever comes");
   else if (ignore !== undefined && ignore !== 0) parts.push(`unless ${errnoName(ignore)}`);
   if (full) parts.push("in full");
+  if (again) parts.push("however raced");
   return parts.join(" ");
 }
 

@@ -66,6 +66,7 @@ test("arguments of every kind", () => {
     into: x,
     ignore: 2,
     full: true,
+    again: true,
     why: "open",
   });
   const decoded = decode(b.finish());
@@ -75,7 +76,7 @@ test("arguments of every kind", () => {
   assert.equal(instruction.op, OP.SYS);
   assert.equal(instruction.dst, x.index);
   assert.equal(instruction.ignore, 2);
-  assert.equal(instruction.flags, 1);
+  assert.equal(instruction.flags, 3);
   assert.equal(instruction.number, 257);
   assert.deepEqual(instruction.args.slice(2), [-1n, BigInt(x.index), BigInt(x.index), 0n]);
   assert.equal(instruction.args[0], -100n);

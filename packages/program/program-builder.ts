@@ -109,7 +109,7 @@ class Builder implements ProgramBuilder {
       throw new RangeError(`${this.#arch} has no system call ${name} (${options.why})`);
     if (args.length > ARGUMENTS)
       throw new RangeError(`${name} with ${args.length} arguments (${options.why})`);
-    const { into, ignore, full, why } = options;
+    const { into, ignore, full, again, why } = options;
     this.#add({
       op: "SYS",
       syscall: { name, number },
@@ -118,6 +118,7 @@ class Builder implements ProgramBuilder {
       ...(into && { into }),
       ...(ignore !== undefined && { ignore }),
       ...(full !== undefined && { full }),
+      ...(again !== undefined && { again }),
     });
   }
 

@@ -43,6 +43,8 @@ export interface SysOptions {
   ignore?: number;
   /** The result must equal argument 2 (a short write is a failure). */
   full?: boolean;
+  /** EAGAIN is an invitation: openat2 gives it when somebody renames or mounts while it goes up a path. */
+  again?: boolean;
   /** The label of this instruction in errors and listings: "mount proc on /proc". Always given. */
   why: string;
 }

@@ -27,6 +27,7 @@ import {
   OPEN_TREE_CLONE,
   type OpenFlags,
   openFlags,
+  RESOLVE,
 } from "#runtime/compile/kernel-constants.ts";
 
 /** What a file system is made of, for `fsmount`. */
@@ -94,7 +95,10 @@ export class ProgramWriter {
     });
   }
 
-  /** openat2: resolves `path` from `root` under the given RESOLVE_… rules. */
+  /**
+   * openat2: resolves `path` from `root` under the given RESOLVE_… rules. Under those of a root the kernel doesn't go up
+   * while anybody on the host renames or mounts, and wants to be asked again (openat2(2), EAGAIN).
+   */
   openUnder(
     root: Register,
     path: string,
@@ -109,6 +113,7 @@ export class ProgramWriter {
     this.b.sys("openat2", [root, this.b.cstr(path === "" ? "." : path), how, how.length], {
       into,
       why,
+      ...((resolve & (RESOLVE.IN_ROOT | RESOLVE.BENEATH)) !== 0 && { again: true }),
       ...(ignore !== undefined && { ignore }),
     });
   }
