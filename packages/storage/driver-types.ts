@@ -20,6 +20,11 @@ export interface StorageDriver {
   /** Frees the name at once and deletes the tree in the background; a crash in between is finished by `reconcile`. */
   remove(cacheId: string): Promise<void>;
   exists(cacheId: string): Promise<boolean>;
+  /**
+   * Bytes of its own content, which those below it do not have: every file and link, however many names it has, once
+   * (`kernel/tree-size.ts`). Measured in a worker; 0 for a layer that is not there.
+   */
+  size(cacheId: string): Promise<number>;
   diffPath(cacheId: string): string;
   /** How the launcher mounts it. */
   rootfs(cacheId: string): Promise<RootfsPlan>;

@@ -45,6 +45,10 @@ export class FakeStorage implements StorageDriver {
     return existsSync(join(this.root, cacheId));
   }
 
+  async size(): Promise<number> {
+    return 0;
+  }
+
   diffPath(cacheId: string): string {
     return join(this.root, cacheId, "diff");
   }

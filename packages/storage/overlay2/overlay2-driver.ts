@@ -31,6 +31,7 @@ import {
 } from "#storage/overlay2/layer-links.ts";
 import { type OverlaySupport, probeOverlay } from "#storage/overlay2/probe.ts";
 import { spreadLayers } from "#storage/overlay2/spread-layers.ts";
+import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Layers below one another at most; as Docker. */
 const maxDepth = 128;
@@ -67,6 +68,7 @@ export class Overlay2Driver implements StorageDriver {
   /** Plans of init layers by the image layer they go on. */
   readonly #initPlans = new Map<string, InitStep[]>();
   readonly #removal = new BackgroundRemoval();
+  readonly #measuring = new StorageWorkers(1);
 
   constructor(home: string, support: OverlaySupport) {
     this.#home = home;
@@ -103,6 +105,10 @@ export class Overlay2Driver implements StorageDriver {
 
   async exists(cacheId: string): Promise<boolean> {
     return this.#isPresent(cacheId);
+  }
+
+  async size(cacheId: string): Promise<number> {
+    return (await this.#measuring.run({ kind: "measure", path: this.diffPath(cacheId) })) as number;
   }
 
   diffPath(cacheId: string): string {
@@ -158,7 +164,7 @@ export class Overlay2Driver implements StorageDriver {
 
   /** Ends background work. */
   async close(): Promise<void> {
-    await this.#removal.close();
+    await Promise.all([this.#removal.close(), this.#measuring.close()]);
   }
 
   #create(

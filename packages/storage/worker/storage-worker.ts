@@ -1,5 +1,5 @@
 /**
- * The storage worker thread: does what would block the event loop (unpack layers, delete trees), one task at a time.
+ * The storage worker thread: does what would block the event loop (unpack layers, delete and measure trees), one task at a time.
  *
  * It decides nothing and keeps nothing between tasks.
  */
@@ -7,6 +7,7 @@ import { parentPort } from "node:worker_threads";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { removeTree } from "#kernel/remove-tree.ts";
 import { O_RDONLY, open, syncfs } from "#kernel/syscalls.ts";
+import { treeSize } from "#kernel/tree-size.ts";
 import { prepareThread, unpackLayer } from "#storage/unpack/unpack-layer.ts";
 import { packError, type ReplyMessage, type TaskMessage } from "#storage/worker/worker-messages.ts";
 
@@ -34,6 +35,8 @@ async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
     case "remove":
       removeTree(task.path);
       return undefined;
+    case "measure":
+      return treeSize(task.path);
     case "sync": {
       using directory = new FileDescriptor(open(task.path, O_RDONLY));
       syncfs(directory.number);

@@ -8,6 +8,8 @@ export type StorageTask =
   | { kind: "unpack"; task: UnpackTask }
   /** Delete a tree that has no other user. */
   | { kind: "remove"; path: string }
+  /** Bytes below a directory; answers a number. */
+  | { kind: "measure"; path: string }
   /** Write back the file system `path` is on. */
   | { kind: "sync"; path: string };
 
