@@ -146,7 +146,9 @@ describe("berth-oci", () => {
     );
     assert.equal(oci(["pause", "cd"]).status, 0);
     assert.equal(state().status, "paused");
-    assert.match(oci(["exec", "cd", "true"]).stderr, /cannot exec in a paused container/);
+    const paused = oci(["exec", "cd", "true"]);
+    assert.match(paused.stderr, /exec failed: .*cannot exec in a paused container/);
+    assert.equal(paused.status, 255);
     assert.equal(oci(["resume", "cd"]).status, 0);
     assert.equal(oci(["kill", "cd", "KILL"]).status, 0);
     for (let look = 0; look < 100 && state().status !== "stopped"; look++) spawnSync("sleep", ["0.05"]);

@@ -119,7 +119,8 @@ async function main(args: Arguments, log: Log): Promise<number> {
   try {
     return await command.run(context, own);
   } catch (error) {
-    if (error instanceof BerthError && error.code === "start-failed") {
+    // An exit code that only exec has says that it's not the process' own, whatever the reason.
+    if (error instanceof BerthError && (error.code === "start-failed" || command.failureCode !== undefined)) {
       throw new CommandFailure(`${verb} failed`, command.failureCode ?? 1, error);
     }
     throw error;
