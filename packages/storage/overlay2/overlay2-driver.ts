@@ -19,9 +19,9 @@ import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
 import type { StorageDriver, WritableOptions } from "#storage/driver-types.ts";
-import { BackgroundRemoval } from "#storage/overlay2/background-removal.ts";
-import { type InitStep, makeInitLayer, planInitLayer } from "#storage/overlay2/init-layer.ts";
-import { pathExists, readIfExists, removeIfExists } from "#storage/overlay2/layer-files.ts";
+import { BackgroundRemoval } from "#storage/background-removal.ts";
+import { type InitStep, makeInitLayer, planInitLayer } from "#storage/init-layer.ts";
+import { pathExists, readIfExists, removeIfExists } from "#storage/layer-files.ts";
 import {
   linkDirectory,
   linkedCacheId,
@@ -30,7 +30,7 @@ import {
   parseLower,
 } from "#storage/overlay2/layer-links.ts";
 import { type OverlaySupport, probeOverlay } from "#storage/overlay2/probe.ts";
-import { spreadLayers } from "#storage/overlay2/spread-layers.ts";
+import { spreadLayers } from "#storage/spread-layers.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Layers below one another at most; as Docker. */
