@@ -87,6 +87,19 @@ export class ContentStore {
     }
   }
 
+  /** Removes all partial downloads that nobody is at; answers their bytes. */
+  async dropPartials(): Promise<number> {
+    let bytes = 0;
+    for (const name of await readdir(this.#partial)) {
+      const path = join(this.#partial, name);
+      const { size } = await stat(path).catch(() => ({ size: 0 })); // gone meanwhile
+      if (this.#wanted.has(`sha256:${name}`)) continue;
+      await rm(path, { force: true });
+      bytes += size;
+    }
+    return bytes;
+  }
+
   /**
    * The blob as a file, verified; downloads it unless another pull is at it already. The lease keeps the file until it
    * is disposed. Throws BerthError; on failure nothing but a resumable partial file remains.

@@ -3,6 +3,7 @@
  */
 import type { ImageHistoryItem, ImageInspect, ImageSummary } from "#api-types/image.ts";
 import type { StorageDriver } from "#storage/driver-types.ts";
+import { chainIds, type Digest } from "./digest.ts";
 import { type ImageName, type ImageStore, nameText, type StoredImage } from "./image-store.ts";
 import type { ImageListFilters } from "./image-types.ts";
 import type { LayerStore } from "./layer-store.ts";
@@ -12,19 +13,42 @@ import { createdAt, imageFilter } from "./list-filters.ts";
 const noTime = "0001-01-01T00:00:00Z";
 
 /** Newest first. Images that are only a step of another one's build are left out unless `all`. */
-export function listImages({ all, filters }: ImageListFilters, images: ImageStore): ImageSummary[] {
-  const filter = imageFilter(filters, images);
-  const summaries: ImageSummary[] = [];
+export function listImages(
+  options: ImageListFilters,
+  images: ImageStore,
+  layers: LayerStore,
+): ImageSummary[] {
+  const filter = imageFilter(options.filters, images);
+  const listed: { image: StoredImage; summary: ImageSummary }[] = [];
   for (const image of images.all()) {
     const names = images.namesOf(image.id);
-    if (!all && names.length === 0 && images.children(image.id) > 0) continue;
+    if (!options.all && names.length === 0 && images.children(image.id) > 0) continue;
     const shown = filter(image, names);
-    if (shown !== undefined) summaries.push(summary(image, shown));
+    if (shown === undefined) continue;
+    const summary = summarize(image, shown);
+    if (options.containers !== undefined) summary.Containers = options.containers(image.id);
+    listed.push({ image, summary });
   }
-  return summaries.sort((a, b) => b.Created - a.Created || (a.Id < b.Id ? -1 : 1));
+  if (options.sharedSize === true) addSharedSizes(listed, layers);
+  return listed.map(({ summary }) => summary).sort((a, b) => b.Created - a.Created || (a.Id < b.Id ? -1 : 1));
 }
 
-function summary(image: StoredImage, names: ImageName[]): ImageSummary {
+/** Bytes of the layers that at least one other of the listed images has too. */
+function addSharedSizes(
+  listed: readonly { image: StoredImage; summary: ImageSummary }[],
+  layers: LayerStore,
+): void {
+  const sizes = layers.sizes();
+  const uses = new Map<Digest, number>();
+  const chains = listed.map(({ image }) => chainIds(image.document.rootfs.diff_ids));
+  for (const chainId of chains.flat()) uses.set(chainId, (uses.get(chainId) ?? 0) + 1);
+  for (const [index, { summary }] of listed.entries()) {
+    const shared = (chains[index] ?? []).filter((chainId) => (uses.get(chainId) ?? 0) > 1);
+    summary.SharedSize = shared.reduce((sum, chainId) => sum + (sizes.get(chainId) ?? 0), 0);
+  }
+}
+
+function summarize(image: StoredImage, names: ImageName[]): ImageSummary {
   return {
     Id: image.id,
     ParentId: image.parent ?? "",

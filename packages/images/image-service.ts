@@ -21,12 +21,14 @@ import type {
   ImageListFilters,
   ImageOptions,
   ImageService,
+  ImageUsers,
   PullRequest,
 } from "./image-types.ts";
 import { type ImportOptions, importImage } from "./import.ts";
 import { LayerStore } from "./layer-store.ts";
 import { type LoadDependencies, type LoadOptions, loadImages } from "./load.ts";
 import { resolveImage } from "./names.ts";
+import { pruneImages } from "./prune.ts";
 import { pullImage } from "./pull.ts";
 import { familiarRepository, familiarText, parseReference, parseTag, repositoryOf } from "./reference.ts";
 import { TokenCache } from "./registry/authorizer.ts";
@@ -64,6 +66,7 @@ class Images implements ImageService {
   readonly #content: ContentStore;
   readonly #stop = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
+  #pruning = false;
   #sweeper: NodeJS.Timeout | undefined;
 
   constructor(dependencies: ImageServiceDependencies) {
@@ -129,7 +132,7 @@ class Images implements ImageService {
   }
 
   async list(options: ImageListFilters): Promise<ImageSummary[]> {
-    return listImages(options, this.#images);
+    return listImages(options, this.#images, this.#layers);
   }
 
   async inspect(reference: string): Promise<ImageInspect> {
@@ -166,6 +169,31 @@ class Images implements ImageService {
     });
   }
 
+  async prune(
+    filters: Record<string, string[]>,
+    inUse: ImageUsers,
+  ): Promise<{ ImagesDeleted: ImageDeleteItem[] | null; SpaceReclaimed: number }> {
+    if (this.#pruning) {
+      throw new BerthError("conflict", "a prune operation is already running", { operation: "prune images" });
+    }
+    this.#pruning = true;
+    try {
+      const report = await this.#track(
+        pruneImages(filters, inUse, {
+          images: this.#images,
+          layers: this.#layers,
+          onEvent: (action, id) => this.#emit(action, id, id),
+        }),
+      );
+      report.SpaceReclaimed += await this.#content.dropPartials();
+      report.SpaceReclaimed += await this.#layers.collectGarbage();
+      this.#dependencies.onEvent("prune", "", { reclaimed: String(report.SpaceReclaimed) });
+      return report;
+    } finally {
+      this.#pruning = false;
+    }
+  }
+
   async collect(inUse: RemoveOptions["inUse"]): Promise<void> {
     await collectWithdrawn(inUse, { images: this.#images, layers: this.#layers });
   }
@@ -175,7 +203,14 @@ class Images implements ImageService {
   }
 
   layersSize(): number {
-    return this.#layers.totalSize();
+    return this.#layers
+      .sizes()
+      .values()
+      .reduce((sum, size) => sum + size, 0);
+  }
+
+  sizeOf(imageId: string): number {
+    return this.#images.sizeOf(imageId);
   }
 
   count(): number {

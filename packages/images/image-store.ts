@@ -121,6 +121,11 @@ export class ImageStore {
     ];
   }
 
+  /** Bytes of an image's layers, of a withdrawn one too. */
+  sizeOf(id: Digest): number {
+    return this.#database.get<{ size: number }>("SELECT size FROM image WHERE id = ?", id)?.size ?? 0;
+  }
+
   children(id: Digest): number {
     return (
       this.#database.get<{ n: number }>(

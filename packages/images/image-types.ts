@@ -46,9 +46,16 @@ export interface PullRequest {
 
 export interface ImageListFilters {
   all: boolean;
-  /** Docker's filters: reference, label, dangling, before, since, until. */
+  /** Docker's filters: reference, label, label!, dangling, before, since, until. */
   filters: Record<string, string[]>;
+  /** Tell what each image shares with others; -1 is shown otherwise. */
+  sharedSize?: boolean;
+  /** How many containers were made from an image; -1 is shown where nobody counts. */
+  containers?: (imageId: string) => number;
 }
+
+/** Which containers use an image id: short ids, and whether they run. Asked at the last moment, so always up to date. */
+export type ImageUsers = (imageId: string) => { id: string; running: boolean }[];
 
 export interface ImageService {
   start(): Promise<void>;
@@ -77,24 +84,30 @@ export interface ImageService {
   inspect(reference: string): Promise<ImageInspect>;
   history(reference: string): Promise<ImageHistoryItem[]>;
   tag(reference: string, repository: string, tag: string): void;
-  /** docker rmi. `inUse` tells which containers (short ids) use an image id, for Docker's conflict texts. */
+  /** docker rmi. `inUse` tells which containers use an image, for Docker's conflict texts. */
   remove(
     reference: string,
-    options: {
-      force: boolean;
-      noPrune: boolean;
-      inUse: (imageId: string) => { id: string; running: boolean }[];
-    },
+    options: { force: boolean; noPrune: boolean; inUse: ImageUsers },
   ): Promise<ImageDeleteItem[]>;
+  /**
+   * docker image prune: images without a name (dangling=false: all) that no container uses, with what of interrupted work
+   * is still on the disk. Filters: dangling, label, label!, until. "conflict" while another prune runs.
+   */
+  prune(
+    filters: Record<string, string[]>,
+    inUse: ImageUsers,
+  ): Promise<{ ImagesDeleted: ImageDeleteItem[] | null; SpaceReclaimed: number }>;
   /**
    * Removes images that were forcibly removed while stopped containers stood on them and that nobody uses any more. To
    * be called after a container was removed, and once at start-up.
    */
-  collect(inUse: (imageId: string) => { id: string; running: boolean }[]): Promise<void>;
+  collect(inUse: ImageUsers): Promise<void>;
   /** Cache ids of all image layers: the images' part of what `StorageDriver.reconcile` must keep. */
   cacheIds(): Set<string>;
   /** Bytes of all layers, each counted once (`docker system df`). */
   layersSize(): number;
+  /** Bytes of an image's layers, also of one that was removed by force and still has containers; 0 if it is unknown. */
+  sizeOf(imageId: string): number;
   /** How many images there are. */
   count(): number;
   stop(): Promise<void>;
@@ -111,7 +124,7 @@ export interface ImageOptions {
 
 /** Emitted for docker events. */
 export type ImageEventListener = (
-  action: "pull" | "load" | "import" | "tag" | "untag" | "delete",
+  action: "pull" | "push" | "load" | "save" | "import" | "tag" | "untag" | "delete" | "prune",
   id: string,
   attributes: Record<string, string>,
 ) => void;

@@ -56,10 +56,21 @@ export class LayerRows {
     );
   }
 
-  totalSize(): number {
-    return (
-      this.#database.get<{ total: number | null }>("SELECT sum(size) AS total FROM image_layer")?.total ?? 0
+  /** Bytes by chain id of the layers that are complete. */
+  sizes(): Map<Digest, number> {
+    const rows = this.#database.all<{ chain_id: Digest; size: number }>(
+      "SELECT chain_id, size FROM image_layer WHERE state = 'complete'",
     );
+    return new Map(rows.map((row) => [row.chain_id, row.size]));
+  }
+
+  /** Identified layers that nothing refers to. What stands below them is not among them yet. */
+  unneeded(): Digest[] {
+    return this.#database
+      .all<{ chain_id: Digest }>(
+        `SELECT chain_id FROM image_layer WHERE chain_id IS NOT NULL AND ${unneeded}`,
+      )
+      .map((row) => row.chain_id);
   }
 
   /** Begins a layer; `parent` has its row already. Answers its new cache id. */

@@ -94,9 +94,9 @@ export class LayerStore {
     return this.#rows.chainOf(top);
   }
 
-  /** Bytes of all layers, each counted once. */
-  totalSize(): number {
-    return this.#rows.totalSize();
+  /** Bytes by chain id of all complete layers. */
+  sizes(): Map<Digest, number> {
+    return this.#rows.sizes();
   }
 
   /** Holds the layers with these diff ids, lowest first; those not there yet are begun and wait for `make`. */
@@ -227,6 +227,28 @@ export class LayerStore {
       await this.#erase(cacheId);
     }
     return doomed.map(({ chainId }) => chainId);
+  }
+
+  /**
+   * Removes what nobody holds and no image needs: a release that could not finish, on a full disk for one, left it. What
+   * has no identity yet is somebody's work. Answers the bytes.
+   */
+  async collectGarbage(): Promise<number> {
+    const doomed = this.#rows.inState("removing").map(({ cache_id }) => cache_id);
+    let bytes = 0;
+    for (;;) {
+      const unneeded = this.#rows.unneeded().filter((chainId) => !this.#live.has(chainId));
+      if (unneeded.length === 0) break;
+      this.#rows.transaction(() => {
+        for (const chainId of unneeded) {
+          bytes += this.row(chainId)?.size ?? 0;
+          const cacheId = this.#rows.unlink(chainId);
+          if (cacheId !== undefined) doomed.push(cacheId);
+        }
+      });
+    }
+    for (const cacheId of doomed) await this.#erase(cacheId);
+    return bytes;
   }
 
   async #erase(cacheId: string): Promise<void> {

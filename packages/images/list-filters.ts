@@ -1,11 +1,11 @@
 /**
  * The filters of `docker images`: dangling, label, before, since, until, reference.
  */
-import { posix } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import { parseGoDuration } from "./go-duration.ts";
 import { type ImageName, type ImageStore, nameText, type StoredImage } from "./image-store.ts";
 import { resolveImage } from "./names.ts";
+import { pathMatcher } from "./path-match.ts";
 import { familiarRepository } from "./reference.ts";
 
 const known = ["dangling", "label", "label!", "before", "since", "until", "reference"];
@@ -24,19 +24,24 @@ export function imageFilter(filters: Record<string, string[]>, images: ImageStor
   const before = smallest((filters.before ?? []).map((name) => createdAt(resolveImage(name, images))));
   const since = greatest((filters.since ?? []).map((name) => createdAt(resolveImage(name, images))));
   const until = smallest((filters.until ?? []).map(untilTime));
-  const patterns = filters.reference ?? [];
+  const patterns = (filters.reference ?? []).map(pathMatcher);
   return (image, names) => {
     const created = createdAt(image);
     if (before !== undefined && created >= before) return undefined;
     if (since !== undefined && created <= since) return undefined;
-    if (until !== undefined && created > until) return undefined;
+    if (until !== undefined && created >= until) return undefined;
     const held = image.config.Labels ?? {};
     if (!labels.every((matches) => matches(held)) || otherLabels.some((matches) => matches(held)))
       return undefined;
-    if (dangling !== undefined && dangling !== (names.length === 0)) return undefined;
-    if (patterns.length === 0) return names;
-    const matching = names.filter((name) => patterns.some((pattern) => matchesName(pattern, name)));
-    return matching.length > 0 ? matching : undefined;
+    const matching =
+      patterns.length === 0
+        ? names
+        : names.filter((name) => patterns.some((matches) => matchesName(matches, name)));
+    if (patterns.length > 0 && matching.length === 0) return undefined;
+    // One that has only digests is dangling, and is not: it is in both lists.
+    if (dangling === true && matching.some(({ digest }) => digest === undefined)) return undefined;
+    if (dangling === false && matching.length === 0) return undefined;
+    return matching;
   };
 }
 
@@ -47,14 +52,12 @@ export function createdAt(image: { created: string }): number {
 }
 
 /** Docker's rule: the pattern matches the name with its tag, or the repository alone; "*" does not cross a slash. */
-export function matchesName(pattern: string, name: ImageName): boolean {
-  return (
-    posix.matchesGlob(nameText(name), pattern) ||
-    posix.matchesGlob(familiarRepository(name.repository), pattern)
-  );
+export function matchesName(matches: (text: string) => boolean, name: ImageName): boolean {
+  return matches(nameText(name)) || matches(familiarRepository(name.repository));
 }
 
-function danglingFilter(values: string[]): boolean | undefined {
+/** What `dangling` says; undefined if it is not asked for. Throws "invalid" for what is neither true nor false. */
+export function danglingFilter(values: string[]): boolean | undefined {
   if (values.length === 0) return undefined;
   const all = values.map((value) => {
     if (["1", "true", "True", "TRUE", "t", "T"].includes(value)) return true;
@@ -65,7 +68,8 @@ function danglingFilter(values: string[]): boolean | undefined {
   throw invalid(`invalid filter 'dangling=[${values.join(" ")}]'`);
 }
 
-function labelFilter(text: string): (labels: Record<string, string>) => boolean {
+/** A test of an image's labels: "key" or "key=value". */
+export function labelFilter(text: string): (labels: Record<string, string>) => boolean {
   const equals = text.indexOf("=");
   if (equals === -1) return (labels) => Object.hasOwn(labels, text);
   const key = text.slice(0, equals);
@@ -73,8 +77,8 @@ function labelFilter(text: string): (labels: Record<string, string>) => boolean 
   return (labels) => Object.hasOwn(labels, key) && labels[key] === value;
 }
 
-/** A date, seconds since the epoch, or a duration back from now. */
-function untilTime(text: string): number {
+/** Milliseconds since the epoch of a date, of seconds since the epoch, or of a duration back from now. */
+export function untilTime(text: string): number {
   const ago = parseGoDuration(text);
   if (ago !== undefined) return Date.now() - ago / 1e6;
   if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text) * 1000;

@@ -24,26 +24,30 @@ export interface RemoveDependencies {
   onEvent: (action: "untag" | "delete", id: Digest) => void;
 }
 
-/** Answers what was untagged and deleted, in Docker's order. Throws BerthError "conflict" or "not-found". */
+/**
+ * Answers what was untagged and deleted, in Docker's order. Throws BerthError "conflict" or "not-found". An id takes only an
+ * image's single name along, unless `names` says that it takes all.
+ */
 export async function removeImage(
   text: string,
   options: RemoveOptions,
   dependencies: RemoveDependencies,
+  names: "single name" | "every name" = "single name",
 ): Promise<ImageDeleteItem[]> {
   const { images } = dependencies;
   const image = resolveImage(text, images);
   const items: ImageDeleteItem[] = [];
-  const names = images.namesOf(image.id);
+  const held = images.namesOf(image.id);
   let untagged = false;
   if (isIdOf(text, image)) {
-    if (isSingleName(names)) {
+    if (names === "every name" || isSingleName(held)) {
       const found = conflict(image, options, images, { names: false, soft: !options.force });
       if (found !== undefined) throw found.error;
-      for (const name of names) untag(name, image.id, items, dependencies);
+      for (const name of held) untag(name, image.id, items, dependencies);
     }
   } else {
     const first = options.inUse(image.id)[0];
-    if (!options.force && first !== undefined && isSingleName(names)) {
+    if (!options.force && first !== undefined && isSingleName(held)) {
       throw conflictError(
         `unable to remove repository reference ${JSON.stringify(text)} (must force) - container ${shortId(first.id)} is using its referenced image ${shortId(image.id)}`,
         text,
