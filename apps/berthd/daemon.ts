@@ -96,6 +96,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
     launcherPath: launcherPath(),
     events,
     containers: new ContainerStore(database),
+    execs: new Map(),
     cgroups,
     host: readHostFacts(),
     limits: {

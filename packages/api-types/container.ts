@@ -153,6 +153,22 @@ export interface ContainerState {
   Error: string;
   StartedAt: string;
   FinishedAt: string;
+  /** Only where a health check is configured and the container has been started. */
+  Health?: Health;
+}
+
+export interface Health {
+  Status: "starting" | "healthy" | "unhealthy";
+  FailingStreak: number;
+  /** The last five, oldest first. */
+  Log: HealthcheckResult[];
+}
+
+export interface HealthcheckResult {
+  Start: string;
+  End: string;
+  ExitCode: number;
+  Output: string;
 }
 
 export interface MountPoint {

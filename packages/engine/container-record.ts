@@ -56,6 +56,8 @@ export interface ContainerRecord {
   startTicks: string;
   /** A user stopped it: unless-stopped policies leave it be. */
   manuallyStopped: boolean;
+  /** A user wanted this run to end: no policy has a say until it is started again. */
+  endWanted?: boolean;
   /** Volumes that were already filled from the image. */
   populated: boolean;
 }

@@ -55,14 +55,13 @@ export class Containers implements ContainerService {
     const container = this.#context.containers.get(nameOrId);
     return container.queue.run(async () => {
       // Between stop and start an automatic removal must not get in.
-      const { AutoRemove } = container.record.hostConfig;
-      container.record.hostConfig.AutoRemove = false;
+      container.restartingByHand = true;
       try {
         if (container.isRunning) await stopContainer(this.#context, container, options);
-        await startContainer(this.#context, container);
       } finally {
-        if (AutoRemove !== undefined) container.record.hostConfig.AutoRemove = AutoRemove;
+        container.restartingByHand = false;
       }
+      await startContainer(this.#context, container);
       publishContainerEvent(this.#context, container, "restart");
     });
   }

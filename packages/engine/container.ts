@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import type { ContainerStatus } from "#api-types/container.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
+import type { HealthMonitor } from "#engine/health/health-monitor.ts";
 import { SerialQueue } from "#engine/serial-queue.ts";
 import type { AttachStreams, ExitRecord, ShimHandle } from "#program/launcher-client.types.ts";
 import type { ContainerLaunch } from "#runtime/launch-types.ts";
@@ -39,9 +40,12 @@ export class Container {
   settled: Promise<void> = Promise.resolve();
   /** Settles when what the last run left behind (cgroups, exec directory) is gone. */
   cleaned: Promise<void> = Promise.resolve();
-  /** Set while a stop or removal is going on, so that restart policies leave it alone. */
-  stopping = false;
+  /** `docker restart` is under way: the end in its middle is no reason to remove it. */
+  restartingByHand = false;
+  /** The last pause before a restart by policy, ms; 0 when there was none. */
+  backoff = 0;
   restartTimer: NodeJS.Timeout | undefined;
+  health: HealthMonitor | undefined;
   lastExit: ExitRecord | undefined;
 
   constructor(record: ContainerRecord) {

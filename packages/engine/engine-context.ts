@@ -5,6 +5,7 @@
 import type { DaemonConfig } from "#config/config-types.ts";
 import type { ContainerStore } from "#engine/container-store.ts";
 import type { EventBus } from "#engine/event-bus.ts";
+import type { Exec } from "#engine/exec.ts";
 import type { HostLimits } from "#engine/validate-host-config.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import type { ImageService } from "#images/image-types.ts";
@@ -28,6 +29,8 @@ export interface EngineContext {
   readonly launcherPath: string;
   readonly events: EventBus;
   readonly containers: ContainerStore;
+  /** Every exec that can still be inspected, by id (exec.ts). */
+  readonly execs: Map<string, Exec>;
   readonly cgroups: CgroupLayout;
   readonly host: HostFacts;
   readonly limits: HostLimits;

@@ -9,7 +9,7 @@ import { DetachFilter, parseDetachKeys } from "#engine/detach-keys.ts";
 import { matchesEvent } from "#engine/event-filters.ts";
 import { filterProcesses } from "#engine/process-table.ts";
 import { randomName } from "#engine/random-name.ts";
-import { restartDelay } from "#engine/restart-policy.ts";
+import { nextBackoff, wantsRestart, wantsStartWithDaemon } from "#engine/restart-policy.ts";
 import { parseSecurityOptions } from "#engine/security-options.ts";
 import { SerialQueue } from "#engine/serial-queue.ts";
 import { durationText, statusText } from "#engine/status-text.ts";
@@ -112,10 +112,44 @@ test("event filters: alternatives within a name, all names must hold", () => {
 });
 
 test("restart delays double up to a minute and start anew after a long run", () => {
-  assert.equal(restartDelay(0, 0n).milliseconds, 100);
-  assert.equal(restartDelay(3, 0n).milliseconds, 800);
-  assert.equal(restartDelay(30, 0n).milliseconds, 60_000);
-  assert.deepEqual(restartDelay(30, 11_000_000_000n), { milliseconds: 100, reset: true });
+  assert.deepEqual(
+    [0, 100, 800, 51_200].map((before) => nextBackoff(before, 0n)),
+    [100, 200, 1600, 60_000],
+  );
+  assert.equal(nextBackoff(60_000, 9_999_999_999n), 60_000);
+  assert.equal(nextBackoff(60_000, 10_000_000_000n), 100);
+});
+
+test("restart policies: what an end, and what the daemon's return, means to each", () => {
+  const cases: [name: string, code: number, stopped: boolean, atEnd: boolean, atBoot: boolean, cut: boolean][] = [
+    ["no", 1, false, false, false, false],
+    ["always", 0, false, true, true, true],
+    ["always", 0, true, true, true, true],
+    ["unless-stopped", 0, false, true, true, true],
+    ["unless-stopped", 0, true, false, false, false],
+    ["on-failure", 0, false, false, false, false],
+    ["on-failure", 255, false, true, false, true],
+    ["on-failure", 137, true, true, false, false],
+  ];
+  for (const [Name, ExitCode, manuallyStopped, atEnd, atBoot, cut] of cases) {
+    const record = {
+      hostConfig: { RestartPolicy: { Name, MaximumRetryCount: 0 } },
+      state: { ExitCode },
+      manuallyStopped,
+      restartCount: 7,
+    };
+    const what = `${Name} ${ExitCode} ${manuallyStopped}`;
+    assert.equal(wantsRestart(record), atEnd, what);
+    assert.equal(wantsStartWithDaemon(record, false), atBoot, what);
+    assert.equal(wantsStartWithDaemon(record, true), cut, what);
+  }
+  const bounded = {
+    hostConfig: { RestartPolicy: { Name: "on-failure", MaximumRetryCount: 3 } },
+    state: { ExitCode: 1 },
+    manuallyStopped: false,
+  };
+  assert.equal(wantsRestart({ ...bounded, restartCount: 2 }), true);
+  assert.equal(wantsRestart({ ...bounded, restartCount: 3 }), false);
 });
 
 test("a random name is always found", () => {

@@ -2,31 +2,25 @@
  * Processes added to a running container. Each has a shim of its own, so one exec's end, output or fault concerns
  * nobody else. Execs are kept in memory only, until their container goes or five minutes after their end, as dockerd does.
  */
-import { randomBytes } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
 import type { Duplex } from "node:stream";
 import type { ExecCreateRequest, ExecInspect } from "#api-types/container.ts";
 import { joinStreams } from "#engine/attach.ts";
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
-import { execDirectory } from "#engine/container-paths.ts";
 import { parseDetachKeys } from "#engine/detach-keys.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { ExecService } from "#engine/engine-types.ts";
 import { frame } from "#engine/multiplex.ts";
-import { prepareExec } from "#engine/prepare-exec.ts";
+import { addExec, runExec } from "#engine/run-exec.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { ShimHandle } from "#program/launcher-client.types.ts";
-import { compileExec } from "#runtime/compile-exec.ts";
-import { explainExecFailure } from "#runtime/explain.ts";
-
-/** How long an ended exec can still be inspected (dockerd's clean-up interval). */
-const KEPT_MS = 5 * 60_000;
 
 export interface Exec {
   readonly id: string;
   readonly container: Container;
   readonly request: ExecCreateRequest;
+  /** Run by a health check. */
+  readonly isProbe: boolean;
   state: "created" | "running" | "ended";
   exitCode: number | null;
   pid: number;
@@ -37,7 +31,6 @@ export interface Exec {
 
 export class ExecRegistry implements ExecService {
   readonly #context: EngineContext;
-  readonly #execs = new Map<string, Exec>();
 
   constructor(context: EngineContext) {
     this.#context = context;
@@ -53,20 +46,7 @@ export class ExecRegistry implements ExecService {
       });
     }
     parseDetachKeys(request.DetachKeys ?? "");
-    const id = randomBytes(32).toString("hex");
-    this.#execs.set(id, {
-      id,
-      container,
-      request,
-      state: "created",
-      exitCode: null,
-      pid: 0,
-      shim: undefined,
-      ended: Promise.resolve(),
-    });
-    container.execIds.add(id);
-    publishContainerEvent(this.#context, container, `exec_create: ${request.Cmd.join(" ")}`, { execID: id });
-    return { Id: id };
+    return { Id: addExec(this.#context, container, request).id };
   }
 
   async start(
@@ -81,7 +61,10 @@ export class ExecRegistry implements ExecService {
     mustRun(exec.container);
     exec.state = "running";
     if (options.detach) {
-      await this.#run(exec, 0, options.consoleSize ?? undefined);
+      await runExec(this.#context, exec, {
+        expectedAttaches: 0,
+        consoleSize: options.consoleSize ?? undefined,
+      });
       return undefined;
     }
     const tty = exec.request.Tty ?? false;
@@ -102,6 +85,7 @@ export class ExecRegistry implements ExecService {
   inspect(id: string): ExecInspect {
     const { container, request, state, exitCode, pid } = this.#get(id);
     const [entrypoint = "", ...args] = request.Cmd ?? [];
+    const user = request.User || container.record.config.User;
     return {
       ID: id,
       Running: state === "running",
@@ -111,12 +95,13 @@ export class ExecRegistry implements ExecService {
         entrypoint,
         arguments: args,
         privileged: request.Privileged ?? false,
-        ...(request.User ? { user: request.User } : {}),
+        ...(user ? { user } : {}),
       },
       OpenStdin: request.AttachStdin ?? false,
       OpenStderr: request.AttachStderr ?? false,
       OpenStdout: request.AttachStdout ?? false,
-      CanRemove: state === "ended",
+      // It goes by itself.
+      CanRemove: false,
       ContainerID: container.id,
       DetachKeys: request.DetachKeys ?? "",
       Pid: pid,
@@ -129,13 +114,13 @@ export class ExecRegistry implements ExecService {
     tty: boolean,
     consoleSize: [number, number] | undefined,
   ): Promise<void> {
-    let joined: Promise<void> = Promise.resolve();
-    const attach = (socket: string) => {
+    let joined: Promise<"ended" | "detached"> = Promise.resolve("ended");
+    const attach = async (socket: string) => {
       joined = this.#join(exec, client, socket, tty);
-      return joined;
+      await joined;
     };
     try {
-      await this.#run(exec, 1, consoleSize, attach);
+      await runExec(this.#context, exec, { expectedAttaches: 1, consoleSize, attach });
     } catch (error) {
       // The connection is taken over already: the reason can only be told as output, as dockerd does.
       const text = Buffer.from(`${error instanceof Error ? error.message : String(error)}\r\n`);
@@ -144,11 +129,11 @@ export class ExecRegistry implements ExecService {
     }
     // Both: output may still be on its way when the process is gone, and the client asks for the exit code as soon as its
     // connection ends.
-    await Promise.all([joined, exec.ended]);
+    if ((await joined) === "ended") await exec.ended;
     client.end();
   }
 
-  async #join(exec: Exec, client: Duplex, socket: string, tty: boolean): Promise<void> {
+  async #join(exec: Exec, client: Duplex, socket: string, tty: boolean): Promise<"ended" | "detached"> {
     const { request } = exec;
     const stdin = request.AttachStdin ?? false;
     const shim = await this.#context.launcher.attach(socket, {
@@ -156,67 +141,22 @@ export class ExecRegistry implements ExecService {
       stdout: request.AttachStdout ?? false,
       stderr: request.AttachStderr ?? false,
     });
+    let how: "ended" | "detached" = "ended";
     await joinStreams(client, shim, {
       stdin,
       detachKeys: tty ? parseDetachKeys(request.DetachKeys ?? "") : undefined,
+      onDetach: () => {
+        publishContainerEvent(this.#context, exec.container, "exec_detach", { execID: exec.id });
+        how = "detached";
+      },
     });
-  }
-
-  /** Launches; resolves once the process runs. `attach` is called when the shim listens and must make one connection. */
-  async #run(
-    exec: Exec,
-    expectedAttaches: number,
-    consoleSize: [number, number] | undefined,
-    attach?: (controlSocket: string) => Promise<void>,
-  ): Promise<void> {
-    const context = this.#context;
-    const directory = execDirectory(context.config, exec.id);
-    try {
-      await mkdir(directory, { recursive: true, mode: 0o700 });
-      const launch = await prepareExec(context, exec, directory, expectedAttaches, consoleSize);
-      const compiled = compileExec(launch);
-      const shim = context.launcher.launch(compiled.program, compiled.controlSocket);
-      exec.shim = shim;
-      if (attach !== undefined) {
-        shim.listening.then(() => attach(compiled.controlSocket)).catch(() => undefined);
-      }
-      try {
-        exec.pid = await shim.started;
-      } catch (cause) {
-        throw explainExecFailure(compiled, cause, exec.request.Cmd?.[0] ?? "");
-      }
-      publishContainerEvent(context, exec.container, `exec_start: ${exec.request.Cmd?.join(" ")}`, {
-        execID: exec.id,
-      });
-      exec.ended = shim.exited.then((exit) => this.#ended(exec, exit.exitCode));
-    } catch (error) {
-      const code = error instanceof BerthError && "exitCode" in error ? Number(error.exitCode) : 126;
-      this.#ended(exec, code);
-      throw error;
-    }
-  }
-
-  #ended(exec: Exec, exitCode: number): void {
-    exec.state = "ended";
-    exec.exitCode = exitCode;
-    exec.pid = 0;
-    exec.shim?.close();
-    exec.shim = undefined;
-    publishContainerEvent(this.#context, exec.container, "exec_die", {
-      execID: exec.id,
-      exitCode: String(exitCode),
-    });
-    const directory = execDirectory(this.#context.config, exec.id);
-    this.#context.background.run("clean-up after an exec", () =>
-      rm(directory, { recursive: true, force: true }),
-    );
-    exec.container.execIds.delete(exec.id);
-    setTimeout(() => this.#execs.delete(exec.id), KEPT_MS).unref();
+    return how;
   }
 
   #get(id: string): Exec {
-    const exec = this.#execs.get(id);
-    if (exec === undefined) {
+    const exec = this.#context.execs.get(id);
+    // With its container it has gone, too.
+    if (exec === undefined || this.#context.containers.find(exec.container.id) !== exec.container) {
       throw new BerthError("not-found", `No such exec instance: ${id}`, {
         operation: "look up exec",
         object: id,
@@ -228,20 +168,16 @@ export class ExecRegistry implements ExecService {
 
 function mustRun(container: Container): void {
   const { record } = container;
+  const detail = { operation: "exec", object: record.name };
   if (record.state.Paused) {
-    throw new BerthError(
-      "conflict",
-      `Container ${record.name} is paused, unpause the container before exec`,
-      {
-        operation: "exec",
-        object: record.name,
-      },
-    );
+    const text = `Container ${record.name} is paused, unpause the container before exec`;
+    throw new BerthError("conflict", text, detail);
+  }
+  if (record.state.Restarting) {
+    const text = `Container ${record.id} is restarting, wait until the container is running`;
+    throw new BerthError("conflict", text, detail);
   }
   if (!record.state.Running || container.live === undefined) {
-    throw new BerthError("conflict", `container ${record.id} is not running`, {
-      operation: "exec",
-      object: record.name,
-    });
+    throw new BerthError("conflict", `container ${record.id} is not running`, detail);
   }
 }

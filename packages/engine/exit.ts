@@ -9,8 +9,9 @@ import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { runDirectory } from "#engine/container-paths.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { stopHealthMonitor } from "#engine/health/health-monitor.ts";
 import { removeContainer } from "#engine/remove.ts";
-import { restartDelay, wantsRestart } from "#engine/restart-policy.ts";
+import { nextBackoff, wantsRestart } from "#engine/restart-policy.ts";
 import { startContainer } from "#engine/start.ts";
 import { formatNanoseconds, parseNanoseconds } from "#engine/timestamps.ts";
 import type { ExitRecord, ShimHandle } from "#program/launcher-client.types.ts";
@@ -28,7 +29,8 @@ export function followToExit(context: EngineContext, container: Container, shim:
 async function recordExit(context: EngineContext, container: Container, exit: ExitRecord): Promise<void> {
   const { record } = container;
   const { state } = record;
-  state.OOMKilled = wasOomKilled(context.cgroups, record);
+  const toldOom = state.OOMKilled;
+  state.OOMKilled ||= wasOomKilled(context.cgroups, record);
   state.ExitCode = exit.exitCode;
   state.FinishedAt = formatNanoseconds(exit.at);
   state.Pid = 0;
@@ -36,20 +38,30 @@ async function recordExit(context: EngineContext, container: Container, exit: Ex
   container.live = undefined;
   container.lastExit = exit;
   const ranFor = exit.at - parseNanoseconds(state.StartedAt);
-  const restart = !container.stopping && wantsRestart(record);
+  container.backoff = nextBackoff(container.backoff, ranFor);
+  const restart = !container.record.endWanted && wantsRestart(record);
+  if (restart) record.restartCount++;
   container.setStatus(restart ? "restarting" : "exited");
+  stopHealthMonitor(container);
   context.containers.save(container);
-  if (state.OOMKilled) publishContainerEvent(context, container, "oom");
+  if (state.OOMKilled && !toldOom) publishContainerEvent(context, container, "oom");
   publishContainerEvent(context, container, "die", {
-    exitCode: String(exit.exitCode),
     execDuration: String(ranFor / 1_000_000_000n),
+    exitCode: String(exit.exitCode),
   });
   await releaseRun(context, container);
+  // The policy before the waiters: who is told of the end may look at once.
+  if (restart) scheduleRestart(context, container);
+  tellExitWaiters(container);
+  if (!restart && record.hostConfig.AutoRemove && !container.restartingByHand)
+    removeLater(context, container);
+}
+
+/** Lets everybody go who waited for an end. */
+export function tellExitWaiters(container: Container): void {
   const waiters = [...container.exitWaiters];
   container.exitWaiters.clear();
-  for (const waiter of waiters) waiter(exit.exitCode);
-  if (restart) scheduleRestart(context, container, ranFor);
-  else if (record.hostConfig.AutoRemove) removeLater(context, container);
+  for (const waiter of waiters) waiter(container.record.state.ExitCode);
 }
 
 /** Gives back what one run held. Everything here may be repeated. */
@@ -79,16 +91,39 @@ function removeLater(context: EngineContext, container: Container): void {
   );
 }
 
-function scheduleRestart(context: EngineContext, container: Container, ranFor: bigint): void {
-  const delay = restartDelay(container.record.restartCount, ranFor);
-  if (delay.reset) container.record.restartCount = 0;
+function scheduleRestart(context: EngineContext, container: Container): void {
+  // Somebody may have wanted it gone while the run was given back.
+  if (container.record.state.Status !== "restarting") return;
   container.restartTimer = setTimeout(() => {
+    container.restartTimer = undefined;
     context.background.run("restart by policy", () =>
       container.queue.run(async () => {
         if (container.record.state.Status !== "restarting") return;
-        container.record.restartCount++;
-        await startContainer(context, container);
+        await startContainer(context, container, { byPolicy: true });
       }),
     );
-  }, delay.milliseconds);
+  }, container.backoff);
+}
+
+/**
+ * It waits for its restart and shall not have it: from now on it has ended. Answers false where a start is under way
+ * already, which has to be waited for.
+ */
+export function abandonRestart(
+  context: EngineContext,
+  container: Container,
+  { inQueue }: { inQueue: boolean },
+): boolean {
+  const { record } = container;
+  container.record.endWanted = true;
+  if (record.state.Status !== "restarting") return true;
+  // Outside its queue only the timer tells that nothing has begun.
+  if (!inQueue && container.restartTimer === undefined) return false;
+  clearTimeout(container.restartTimer);
+  container.restartTimer = undefined;
+  record.manuallyStopped = true;
+  container.setStatus("exited");
+  context.containers.save(container);
+  tellExitWaiters(container);
+  return true;
 }

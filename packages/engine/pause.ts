@@ -3,6 +3,7 @@
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { updateHealthMonitor } from "#engine/health/health-monitor.ts";
 import { BerthError } from "#errors/errors.ts";
 import { freeze, thaw } from "#runtime/cgroups/freezer.ts";
 
@@ -15,13 +16,29 @@ export async function freezeContainer(
   const operation = frozen ? "pause container" : "unpause container";
   const refuse = (message: string) => new BerthError("conflict", message, { operation, object: record.name });
   if (!record.state.Running) throw refuse(`Container ${record.id} is not running`);
+  if (record.state.Restarting) {
+    throw refuse(`Container ${record.id} is restarting, wait until the container is running`);
+  }
   if (frozen === record.state.Paused) {
     throw refuse(
       frozen ? `Container ${record.id} is already paused` : `Container ${record.id} is not paused`,
     );
   }
+  await setFrozen(context, container, frozen);
+}
+
+/** Does it, and tells. */
+export async function setFrozen(
+  context: EngineContext,
+  container: Container,
+  frozen: boolean,
+): Promise<void> {
+  const { record } = container;
   await (frozen ? freeze : thaw)(context.cgroups, record);
+  // It may have ended meanwhile.
+  if (!record.state.Running || record.state.Paused === frozen) return;
   container.setStatus(frozen ? "paused" : "running");
+  updateHealthMonitor(context, container);
   context.containers.save(container);
   publishContainerEvent(context, container, frozen ? "pause" : "unpause");
 }

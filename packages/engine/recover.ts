@@ -9,12 +9,17 @@ import type { Container } from "#engine/container.ts";
 import { controlSocket, exitFile, runDirectory } from "#engine/container-paths.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { followToExit, releaseRun } from "#engine/exit.ts";
+import { updateHealthMonitor } from "#engine/health/health-monitor.ts";
+import { recoverExecs } from "#engine/recover-execs.ts";
 import { purge, removeContainer } from "#engine/remove.ts";
+import { wantsStartWithDaemon } from "#engine/restart-policy.ts";
 import { startContainer } from "#engine/start.ts";
 import { formatNanoseconds, nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
 
 /** The exit code of a container whose end nobody saw (the machine went down); dockerd's value. */
 const UNKNOWN_EXIT = 255;
+/** How many containers are started at once when the daemon comes up. */
+const START_LANES = 4;
 
 /** Call once, before requests are answered from container state. */
 export async function recoverContainers(context: EngineContext): Promise<void> {
@@ -22,19 +27,25 @@ export async function recoverContainers(context: EngineContext): Promise<void> {
     context.logger.error("a container's record cannot be read; it is left alone", { container: id, reason });
   }
   const running = new Map<string, { pid: number }>();
+  const lost: Container[] = [];
   for (const container of context.containers.all()) {
     if (container.record.phase !== "present") {
       context.containers.retire(container);
       context.background.run("clean-up of a half-made container", () =>
         purge(context, container.record, true),
       );
-    } else if (await findAgain(context, container)) {
-      running.set(container.id, { pid: container.record.state.Pid });
+    } else {
+      const was = container.record.state.Running;
+      const runs = await findAgain(context, container);
+      if (runs) running.set(container.id, { pid: container.record.state.Pid });
+      else if (was && !container.isRunning) lost.push(container);
     }
   }
   await context.networks.reconcile(running);
   await removeStaleDirectories(context);
-  context.background.run("restart after the daemon's absence", () => restartByPolicy(context));
+  await recoverExecs(context);
+  const cutShort = new Set(lost);
+  context.background.run("restart after the daemon's absence", () => restartByPolicy(context, cutShort));
 }
 
 /** Answers whether it runs. */
@@ -60,13 +71,17 @@ async function findAgain(context: EngineContext, container: Container): Promise<
     if (!ended) record.state.Pid = await shim.started.catch(() => record.state.Pid);
     context.containers.save(container);
     followToExit(context, container, shim);
+    if (!ended) updateHealthMonitor(context, container);
     if (ended) await container.settled;
     return !ended;
   }
   if (record.state.Running) {
+    // One that waited for its restart has its end recorded.
+    if (!record.state.Restarting) {
+      record.state.ExitCode = UNKNOWN_EXIT;
+      record.state.FinishedAt = formatNanoseconds(nowNanoseconds());
+    }
     record.state.Pid = 0;
-    record.state.ExitCode = UNKNOWN_EXIT;
-    record.state.FinishedAt = formatNanoseconds(nowNanoseconds());
     container.setStatus("exited");
     context.containers.save(container);
     await releaseRun(context, container);
@@ -91,21 +106,69 @@ async function removeStaleDirectories(context: EngineContext): Promise<void> {
   }
 }
 
-async function restartByPolicy(context: EngineContext): Promise<void> {
-  for (const container of context.containers.all()) {
-    const { record } = container;
-    if (record.state.Running) continue;
-    const policy = record.hostConfig.RestartPolicy?.Name;
-    const ranBefore = record.state.StartedAt !== ZERO_TIME;
-    if (record.hostConfig.AutoRemove && ranBefore) {
-      await container.queue.run(() => removeContainer(context, container, { force: false, volumes: true }));
-    } else if (
-      ranBefore &&
-      (policy === "always" || (policy === "unless-stopped" && !record.manuallyStopped))
-    ) {
-      await container.queue
-        .run(() => startContainer(context, container))
-        .catch((error: unknown) => context.logger.error("restart failed", { container: record.id, error }));
-    }
+/** `cutShort`: those whose run, or whose wait for the next one, ended with the daemon or the machine. */
+async function restartByPolicy(context: EngineContext, cutShort: ReadonlySet<Container>): Promise<void> {
+  const stopped = context.containers
+    .all()
+    .filter(({ record }) => !record.state.Running && record.state.StartedAt !== ZERO_TIME);
+  const wanted = new Set(
+    stopped.filter((container) => wantsStartWithDaemon(container.record, cutShort.has(container))),
+  );
+  // One that shares another's namespaces comes after that other.
+  for (const level of startLevels([...wanted], (container) => joinedContainers(context, container))) {
+    const waiting = [...level];
+    const lane = async () => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        await startAgain(context, next, cutShort.has(next));
+      }
+    };
+    await Promise.all(Array.from({ length: START_LANES }, lane));
   }
+  for (const container of stopped) {
+    if (wanted.has(container) || !container.record.hostConfig.AutoRemove) continue;
+    await container.queue.run(() => removeContainer(context, container, { force: false, volumes: true }));
+  }
+}
+
+async function startAgain(context: EngineContext, container: Container, cutShort: boolean): Promise<void> {
+  const { record } = container;
+  await container.queue
+    .run(async () => {
+      if (record.phase !== "present" || record.state.Running) return;
+      const { restartCount } = record;
+      await startContainer(context, container);
+      if (cutShort) record.restartCount = restartCount + 1;
+    })
+    .catch((error: unknown) => context.logger.error("restart failed", { container: record.id, error }));
+}
+
+/** Groups of containers, each after those that its members need. What is needed in a circle is taken as it comes. */
+export function startLevels<T>(all: readonly T[], needs: (item: T) => T[]): T[][] {
+  const depths = new Map<T, number>();
+  const depthOf = (item: T, path: readonly T[]): number => {
+    const known = depths.get(item);
+    if (known !== undefined || path.includes(item)) return known ?? 0;
+    const below = needs(item).filter((other) => all.includes(other));
+    const depth = Math.max(0, ...below.map((other) => depthOf(other, [...path, item]) + 1));
+    depths.set(item, depth);
+    return depth;
+  };
+  const levels: T[][] = [];
+  for (const item of all) {
+    const depth = depthOf(item, []);
+    while (levels.length <= depth) levels.push([]);
+    levels[depth]?.push(item);
+  }
+  return levels;
+}
+
+/** Those whose namespaces it joins. */
+function joinedContainers(context: EngineContext, { record }: Container): Container[] {
+  const { NetworkMode, IpcMode, PidMode } = record.hostConfig;
+  return [NetworkMode, IpcMode, PidMode].flatMap((mode) => {
+    const other = mode?.startsWith("container:")
+      ? context.containers.find(mode.slice("container:".length))
+      : undefined;
+    return other === undefined ? [] : [other];
+  });
 }

@@ -1,5 +1,6 @@
 /** Removing a container: its name is free when this resolves; its files go in the background. */
 import { rm } from "node:fs/promises";
+import { rejectPending } from "#engine/attach.ts";
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
@@ -20,7 +21,6 @@ export async function removeContainer(
     if (!options.force) throw stillRunning(container);
     await killAndWait(context, container);
   }
-  clearTimeout(container.restartTimer);
   await container.settled;
   if (context.containers.find(record.id) !== container) return;
   const { name } = record;
@@ -28,6 +28,10 @@ export async function removeContainer(
   context.containers.retire(container);
   for (const waiter of container.removalWaiters) waiter(record.state.ExitCode);
   container.removalWaiters.clear();
+  // One that never ran has no end but this.
+  for (const waiter of container.exitWaiters) waiter(record.state.ExitCode);
+  container.exitWaiters.clear();
+  rejectPending(container, removed(name));
   context.background.run(`removal of the files of ${name}`, async () => {
     await container.cleaned;
     await purge(context, record, options.volumes);
@@ -50,6 +54,14 @@ export async function purge(
   context.containers.forget(record.id);
   // An image that was removed by force while this container needed its layers can go now.
   await context.images.collect(imagesInUse(context));
+}
+
+/** For a client that attached before a start that will never come. */
+function removed(name: string): BerthError {
+  return new BerthError("not-found", `No such container: ${name}`, {
+    operation: "attach",
+    object: name,
+  });
 }
 
 /** Which containers use an image, for the images' own bookkeeping and Docker's conflict texts. */

@@ -6,25 +6,42 @@ const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 60_000;
 const LONG_RUN_NS = 10_000_000_000n;
 
-export function wantsRestart(record: ContainerRecord): boolean {
+type Judged = Pick<ContainerRecord, "restartCount" | "manuallyStopped"> & {
+  hostConfig: Pick<ContainerRecord["hostConfig"], "RestartPolicy">;
+  state: Pick<ContainerRecord["state"], "ExitCode">;
+};
+
+/** After an end that nobody asked for. */
+export function wantsRestart(record: Judged): boolean {
   const policy = record.hostConfig.RestartPolicy;
-  if (record.manuallyStopped) return false;
   switch (policy?.Name) {
     case "always":
-    case "unless-stopped":
       return true;
+    case "unless-stopped":
+      return !record.manuallyStopped;
     case "on-failure":
-      return (
-        record.state.ExitCode !== 0 &&
-        (policy.MaximumRetryCount === 0 || record.restartCount < policy.MaximumRetryCount)
-      );
+      return record.state.ExitCode !== 0 && mayRetry(record);
     default:
       return false;
   }
 }
 
-/** `ranFor` in nanoseconds; `reset`: the run was long enough to start counting anew. */
-export function restartDelay(restartCount: number, ranFor: bigint): { milliseconds: number; reset: boolean } {
-  if (ranFor >= LONG_RUN_NS) return { milliseconds: FIRST_DELAY_MS, reset: true };
-  return { milliseconds: Math.min(FIRST_DELAY_MS * 2 ** restartCount, LONGEST_DELAY_MS), reset: false };
+/**
+ * When the daemon comes up and finds it ended. What a user has stopped stays so, but for "always"; and "on-failure" is
+ * for those whose run ended with the daemon or the machine, or that were waiting for their next try.
+ */
+export function wantsStartWithDaemon(record: Judged, cutShort: boolean): boolean {
+  if (record.hostConfig.RestartPolicy?.Name !== "on-failure") return wantsRestart(record);
+  return cutShort && !record.manuallyStopped && record.state.ExitCode !== 0 && mayRetry(record);
+}
+
+function mayRetry({ hostConfig, restartCount }: Judged): boolean {
+  const most = hostConfig.RestartPolicy?.MaximumRetryCount ?? 0;
+  return most === 0 || restartCount < most;
+}
+
+/** The next pause in milliseconds, from the one before (0: there was none) and how long the run was, in nanoseconds. */
+export function nextBackoff(before: number, ranFor: bigint): number {
+  if (before === 0 || ranFor >= LONG_RUN_NS) return FIRST_DELAY_MS;
+  return Math.min(before * 2, LONGEST_DELAY_MS);
 }

@@ -8,7 +8,8 @@ import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { runDirectory } from "#engine/container-paths.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
-import { followToExit, releaseRun } from "#engine/exit.ts";
+import { followToExit, releaseRun, tellExitWaiters } from "#engine/exit.ts";
+import { initHealth, updateHealthMonitor } from "#engine/health/health-monitor.ts";
 import { prepareLaunch } from "#engine/prepare-launch.ts";
 import { removeContainer } from "#engine/remove.ts";
 import { formatNanoseconds, nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
@@ -17,19 +18,31 @@ import { readStartTicks } from "#kernel/process-status.ts";
 import { compileContainer } from "#runtime/compile-container.ts";
 import { explainStartFailure } from "#runtime/explain.ts";
 
-/** Call inside the container's queue. "not-modified" if it runs already. */
-export async function startContainer(context: EngineContext, container: Container): Promise<void> {
+/**
+ * Call inside the container's queue. "not-modified" if it runs, or waits for its restart, already. `byPolicy`: nobody
+ * asked for it, so that what is counted for the restart policy goes on.
+ */
+export async function startContainer(
+  context: EngineContext,
+  container: Container,
+  { byPolicy = false }: { byPolicy?: boolean } = {},
+): Promise<void> {
   const { record } = container;
-  if (record.state.Running && record.state.Status !== "restarting") {
-    throw new BerthError("not-modified", `Container ${record.id} is already running`, {
-      operation: "start container",
-      object: record.name,
-    });
+  const detail = { operation: "start container", object: record.name };
+  if (record.state.Paused) {
+    throw new BerthError("conflict", "cannot start a paused container, try unpause instead", detail);
   }
-  clearTimeout(container.restartTimer);
+  if (record.state.Running && !(byPolicy && record.state.Restarting)) {
+    throw new BerthError("not-modified", `Container ${record.id} is already running`, detail);
+  }
   await container.settled;
   await container.cleaned;
-  record.manuallyStopped = false;
+  if (!byPolicy) {
+    record.manuallyStopped = false;
+    record.restartCount = 0;
+    container.record.endWanted = false;
+    container.backoff = 0;
+  }
   try {
     await launch(context, container);
   } catch (error) {
@@ -58,14 +71,15 @@ async function launch(context: EngineContext, container: Container): Promise<voi
     throw explainStartFailure(compiled, cause, record.path);
   }
   record.state.StartedAt = formatNanoseconds(nowNanoseconds());
-  record.state.FinishedAt = ZERO_TIME;
   record.state.ExitCode = 0;
   record.state.Error = "";
   record.state.OOMKilled = false;
   // All in one turn of the event loop: the exit may come before the caller goes on.
   container.setStatus("running");
+  initHealth(container);
   context.containers.save(container);
   publishContainerEvent(context, container, "start");
+  updateHealthMonitor(context, container);
   followToExit(context, container, shim);
 }
 
@@ -78,9 +92,12 @@ async function undoStart(context: EngineContext, container: Container, error: un
   record.state.ExitCode = exitCodeOf(error);
   record.state.Pid = 0;
   const ranBefore = record.state.StartedAt !== ZERO_TIME;
+  const { Restarting } = record.state;
   container.setStatus(ranBefore ? "exited" : "created");
   context.containers.save(container);
   await releaseRun(context, container);
+  // By policy there was an end before, and this is the last of it.
+  if (Restarting) tellExitWaiters(container);
   if (record.hostConfig.AutoRemove)
     await removeContainer(context, container, { force: false, volumes: true });
 }

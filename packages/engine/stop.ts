@@ -3,6 +3,8 @@
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { abandonRestart } from "#engine/exit.ts";
+import { setFrozen } from "#engine/pause.ts";
 import { BerthError } from "#errors/errors.ts";
 import { parseSignal } from "#runtime/signals.ts";
 
@@ -24,34 +26,32 @@ export async function stopContainer(
     });
   }
   const { config } = container.record;
-  container.stopping = true;
-  container.record.manuallyStopped = true;
-  try {
-    const signal = parseSignal(options.signal || config.StopSignal || "SIGTERM");
+  const signal = parseSignal(options.signal || config.StopSignal || "SIGTERM");
+  if (container.record.state.Restarting) {
+    abandonRestart(context, container, { inQueue: true });
+  } else {
     const grace = options.timeout ?? config.StopTimeout ?? DEFAULT_GRACE;
-    sendSignal(context, container, signal);
+    container.record.endWanted = true;
+    await sendSignal(context, container, signal);
     if (!(await exitsWithin(container, grace < 0 ? undefined : grace * 1000))) {
-      sendSignal(context, container, SIGKILL);
+      await sendSignal(context, container, SIGKILL);
       await mustExit(container);
     }
-    publishContainerEvent(context, container, "stop");
-  } finally {
-    container.stopping = false;
   }
+  publishContainerEvent(context, container, "stop");
 }
 
 const SIGKILL = 9;
 
-/** Kills and waits for the end: for a forced removal. */
+/** Kills and waits for the end: for a forced removal. Call inside the container's queue. */
 export async function killAndWait(context: EngineContext, container: Container): Promise<void> {
   if (!container.isRunning) return;
-  container.stopping = true;
-  try {
-    sendSignal(context, container, SIGKILL);
-    await mustExit(container);
-  } finally {
-    container.stopping = false;
+  if (container.record.state.Restarting) {
+    abandonRestart(context, container, { inQueue: true });
+    return;
   }
+  await sendSignal(context, container, SIGKILL);
+  await mustExit(container);
 }
 
 /** `docker kill`: sends the signal and does not wait, except for SIGKILL, which dockerd waits for too. */
@@ -68,17 +68,35 @@ export async function killContainer(
       { operation: "kill container", object: container.record.name },
     );
   }
-  if (signal === SIGKILL) {
-    container.record.manuallyStopped = true;
-    await killAndWait(context, container);
-  } else {
-    sendSignal(context, container, signal);
+  if (container.record.state.Restarting) {
+    // As dockerd has it: a container that waits for its restart ends by any signal.
+    if (abandonRestart(context, container, { inQueue: false })) return;
+    // A start is under way: it gets its signal when that is done.
+    await container.queue.run(async () => {});
+    if (!container.isRunning) return;
   }
+  await sendSignal(context, container, signal);
+  if (signal === SIGKILL) await mustExit(container);
 }
 
-function sendSignal(context: EngineContext, container: Container, signal: number): void {
+/**
+ * Sends it, with what it means to restart policies: SIGKILL, the container's own stop signal, and any signal where it
+ * has named none, say that its end is wanted. What is paused goes on to take such a signal.
+ */
+async function sendSignal(context: EngineContext, container: Container, signal: number): Promise<void> {
+  const { record } = container;
+  const own = record.config.StopSignal;
+  const ends = signal === SIGKILL || !own || parseSignal(own) === signal;
+  if (ends) container.record.endWanted = true;
+  record.manuallyStopped = true;
+  context.containers.save(container);
   container.live?.shim.signal(signal);
   publishContainerEvent(context, container, "kill", { signal: String(signal) });
+  if (!ends || !record.state.Paused) return;
+  await setFrozen(context, container, false).catch((error: unknown) => {
+    // With the process its groups may have gone already.
+    if (record.state.Running) throw error;
+  });
 }
 
 async function mustExit(container: Container): Promise<void> {
