@@ -34,7 +34,7 @@ import { familiarRepository, familiarText, parseReference, parseTag, repositoryO
 import { TokenCache } from "./registry/authorizer.ts";
 import { exponentialDelay, type RetryDelay } from "./registry/back-off.ts";
 import { BlobTransfer } from "./registry/blob-transfer.ts";
-import { closeConnections } from "./registry/http-exchange.ts";
+import { closeConnections } from "./registry/transport.ts";
 import { collectWithdrawn, type RemoveOptions, removeImage } from "./remove.ts";
 
 export { imageMigrations } from "./schema.ts";

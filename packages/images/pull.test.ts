@@ -7,7 +7,9 @@ import { type TestContext, test } from "node:test";
 import { isBerthError } from "#errors/errors.ts";
 import { buildImage } from "./archive-build.ts";
 import { shortId } from "./digest.ts";
-import { closeConnections, exchange } from "./registry/http-exchange.ts";
+import { exchange } from "./registry/http-exchange.ts";
+import { noProxy } from "./registry/proxy.ts";
+import { closeConnections, makeTransport } from "./registry/transport.ts";
 import { FakeRegistry } from "./testing/fake-registry.ts";
 import { fileLayer, testImage } from "./testing/images.ts";
 import { assertNothingLeft, collector, imageFixture } from "./testing/temporary.ts";
@@ -221,7 +223,12 @@ test("a registry with a certificate nobody knows: on loopback that is enough", a
   assert.equal(fixture.service.count(), 1);
   // Where verification is asked for, the certificate counts.
   await assert.rejects(
-    exchange({ method: "GET", url: `https://${host}/v2/`, headers: {}, insecure: false }),
+    exchange({
+      method: "GET",
+      url: `https://${host}/v2/`,
+      headers: {},
+      transport: makeTransport({ insecure: false, proxy: noProxy }),
+    }),
     /tls: failed to verify certificate: x509: certificate signed by unknown authority/,
   );
   closeConnections();

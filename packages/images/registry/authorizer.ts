@@ -1,5 +1,5 @@
 /**
- * Authorization for one pull: answers a registry's challenge with basic credentials or a bearer token.
+ * Authorization for one pull, push or login: answers a registry's challenge with basic credentials or a bearer token.
  *
  * Tokens are kept per (realm, service, scope, account) until shortly before they expire, shared between pulls. Credentials
  * go only to the registry itself and to the token server it names, never in clear text on behalf of a TLS registry.
@@ -10,12 +10,16 @@ import { BerthError } from "#errors/errors.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import { exchange, readBody } from "./http-exchange.ts";
 import { readRefusal } from "./registry-error.ts";
+import { makeTransport, type Transport } from "./transport.ts";
 
 /** distribution-spec, token authentication: a token lives 60 s where the server does not say. */
 const defaultLifetimeSeconds = 60;
 const tokenAnswerLimit = 1 << 20;
 /** Tokens are per repository; a daemon that pulls from thousands must not keep them all. */
 const cacheLimit = 500;
+
+/** Under which token servers list what they gave out. */
+const clientId = "berth";
 
 interface CachedToken {
   token: string;
@@ -48,14 +52,23 @@ export class Authorizer {
   readonly #auth: RegistryAuth;
   readonly #tokens: TokenCache;
   readonly #scope: string;
+  readonly #offline: boolean;
   #header: string | undefined;
   #usedKey: string | undefined;
+  /** What a token server gave in place of the password, where `offline` asked for it. */
+  identityToken: string | undefined;
 
-  /** `scope`: "repository:library/busybox:pull". */
-  constructor(auth: RegistryAuth | undefined, tokens: TokenCache, scope: string) {
+  /** `scope`: "repository:library/busybox:pull", several with spaces between; empty: none (a login). */
+  constructor(
+    auth: RegistryAuth | undefined,
+    tokens: TokenCache,
+    scope: string,
+    options: { offline?: boolean } = {},
+  ) {
     this.#auth = auth ?? {};
     this.#tokens = tokens;
     this.#scope = scope;
+    this.#offline = options.offline === true;
     if (this.#auth.registrytoken) this.#header = `Bearer ${this.#auth.registrytoken}`;
   }
 
@@ -71,7 +84,7 @@ export class Authorizer {
   async answer(
     wwwAuthenticate: string | undefined,
     base: string,
-    insecure: boolean,
+    transport: Transport,
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
     const before = this.#header;
@@ -80,7 +93,7 @@ export class Authorizer {
     const basic = challenges.find(({ scheme }) => scheme === "basic");
     if (bearer !== undefined && !this.#auth.registrytoken) {
       if (this.#usedKey !== undefined && before?.startsWith("Bearer ")) this.#tokens.delete(this.#usedKey);
-      this.#header = `Bearer ${await this.#token(bearer, base, insecure, signal)}`;
+      this.#header = `Bearer ${await this.#token(bearer, base, transport, signal)}`;
     } else if (basic !== undefined) {
       const credentials = this.#credentials();
       if (credentials === undefined) {
@@ -104,7 +117,7 @@ export class Authorizer {
   async #token(
     { parameters }: Challenge,
     base: string,
-    insecure: boolean,
+    transport: Transport,
     signal: AbortSignal | undefined,
   ): Promise<string> {
     const realm = readRealm(parameters.realm, base);
@@ -116,7 +129,10 @@ export class Authorizer {
     if (known !== undefined) return known;
     const response = await exchange({
       ...this.#tokenRequest(realm, service, scope, base),
-      insecure: insecure && realm.hostname === new URL(base).hostname,
+      transport:
+        realm.hostname === new URL(base).hostname
+          ? transport
+          : makeTransport({ ...transport, insecure: false }),
       signal,
     });
     const text = (await readBody(response, tokenAnswerLimit)).toString("utf8");
@@ -127,7 +143,8 @@ export class Authorizer {
         object: base,
       });
     }
-    const { token, lifetime } = readToken(text, realm);
+    const { token, lifetime, refresh } = readToken(text, realm);
+    this.identityToken = refresh;
     this.#tokens.set(key, token, lifetime);
     return token;
   }
@@ -145,7 +162,7 @@ export class Authorizer {
       const form = new URLSearchParams({
         grant_type: "refresh_token",
         refresh_token: identitytoken,
-        client_id: "berth",
+        client_id: clientId,
         service,
         scope,
       });
@@ -160,15 +177,24 @@ export class Authorizer {
     if (service !== "") url.searchParams.set("service", service);
     for (const one of scope.split(" ")) if (one !== "") url.searchParams.append("scope", one);
     if (this.#auth.username) url.searchParams.set("account", this.#auth.username);
+    if (this.#offline) {
+      url.searchParams.set("offline_token", "true");
+      url.searchParams.set("client_id", clientId);
+    }
     const headers: Record<string, string> = credentials === undefined ? {} : { authorization: credentials };
     return { method: "GET" as const, url: url.href, headers };
   }
 
   /** Credentials are part of the key, hashed: another password must not find the first one's token. */
   #cacheKey(realm: URL, service: string, scope: string): string {
-    const { username, password, auth, identitytoken } = this.#auth;
-    const secret = JSON.stringify([username, password, auth, identitytoken]);
-    return JSON.stringify([realm.href, service, scope, createHash("sha256").update(secret).digest("hex")]);
+    return JSON.stringify([realm.href, service, scope, this.account, this.#offline]);
+  }
+
+  /** Says whose rights these are without giving them away. */
+  get account(): string {
+    const { username, password, auth, identitytoken, registrytoken } = this.#auth;
+    const secret = JSON.stringify([username, password, auth, identitytoken, registrytoken]);
+    return createHash("sha256").update(secret).digest("hex");
   }
 }
 
@@ -187,8 +213,18 @@ function readRealm(realm: string | undefined, base: string): URL {
   return url;
 }
 
-function readToken(text: string, realm: URL): { token: string; lifetime: number } {
-  let parsed: { token?: unknown; access_token?: unknown; expires_in?: unknown } | null = null;
+interface TokenAnswer {
+  token?: unknown;
+  access_token?: unknown;
+  refresh_token?: unknown;
+  expires_in?: unknown;
+}
+
+function readToken(
+  text: string,
+  realm: URL,
+): { token: string; lifetime: number; refresh: string | undefined } {
+  let parsed: TokenAnswer | null = null;
   try {
     parsed = JSON.parse(text);
   } catch {
@@ -207,5 +243,6 @@ function readToken(text: string, realm: URL): { token: string; lifetime: number 
     );
   }
   const lifetime = typeof parsed?.expires_in === "number" ? parsed.expires_in : defaultLifetimeSeconds;
-  return { token, lifetime };
+  const refresh = typeof parsed?.refresh_token === "string" ? parsed.refresh_token : undefined;
+  return { token, lifetime, refresh };
 }

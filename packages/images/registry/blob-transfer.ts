@@ -1,11 +1,12 @@
 /**
- * The event loop's side of the blob thread: sends it requests, hears its progress, ends it when it has been idle.
+ * The event loop's side of the blob threads: sends them requests, hears their progress, ends them when they have been idle.
  *
- * One thread serves all transfers: the network is slower than one core hashes. An idle daemon has none.
+ * Transfers are spread over a few threads, as many as there are cores. An idle daemon has none.
  */
+import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
-import type { BlobRequest, BlobResult, FromBlobWorker, ToBlobWorker } from "./blob-messages.ts";
+import type { BlobRequest, BlobResult, FromBlobWorker, SendRequest, ToBlobWorker } from "./blob-messages.ts";
 
 /** A thread costs some 10 MB; pulls come in bursts. */
 const idleLimitMs = 15_000;
@@ -13,17 +14,27 @@ const idleLimitMs = 15_000;
 interface Pending {
   resolve: (result: BlobResult) => void;
   reject: (error: unknown) => void;
-  onProgress: ((received: number, verifying: boolean) => void) | undefined;
+  onProgress: ((current: number, verifying: boolean) => void) | undefined;
 }
 
 /** A message before it has an id. */
 type Unnumbered<Message> = Message extends unknown ? Omit<Message, "id"> : never;
 
+interface Thread {
+  worker: Worker;
+  pending: Map<number, Pending>;
+  idle: NodeJS.Timeout | undefined;
+}
+
 export class BlobTransfer {
-  #worker: Worker | undefined;
+  readonly #threads = new Set<Thread>();
+  readonly #limit: number;
   #nextId = 1;
-  #idle: NodeJS.Timeout | undefined;
-  readonly #pending = new Map<number, Pending>();
+
+  /** `threads`: at most so many; sending compresses, which takes a core each. */
+  constructor(threads: number = Math.max(2, availableParallelism())) {
+    this.#limit = threads;
+  }
 
   /** One attempt. Never throws for what a registry or a disk does: that is in the result. */
   receive(
@@ -32,6 +43,11 @@ export class BlobTransfer {
     signal: AbortSignal,
   ): Promise<BlobResult> {
     return this.#ask({ kind: "receive", request }, onProgress, signal);
+  }
+
+  /** One attempt at sending a layer; `onProgress` tells bytes of the archive, uncompressed. Throws as little as `receive`. */
+  send(request: SendRequest, onProgress: (sent: number) => void, signal: AbortSignal): Promise<BlobResult> {
+    return this.#ask({ kind: "send", request }, onProgress, signal);
   }
 
   /** Flushes the file system holding `path`; returns when it is on the disk. */
@@ -45,11 +61,13 @@ export class BlobTransfer {
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.#idle);
-    const worker = this.#worker;
-    this.#worker = undefined;
-    await worker?.terminate();
-    this.#failAll(new Error("stopping"));
+    const threads = [...this.#threads];
+    this.#threads.clear();
+    for (const thread of threads) {
+      clearTimeout(thread.idle);
+      await thread.worker.terminate();
+      failAll(thread, new Error("stopping"));
+    }
   }
 
   async #ask(
@@ -59,58 +77,67 @@ export class BlobTransfer {
   ): Promise<BlobResult> {
     if (signal?.aborted === true) return { outcome: "cancelled" };
     const id = this.#nextId++;
-    const worker = this.#running();
+    const thread = this.#leastBusy();
     const { promise, resolve, reject } = Promise.withResolvers<BlobResult>();
-    this.#pending.set(id, { resolve, reject, onProgress });
-    const cancel = () => worker.postMessage({ kind: "cancel", id } satisfies ToBlobWorker);
+    thread.pending.set(id, { resolve, reject, onProgress });
+    const cancel = () => thread.worker.postMessage({ kind: "cancel", id } satisfies ToBlobWorker);
     signal?.addEventListener("abort", cancel, { once: true });
-    worker.postMessage({ ...message, id });
+    thread.worker.postMessage({ ...message, id });
     try {
       return await promise;
     } finally {
       signal?.removeEventListener("abort", cancel);
-      this.#pending.delete(id);
-      if (this.#pending.size === 0) this.#restAfterAWhile();
+      thread.pending.delete(id);
+      if (thread.pending.size === 0) this.#restAfterAWhile(thread);
     }
   }
 
-  #running(): Worker {
-    clearTimeout(this.#idle);
-    this.#worker?.ref();
-    if (this.#worker !== undefined) return this.#worker;
+  /** A thread without work, a new one, or the one with the least. */
+  #leastBusy(): Thread {
+    let best: Thread | undefined;
+    for (const thread of this.#threads) {
+      if (best === undefined || thread.pending.size < best.pending.size) best = thread;
+    }
+    if (best === undefined || (best.pending.size > 0 && this.#threads.size < this.#limit))
+      best = this.#start();
+    clearTimeout(best.idle);
+    best.worker.ref();
+    return best;
+  }
+
+  #start(): Thread {
     const worker = new Worker(new URL("./blob-worker.ts", import.meta.url), { name: "blobs" });
+    const thread: Thread = { worker, pending: new Map(), idle: undefined };
     worker.on("message", (message: FromBlobWorker) => {
-      const pending = this.#pending.get(message.id);
+      const pending = thread.pending.get(message.id);
       if (message.kind === "done") pending?.resolve(message.result);
-      else pending?.onProgress?.(message.received, message.verifying);
+      else pending?.onProgress?.(message.current, message.verifying);
     });
     worker.on("error", (error) => {
-      if (this.#worker !== worker) return;
-      this.#worker = undefined;
-      this.#failAll(error);
+      this.#threads.delete(thread);
+      failAll(thread, error);
     });
-    this.#worker = worker;
-    return worker;
+    this.#threads.add(thread);
+    return thread;
   }
 
-  #restAfterAWhile(): void {
-    clearTimeout(this.#idle);
-    const worker = this.#worker;
-    this.#idle = setTimeout(() => {
-      if (this.#worker === worker) this.#worker = undefined;
-      void worker?.terminate();
+  #restAfterAWhile(thread: Thread): void {
+    clearTimeout(thread.idle);
+    thread.idle = setTimeout(() => {
+      this.#threads.delete(thread);
+      void thread.worker.terminate();
     }, idleLimitMs);
-    this.#idle.unref();
-    // Between pulls the thread must not keep a stopping process alive.
-    worker?.unref();
+    thread.idle.unref();
+    // Between pulls the threads must not keep a stopping process alive.
+    thread.worker.unref();
   }
+}
 
-  #failAll(cause: unknown): void {
-    const error = new BerthError("internal", `the transfer of blobs ended: ${String(cause)}`, {
-      operation: "download layer",
-      cause,
-    });
-    for (const { reject } of this.#pending.values()) reject(error);
-    this.#pending.clear();
-  }
+function failAll(thread: Thread, cause: unknown): void {
+  const error = new BerthError("internal", `the transfer of blobs ended: ${String(cause)}`, {
+    operation: "transfer layer",
+    cause,
+  });
+  for (const { reject } of thread.pending.values()) reject(error);
+  thread.pending.clear();
 }

@@ -19,9 +19,11 @@ test("only loopback and what is listed may go without TLS", async () => {
 });
 
 test("which addresses are tried", async () => {
-  assert.deepEqual(await endpointsFor("ghcr.io", none), [
-    { base: "https://ghcr.io", insecure: false, mirror: false },
-  ]);
+  const found = await endpointsFor("ghcr.io", none);
+  assert.deepEqual(
+    found.map(({ base, transport, mirror }) => [base, transport.insecure, mirror]),
+    [["https://ghcr.io", false, false]],
+  );
   assert.deepEqual(
     (await endpointsFor("localhost:5000", none)).map(({ base }) => base),
     ["https://localhost:5000", "http://localhost:5000"],

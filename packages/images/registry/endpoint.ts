@@ -7,11 +7,13 @@
 import { lookup } from "node:dns/promises";
 import { BlockList, isIP } from "node:net";
 import { defaultDomain } from "../reference.ts";
+import { type ProxySettings, proxyFromEnvironment } from "./proxy.ts";
+import { certificateDirectories, makeTransport, readCertificates, type Transport } from "./transport.ts";
 
 export interface Endpoint {
   /** "https://registry.example:5000", no slash at the end. */
   base: string;
-  insecure: boolean;
+  transport: Transport;
   mirror: boolean;
 }
 
@@ -21,25 +23,48 @@ const dockerHub = "https://registry-1.docker.io";
 export interface EndpointOptions {
   insecureRegistries: readonly string[];
   registryMirrors: readonly string[];
+  /** Where `<host:port>/ca.crt` and the like are looked for. */
+  certificateDirectories?: readonly string[];
+  /** Of daemon.json; the environment's where there are none. */
+  proxy?: ProxySettings;
+  /** Milliseconds without a byte before a connection counts as dead. */
+  patience?: number;
 }
 
-/** Base URLs to try for `domain`, best first; never empty. */
+/** Base URLs to try for `domain`, best first; never empty. Throws "invalid" for unusable certificate files. */
 export async function endpointsFor(domain: string, options: EndpointOptions): Promise<Endpoint[]> {
   if (domain === defaultDomain) {
-    const mirrors = options.registryMirrors.map((mirror) => ({
-      base: mirror.replace(/\/+$/, ""),
-      insecure: false,
-      mirror: true,
-    }));
-    return [...mirrors, { base: dockerHub, insecure: false, mirror: false }];
+    const mirrors = await Promise.all(
+      options.registryMirrors.map((mirror) => mirrorEndpoints(mirror, options)),
+    );
+    return [
+      ...mirrors.flat(),
+      { base: dockerHub, transport: await transportTo(hostIn(dockerHub), options), mirror: false },
+    ];
   }
-  if (!(await isInsecure(domain, options.insecureRegistries))) {
-    return [{ base: `https://${domain}`, insecure: false, mirror: false }];
-  }
-  return [
-    { base: `https://${domain}`, insecure: true, mirror: false },
-    { base: `http://${domain}`, insecure: true, mirror: false },
-  ];
+  const transport = await transportTo(domain, options);
+  const secure = { base: `https://${domain}`, transport, mirror: false };
+  return transport.insecure ? [secure, { ...secure, base: `http://${domain}` }] : [secure];
+}
+
+async function mirrorEndpoints(mirror: string, options: EndpointOptions): Promise<Endpoint[]> {
+  const base = mirror.replace(/\/+$/, "");
+  return [{ base, transport: await transportTo(hostIn(base), options), mirror: true }];
+}
+
+/** How far the registry at `host[:port]` is trusted and by what way it is reached. */
+async function transportTo(host: string, options: EndpointOptions): Promise<Transport> {
+  const { certificateDirectories: directories = certificateDirectories, proxy, patience } = options;
+  return makeTransport({
+    insecure: await isInsecure(host, options.insecureRegistries),
+    ...(await readCertificates(host, directories)),
+    proxy: proxy ?? proxyFromEnvironment(),
+    ...(patience === undefined ? {} : { patience }),
+  });
+}
+
+function hostIn(base: string): string {
+  return URL.parse(base)?.host ?? base;
 }
 
 /** Is `domain` ("host", "host:port") one of the listed hosts, or inside one of the listed address ranges? */

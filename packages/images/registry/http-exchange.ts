@@ -1,24 +1,25 @@
 /**
  * One HTTP exchange with a registry: redirects, time limits, and failures in the words Docker's users know.
  *
- * Built on node:http and node:https because they alone give what is needed without a dependency: TLS that can be left
- * unverified per host, no hidden retries, proxies from the environment, a body read at our own pace. Used by the event loop
- * (manifests, tokens: small) and by the transfer worker (blobs). Must never send credentials on to another host.
+ * Built on node:http and node:https because they alone give what is needed without a dependency: TLS and proxies that
+ * differ by host, no hidden retries, bodies read and written at our own pace. Used by the event loop (manifests, tokens:
+ * small) and by the transfer workers (blobs). Must never send credentials on to another host.
  */
 import http, { type IncomingMessage } from "node:http";
 import https from "node:https";
+import { agentFor, type Transport } from "./transport.ts";
 
-/** Time until the answer's header, and between two pieces of its body. Docker's dial limit is 30 s as well. */
-const silenceLimitMs = 30_000;
 const redirectLimit = 10;
+/** The header of an answer may take so many times the patience for silence; a registry that digests a large blob is slow. */
+const headerPatience = 4;
 
 export interface ExchangeRequest {
-  method: "GET" | "HEAD" | "POST";
+  method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
   url: string;
   headers: Record<string, string>;
-  /** Accept any TLS certificate. */
-  insecure: boolean;
-  body?: string;
+  transport: Transport;
+  /** A stream is sent in chunks, at the pace of the other side, and cannot follow redirects. */
+  body?: string | Uint8Array | AsyncIterable<Uint8Array>;
   signal?: AbortSignal | undefined;
 }
 
@@ -29,6 +30,8 @@ export interface ExchangeResponse {
   url: string;
   /** Must be read to its end or destroyed. */
   body: IncomingMessage;
+  /** The transport's, milliseconds. */
+  patience: number;
 }
 
 /** The connection failed or broke: worth another attempt, unless it was refused from the start. */
@@ -43,32 +46,6 @@ export class ExchangeError extends Error {
   }
 }
 
-interface Agents {
-  http: http.Agent;
-  https: https.Agent;
-  insecure: https.Agent;
-}
-
-let agents: Agents | undefined;
-
-/** Connections are kept and shared by everything in this thread; idle ones do not keep the process alive. */
-function agentsOfThread(): Agents {
-  agents ??= {
-    http: new http.Agent({ keepAlive: true, proxyEnv: process.env }),
-    https: new https.Agent({ keepAlive: true, proxyEnv: process.env }),
-    insecure: new https.Agent({ keepAlive: true, rejectUnauthorized: false, proxyEnv: process.env }),
-  };
-  return agents;
-}
-
-/** Closes the thread's kept connections. */
-export function closeConnections(): void {
-  agents?.http.destroy();
-  agents?.https.destroy();
-  agents?.insecure.destroy();
-  agents = undefined;
-}
-
 /**
  * Sends a request and follows redirects; answers whatever the status is. Throws ExchangeError where no answer came, and the
  * signal's reason where it was aborted.
@@ -79,6 +56,7 @@ export async function exchange(request: ExchangeRequest): Promise<ExchangeRespon
     const response = await send(current);
     const location = response.headers.location;
     if (![301, 302, 303, 307, 308].includes(response.status) || location === undefined) return response;
+    if (isStream(current.body)) return response;
     response.body.destroy();
     current = redirected(current, location);
   }
@@ -88,10 +66,14 @@ export async function exchange(request: ExchangeRequest): Promise<ExchangeRespon
   );
 }
 
-/** The whole body, at most `limit` bytes; throws ExchangeError code "ETOOBIG" beyond. */
+/** The whole body, at most `limit` bytes; throws ExchangeError code "ETOOBIG" beyond, ETIMEDOUT where it only trickles. */
 export async function readBody(response: ExchangeResponse, limit: number): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let length = 0;
+  const deadline = setTimeout(
+    () => response.body.destroy(timeout()),
+    response.patience * headerPatience,
+  ).unref();
   try {
     for await (const piece of response.body as AsyncIterable<Buffer>) {
       length += piece.length;
@@ -100,8 +82,12 @@ export async function readBody(response: ExchangeResponse, limit: number): Promi
     }
   } catch (error) {
     if (error instanceof ExchangeError) throw error;
+    if ((error as NodeJS.ErrnoException).code === "ETIMEDOUT") {
+      throw new ExchangeError(`Get "${response.url}": i/o timeout`, "ETIMEDOUT", error);
+    }
     throw new ExchangeError(`Get "${response.url}": unexpected EOF`, "EPIPE", error);
   } finally {
+    clearTimeout(deadline);
     response.body.destroy();
   }
   return Buffer.concat(pieces);
@@ -118,7 +104,7 @@ function redirected(request: ExchangeRequest, location: string): ExchangeRequest
   if (target.protocol !== "http:" && target.protocol !== "https:") {
     throw new ExchangeError(`${verb(request)} "${request.url}": redirect to ${target.protocol}`, "EREDIRECT");
   }
-  if (from.protocol === "https:" && target.protocol === "http:" && !request.insecure) {
+  if (from.protocol === "https:" && target.protocol === "http:" && !request.transport.insecure) {
     throw new ExchangeError(
       `${verb(request)} "${request.url}": redirect from https to http (${target.host}) refused`,
       "EREDIRECT",
@@ -127,38 +113,95 @@ function redirected(request: ExchangeRequest, location: string): ExchangeRequest
   const headers = { ...request.headers };
   const sameOrigin = target.host === from.host && target.protocol === from.protocol;
   if (!sameOrigin) delete headers.authorization;
+  if (!sameOrigin && request.method === "POST" && request.body !== undefined) {
+    throw new ExchangeError(
+      `${verb(request)} "${request.url}": redirect of a form to ${target.host} refused`,
+      "EREDIRECT",
+    );
+  }
   return { ...request, url: target.href, headers };
 }
 
 function send(request: ExchangeRequest): Promise<ExchangeResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<ExchangeResponse>();
   const url = new URL(request.url);
-  const kept = agentsOfThread();
-  const secure = url.protocol === "https:";
+  const { body, signal, transport } = request;
+  const { patience } = transport;
   const options: https.RequestOptions = {
     method: request.method,
     headers: {
       "user-agent": "berth",
       "accept-encoding": "identity",
-      ...(request.body === undefined ? {} : { "content-length": Buffer.byteLength(request.body) }),
+      ...(body === undefined || isStream(body) ? {} : { "content-length": Buffer.byteLength(body) }),
       ...request.headers,
     },
-    agent: secure ? (request.insecure ? kept.insecure : kept.https) : kept.http,
-    timeout: silenceLimitMs,
-    ...(request.signal === undefined ? {} : { signal: request.signal }),
+    agent: agentFor(transport, url),
+    timeout: patience,
+    ...(signal === undefined ? {} : { signal }),
   };
-  const outgoing = secure ? https.request(url, options) : http.request(url, options);
-  outgoing.on("response", (body) => {
-    resolve({ status: body.statusCode ?? 0, headers: body.headers, url: request.url, body });
+  const outgoing = url.protocol === "https:" ? https.request(url, options) : http.request(url, options);
+  let answer: IncomingMessage | undefined;
+  // What gets an upload may be silent for a while: it digests what it got.
+  const silenceLimit = body === undefined ? 1 : headerPatience;
+  let silences = 0;
+  outgoing.on("timeout", () => {
+    silences++;
+    if (answer !== undefined) answer.destroy(timeout());
+    else if (!outgoing.writableFinished || silences >= silenceLimit) outgoing.destroy(timeout());
+    else outgoing.setTimeout(patience);
   });
-  outgoing.on("timeout", () =>
-    outgoing.destroy(Object.assign(new Error("i/o timeout"), { code: "ETIMEDOUT" })),
-  );
+  const trickle = isStream(body)
+    ? undefined
+    : setTimeout(() => outgoing.destroy(timeout()), patience * headerPatience);
+  outgoing.on("response", (message) => {
+    clearTimeout(trickle);
+    answer = message;
+    const { statusCode: status = 0, headers } = message;
+    resolve({ status, headers, url: request.url, body: message, patience });
+  });
+  outgoing.on("close", () => clearTimeout(trickle));
   outgoing.on("error", (error: NodeJS.ErrnoException) => {
-    reject(request.signal?.aborted === true ? request.signal.reason : explain(request, url, error));
+    reject(signal?.aborted === true ? signal.reason : explain(request, url, error));
   });
-  outgoing.end(request.body);
+  if (!isStream(body)) {
+    outgoing.end(body);
+    return promise;
+  }
+  pump(body, outgoing).catch((error) => {
+    // What the source of the bytes says is not the network's fault and must not look like it.
+    reject(signal?.aborted === true ? signal.reason : error);
+    outgoing.destroy();
+  });
   return promise;
+}
+
+/** Sends all of `body`, or as much as the other side wants: an answer before the end is a refusal. */
+async function pump(body: AsyncIterable<Uint8Array>, outgoing: http.ClientRequest): Promise<void> {
+  let over = false;
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+  for (const event of ["response", "error", "close"]) {
+    outgoing.once(event, () => {
+      over = true;
+      end();
+    });
+  }
+  for await (const piece of body) {
+    if (over) return;
+    if (outgoing.write(piece)) continue;
+    const { promise: drained, resolve: drain } = Promise.withResolvers<void>();
+    outgoing.once("drain", drain);
+    await Promise.race([drained, ended]);
+    outgoing.off("drain", drain);
+  }
+  if (!over) outgoing.end();
+}
+
+function isStream(body: ExchangeRequest["body"]): body is AsyncIterable<Uint8Array> {
+  return typeof body === "object" && Symbol.asyncIterator in body;
+}
+
+function timeout(): Error {
+  return Object.assign(new Error("i/o timeout"), { code: "ETIMEDOUT" });
 }
 
 function verb(request: ExchangeRequest): string {

@@ -59,6 +59,16 @@ export function pullError(refused: Refusal, reference: Reference): BerthError {
   return new BerthError("internal", refused.text, detail);
 }
 
+/** The error a push of `reference` ends with. */
+export function pushError(refused: Refusal, reference: Reference): BerthError {
+  const denied = refused.code === "DENIED" || refused.code === "UNAUTHORIZED";
+  return new BerthError("internal", refused.text, {
+    operation: "push image",
+    object: familiarText(reference),
+    ...(denied ? { hint: `log in first: docker login ${reference.domain}` } : {}),
+  });
+}
+
 function refusal(code: string, message: string, status: number): Refusal {
   return { code, text: `${code.toLowerCase().replaceAll("_", " ")}: ${message}`, status };
 }

@@ -1,5 +1,5 @@
 /**
- * A conversation with one registry about one repository: manifests, small blobs, and where a large blob is fetched.
+ * A conversation with one registry about one repository: manifests, small blobs, tags, and where a large blob is fetched.
  *
  * Speaks the distribution specification's pull half. Everything it returns has been compared with the digest it was asked
  * for. Layer blobs it never reads itself: it hands out address and headers, and the transfer worker does the reading.
@@ -7,18 +7,17 @@
 import { BerthError } from "#errors/errors.ts";
 import { type Digest, digestOf, isDigest } from "../digest.ts";
 import { canonicalText, familiarText, type Reference, repositoryOf } from "../reference.ts";
-import type { Authorizer } from "./authorizer.ts";
-import { delayFor, isPermanentNetworkError, isTransientStatus, pause, type RetryDelay } from "./back-off.ts";
-import type { Endpoint } from "./endpoint.ts";
-import { ExchangeError, type ExchangeResponse, exchange, readBody } from "./http-exchange.ts";
+import type { ExchangeResponse } from "./http-exchange.ts";
 import { manifestLimit, manifestTypes } from "./manifest.ts";
+import type { RegistryCaller } from "./registry-caller.ts";
 import { pullError, readRefusal } from "./registry-error.ts";
+import type { Transport } from "./transport.ts";
 
 /** What the transfer worker needs for one attempt at a blob. */
 export interface BlobAddress {
   url: string;
   headers: Record<string, string>;
-  insecure: boolean;
+  transport: Transport;
 }
 
 export interface FetchedManifest {
@@ -27,45 +26,21 @@ export interface FetchedManifest {
   bytes: Buffer;
 }
 
-export interface SessionOptions {
-  endpoint: Endpoint;
-  reference: Reference;
-  authorizer: Authorizer;
-  attempts: number;
-  delay: RetryDelay;
-}
+/** A list of tags longer than this is no repository but an attack. */
+const tagPagesLimit = 1000;
 
 export class RegistrySession {
-  readonly #endpoint: Endpoint;
+  readonly #caller: RegistryCaller;
   readonly #reference: Reference;
-  readonly #authorizer: Authorizer;
-  readonly #attempts: number;
-  readonly #delay: RetryDelay;
 
-  constructor({ endpoint, reference, authorizer, attempts, delay }: SessionOptions) {
-    this.#endpoint = endpoint;
+  constructor(caller: RegistryCaller, reference: Reference) {
+    this.#caller = caller;
     this.#reference = reference;
-    this.#authorizer = authorizer;
-    this.#attempts = attempts;
-    this.#delay = delay;
   }
 
   /** Canonical repository name, for the record of where a layer came from. */
   get repository(): string {
     return repositoryOf(this.#reference);
-  }
-
-  /** Is there a registry at all, and does it know us? Throws ExchangeError where nobody answers. */
-  async ping(signal: AbortSignal | undefined): Promise<void> {
-    const response = await exchange({
-      method: "GET",
-      url: `${this.#endpoint.base}/v2/`,
-      headers: this.#authorizer.headers(),
-      insecure: this.#endpoint.insecure,
-      signal,
-    });
-    response.body.destroy();
-    if (response.status === 401) await this.#authorize(response.headers["www-authenticate"], signal);
   }
 
   /** By tag or digest; verified, at most 4 MiB. Throws BerthError with Docker's texts. */
@@ -91,17 +66,38 @@ export class RegistrySession {
     return bytes;
   }
 
+  /** All tags of the repository, as the registry orders them. */
+  async tags(signal: AbortSignal | undefined): Promise<string[]> {
+    const tags: string[] = [];
+    let rest: string | undefined = "tags/list";
+    for (let page = 0; rest !== undefined; page++) {
+      const { bytes, response }: { bytes: Buffer; response: ExchangeResponse } = await this.#get(
+        rest,
+        {},
+        manifestLimit,
+        signal,
+      );
+      const found = readTags(bytes);
+      if (found === undefined || page >= tagPagesLimit) {
+        throw new BerthError("internal", `invalid list of tags of ${familiarText(this.#reference)}`, {
+          operation: "list tags",
+          object: familiarText(this.#reference),
+        });
+      }
+      tags.push(...found);
+      rest = nextPage(response);
+    }
+    return tags;
+  }
+
   blobAddress(digest: Digest): BlobAddress {
-    return {
-      url: this.#url(`blobs/${digest}`),
-      headers: this.#authorizer.headers(),
-      insecure: this.#endpoint.insecure,
-    };
+    const url = this.#caller.url(this.#path(`blobs/${digest}`));
+    return { url, headers: this.#caller.headersFor(url), transport: this.#caller.endpoint.transport };
   }
 
   /** After a blob's 401: true if another attempt with `blobAddress` makes sense. */
   async reauthorize(wwwAuthenticate: string | undefined, signal: AbortSignal | undefined): Promise<boolean> {
-    return this.#authorize(wwwAuthenticate, signal);
+    return this.#caller.authorize(wwwAuthenticate, signal);
   }
 
   /** The error that a refused blob means. */
@@ -115,61 +111,25 @@ export class RegistrySession {
     });
   }
 
-  #url(rest: string): string {
-    return `${this.#endpoint.base}/v2/${this.#reference.path}/${rest}`;
+  #path(rest: string): string {
+    return `/v2/${this.#reference.path}/${rest}`;
   }
 
-  #authorize(wwwAuthenticate: string | undefined, signal: AbortSignal | undefined): Promise<boolean> {
-    return this.#authorizer.answer(wwwAuthenticate, this.#endpoint.base, this.#endpoint.insecure, signal);
-  }
-
-  /** GET with authorization and repetition; anything but 200 is thrown. */
+  /** Anything but 200 is thrown. */
   async #get(
     rest: string,
     headers: Record<string, string>,
     limit: number,
     signal: AbortSignal | undefined,
   ): Promise<{ bytes: Buffer; response: ExchangeResponse }> {
-    let challenged = false;
-    for (let attempt = 1; ; attempt++) {
-      let response: ExchangeResponse;
-      let bytes: Buffer;
-      try {
-        response = await exchange({
-          method: "GET",
-          url: this.#url(rest),
-          headers: { ...headers, ...this.#authorizer.headers() },
-          insecure: this.#endpoint.insecure,
-          signal,
-        });
-        bytes = await readBody(response, limit);
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (!(error instanceof ExchangeError)) throw error;
-        if (isPermanentNetworkError(error.code) || attempt >= this.#attempts) throw this.#failed(error);
-        await pause(this.#delay(attempt), signal);
-        continue;
-      }
-      if (response.status === 200) return { bytes, response };
-      const challenge = response.headers["www-authenticate"];
-      if (response.status === 401 && !challenged) {
-        challenged = true;
-        if (await this.#authorize(challenge, signal)) continue;
-      }
-      if (isTransientStatus(response.status) && attempt < this.#attempts) {
-        await pause(delayFor(attempt, response.headers["retry-after"], this.#delay), signal);
-        continue;
-      }
-      throw pullError(readRefusal(response.status, challenge, bytes.toString("utf8")), this.#reference);
-    }
-  }
-
-  #failed(error: ExchangeError): BerthError {
-    return new BerthError("internal", error.message, {
-      operation: "pull image",
-      object: familiarText(this.#reference),
-      cause: error,
-    });
+    const path = rest.startsWith("/v2/") ? rest : this.#path(rest);
+    const called = await this.#caller.call({ method: "GET", path, headers, limit }, signal);
+    const { status, headers: answered } = called.response;
+    if (status === 200) return called;
+    throw pullError(
+      readRefusal(status, answered["www-authenticate"], called.bytes.toString("utf8")),
+      this.#reference,
+    );
   }
 
   #mismatch(what: string, expected: Digest, actual: Digest): BerthError {
@@ -183,4 +143,23 @@ export class RegistrySession {
       },
     );
   }
+}
+
+function readTags(bytes: Buffer): string[] | undefined {
+  try {
+    const tags = (JSON.parse(bytes.toString("utf8")) as { tags?: unknown } | null)?.tags ?? [];
+    if (!Array.isArray(tags)) return undefined;
+    return tags.filter((tag): tag is string => typeof tag === "string" && /^[\w][\w.-]{0,127}$/.test(tag));
+  } catch {
+    return undefined; // told by the caller
+  }
+}
+
+/** RFC 5988 `Link: </v2/x/tags/list?last=y>; rel="next"`; only below this registry's own /v2/. */
+function nextPage(response: ExchangeResponse): string | undefined {
+  const link = response.headers.link;
+  const target = /<([^>]+)>\s*;\s*rel="?next"?/.exec(typeof link === "string" ? link : "")?.[1];
+  if (target === undefined) return undefined;
+  const url = new URL(target, response.url);
+  return url.pathname.startsWith("/v2/") ? url.pathname + url.search : undefined;
 }

@@ -1,0 +1,53 @@
+/**
+ * Compression of layers on their way out: gzip, by ISA-L where it is installed and by zlib where not.
+ *
+ * Gzip and nothing newer, because every client of every registry reads it. The same content gives the same bytes on the same
+ * machine, so that a layer pushed twice has one digest. See docs/decisions for how the two were chosen.
+ */
+import { once } from "node:events";
+import { createGzip } from "node:zlib";
+import { type Deflater, isalDeflater } from "#kernel/isal.ts";
+
+/** zlib's fastest level that makes layers smaller than ISA-L does. */
+const zlibLevel = 3;
+const pieceSize = 256 << 10;
+
+/** Yields one gzip member with what `source` yields. Throws what `source` throws. */
+export function gzipped(source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  const deflater = isalDeflater();
+  return deflater === undefined ? byZlib(source) : byIsal(deflater, source);
+}
+
+async function* byIsal(
+  deflater: Deflater,
+  source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): AsyncIterable<Uint8Array> {
+  for await (const piece of source) yield* deflater.push(piece);
+  yield* deflater.finish();
+}
+
+/** zlib works in Node's own threads, one call at a time for each stream. */
+export async function* byZlib(
+  source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): AsyncIterable<Uint8Array> {
+  const gzip = createGzip({
+    level: zlibLevel,
+    chunkSize: pieceSize,
+    memLevel: 9,
+    strategy: constants.Z_DEFAULT_STRATEGY,
+  });
+  const fed = (async () => {
+    try {
+      for await (const piece of source) if (!gzip.write(piece)) await once(gzip, "drain");
+      gzip.end();
+    } catch (error) {
+      gzip.destroy(error as Error);
+    }
+  })();
+  try {
+    for await (const piece of gzip) yield piece as Buffer;
+    await fed;
+  } finally {
+    gzip.destroy();
+  }
+}
