@@ -2,7 +2,7 @@
  * A process that asks an engine something small every 10 ms and notes how long each answer took, until told to stop.
  *
  * A process of its own, with precedence over what is measured: what it waits for itself must not count.
- * Arguments: the API's socket. Sends `{ latencies }` (milliseconds) when it gets any message.
+ * Arguments: the API's socket. Sends "ready" once it measures, and `{ latencies }` (milliseconds) when it gets any message.
  */
 import { Agent, request } from "node:http";
 import { setPriority } from "node:os";
@@ -15,18 +15,30 @@ const latencies: number[] = [];
 let asked = 0;
 
 setPriority(-15);
-const timer = setInterval(() => {
-  const path = paths[asked++ % paths.length];
-  const begun = performance.now();
-  const done = () => latencies.push(performance.now() - begun);
-  const sent = request({ socketPath, path, agent }, (answer) => answer.resume().on("end", done));
-  // An engine that does not answer at all is as slow as one that can be.
-  sent.on("error", () => latencies.push(Number.POSITIVE_INFINITY));
-  sent.end();
-}, everyMs);
+// The first answers tell how long Node takes to make its first requests.
+for (const path of paths) await ask(path);
+latencies.length = 0;
+const timer = setInterval(() => void ask(paths[asked++ % paths.length] ?? ""), everyMs);
+process.send?.("ready");
 
 process.on("message", () => {
   clearInterval(timer);
   process.send?.({ latencies }, () => process.exit());
 });
 process.on("disconnect", () => process.exit());
+
+function ask(path: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const begun = performance.now();
+  const took = (milliseconds: number) => {
+    latencies.push(milliseconds);
+    resolve();
+  };
+  const sent = request({ socketPath, path, agent }, (answer) => {
+    answer.resume().on("end", () => took(performance.now() - begun));
+  });
+  // An engine that does not answer at all is as slow as one can be.
+  sent.on("error", () => took(Number.POSITIVE_INFINITY));
+  sent.end();
+  return promise;
+}

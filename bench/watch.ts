@@ -17,13 +17,13 @@ export interface Cost {
 
 export async function watched(peer: Peer, work: () => Promise<unknown>): Promise<Cost> {
   const processes = peer.daemonProcesses();
-  // "5" sets the peak to what it is now (proc_pid_clear_refs(5)).
-  for (const pid of processes) writeFileSync(`/proc/${pid}/clear_refs`, "5");
   const probe = fork(join(import.meta.dirname, "latency-probe.ts"), [peer.socket], {
     execArgv: ["--disable-warning=ExperimentalWarning"],
   });
   try {
-    await once(probe, "spawn");
+    await once(probe, "message");
+    // "5" sets the peak to what it is now (proc_pid_clear_refs(5)).
+    for (const pid of processes) writeFileSync(`/proc/${pid}/clear_refs`, "5");
     const begun = performance.now();
     await work();
     const wall = performance.now() - begun;
