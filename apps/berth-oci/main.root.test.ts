@@ -62,7 +62,7 @@ describe("berth-oci", () => {
       ["nosuch"],
       ["run"],
       ["start"],
-      ["exec", "x"],
+      ["exec"],
       ["run", "--nosuch", "a"],
       ["run", "a", "b"],
       ["run", "../x"],
