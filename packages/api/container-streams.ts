@@ -37,6 +37,27 @@ export const containerStreamHandlers: Handlers = {
     else sendJson(response, 200, outcome);
   },
 
+  async ContainerStats(context) {
+    const { engine, query, response, signal, version } = context;
+    const stream = query.flag("stream", true);
+    const oneShot = atLeast(version, "1.41") && query.flag("one-shot");
+    if (stream && oneShot) {
+      throw new BerthError("invalid", "cannot have stream=true and one-shot=true", {
+        operation: "read stats",
+        object: nameOf(context),
+      });
+    }
+    const lines = engine.containers.stats(nameOf(context), { stream, once: oneShot }, signal);
+    response.writeHead(200, { "Content-Type": "application/json" });
+    if (stream) response.flushHeaders();
+    for await (const line of lines) {
+      if (signal.aborted) break;
+      if (!response.write(`${line}\n`))
+        await Promise.race([once(response, "drain"), once(response, "close")]);
+    }
+    response.end();
+  },
+
   async ContainerLogs(context) {
     const { engine, query, response, signal } = context;
     const stdout = query.flag("stdout");

@@ -169,6 +169,11 @@ export class FakeEngine implements Engine {
         .filter((container) => options.all || status(container) === "running")
         .map(summary);
     },
+    stats: (name, options, signal) => {
+      this.calls.push(["stats", name, options]);
+      this.#find(name);
+      return statsLines(options.stream, signal);
+    },
     top: async (name, psArguments) => {
       this.calls.push(["top", name, psArguments]);
       return { Titles: ["PID", "CMD"], Processes: [["1", "sleep"]] };
@@ -555,4 +560,14 @@ function notFound(message: string): BerthError {
 
 function notModified(): BerthError {
   return new BerthError("not-modified", "it is so already", { operation: "change state" });
+}
+
+/** One line, or two and then none until the client goes. */
+async function* statsLines(stream: boolean, signal: AbortSignal): AsyncIterable<string> {
+  yield '{"read":"1"}';
+  if (!stream) return;
+  yield '{"read":"2"}';
+  await new Promise<void>((resolve) => {
+    signal.addEventListener("abort", () => resolve());
+  });
 }
