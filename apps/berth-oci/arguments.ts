@@ -74,6 +74,13 @@ export function takeWords(command: string, rest: readonly string[], ...names: st
   return [...rest];
 }
 
-export function usage(message: string): BerthError {
-  return new BerthError("invalid", message, { operation: "read command line", hint: "see berth-oci --help" });
+/** A command line that cannot be meant. */
+export class UsageError extends BerthError {
+  constructor(message: string) {
+    super("invalid", message, { operation: "read command line", hint: "see berth-oci --help" });
+  }
+}
+
+export function usage(message: string): UsageError {
+  return new UsageError(message);
 }

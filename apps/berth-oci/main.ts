@@ -4,7 +4,7 @@ import { inUserNamespace } from "#kernel/host-facts.ts";
 import { StateDirectory } from "#oci/state-directory.ts";
 import { onWarning } from "#oci/warnings.ts";
 import { SPEC_VERSION } from "#runtime/spec-version.ts";
-import { type Arguments, readArguments, usage } from "./arguments.ts";
+import { type Arguments, readArguments, UsageError, usage } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { checkpoint, restore } from "./commands/checkpoint.ts";
 import { create } from "./commands/create.ts";
@@ -120,7 +120,8 @@ async function main(args: Arguments, log: Log): Promise<number> {
     return await command.run(context, own);
   } catch (error) {
     // An exit code that only exec has says that it's not the process' own, whatever the reason.
-    if (error instanceof BerthError && (error.code === "start-failed" || command.failureCode !== undefined)) {
+    if (!(error instanceof BerthError) || error instanceof UsageError) throw error;
+    if (error.code === "start-failed" || command.failureCode !== undefined) {
       throw new CommandFailure(`${verb} failed`, command.failureCode ?? 1, error);
     }
     throw error;
