@@ -33,7 +33,11 @@ export interface ImageInspect {
   RepoDigests: string[];
   Parent: string;
   Comment: string;
-  Created: string;
+  /** Absent where the image has no date. */
+  Created?: string;
+  /** Of the container that the image was committed from; shown by old versions of the API. */
+  Container?: string;
+  ContainerConfig?: ImageContainerConfig;
   DockerVersion: string;
   Author: string;
   Config: ImageContainerConfig;

@@ -105,10 +105,6 @@ export const containerHandlers: Handlers = {
       await context.engine.containers.top(nameOf(context), context.query.text("ps_args")),
     );
   },
-
-  async ContainerPrune(context) {
-    sendJson(context.response, 200, await context.engine.containers.prune(context.filters()));
-  },
 };
 
 function stopOptions(query: Query, version: ApiVersion): { signal?: string; timeout?: number } {

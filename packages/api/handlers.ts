@@ -7,6 +7,7 @@ import { execHandlers } from "./exec.ts";
 import { imageHandlers } from "./images.ts";
 import { networkHandlers } from "./networks.ts";
 import { pluginHandlers } from "./plugins.ts";
+import { pruneHandlers } from "./prune.ts";
 import type { Handlers } from "./request-context.ts";
 import { systemHandlers } from "./system.ts";
 import { takeoverHandlers } from "./takeover-handlers.ts";
@@ -21,6 +22,7 @@ export const handlers: Handlers = {
   ...imageHandlers,
   ...networkHandlers,
   ...pluginHandlers,
+  ...pruneHandlers,
   ...systemHandlers,
   ...takeoverHandlers,
   ...volumeHandlers,

@@ -1,7 +1,6 @@
 /** Image operations: pull, import and load as streams of progress; list, inspect, history, tag and remove. */
-import type { ImageInspect, ImageSummary } from "#api-types/image.ts";
-import type { Engine } from "#engine/engine-types.ts";
 import { BerthError } from "#errors/errors.ts";
+import { imageInspect, imageSummary } from "./image-answers.ts";
 import { ProgressStream } from "./json-stream.ts";
 import { decodeRegistryAuth } from "./registry-auth.ts";
 import { sendEmpty, sendJson } from "./reply.ts";
@@ -26,20 +25,27 @@ export const imageHandlers: Handlers = {
   },
 
   async ImageList(context) {
-    const images = await context.engine.images.list({
-      all: context.query.flag("all"),
-      filters: context.filters(),
+    const { engine, query, version } = context;
+    const filters = context.filters();
+    // The older form of the filter by reference.
+    const name = atLeast(version, "1.41") ? "" : query.text("filter");
+    if (name !== "") filters.reference = [...(filters.reference ?? []), name];
+    const images = await engine.images.list({
+      all: query.flag("all"),
+      filters,
+      sharedSize: query.flag("shared-size"),
+      // Only counted since then.
+      ...(atLeast(version, "1.51") && {
+        containers: (id: string) => engine.containers.imageUsers(id).length,
+      }),
     });
-    sendJson(
-      context.response,
-      200,
-      images.map((image) => gateSize(context, image)),
-    );
+    const shown = images.map((image) => imageSummary(image, version));
+    sendJson(context.response, 200, shown);
   },
 
   async ImageInspect(context) {
     const image = await context.engine.images.inspect(nameOf(context));
-    sendJson(context.response, 200, gateSize(context, image));
+    sendJson(context.response, 200, imageInspect(image, context.version));
   },
 
   async ImageHistory(context) {
@@ -57,7 +63,7 @@ export const imageHandlers: Handlers = {
     const items = await engine.images.remove(nameOf(context), {
       force: query.flag("force"),
       noPrune: query.flag("noprune"),
-      inUse: await usersOfImages(engine),
+      inUse: (id) => engine.containers.imageUsers(id),
     });
     sendJson(response, 200, items);
   },
@@ -117,22 +123,4 @@ async function streamProgress(
   } catch (error) {
     progress.fail(error, context.logger, context.operation);
   }
-}
-
-/** VirtualSize was always the size; it left the API with 1.44. */
-function gateSize<T extends ImageInspect | ImageSummary>(context: RequestContext, image: T): T {
-  const { VirtualSize: _, ...rest } = image;
-  return (atLeast(context.version, "1.44") ? rest : { ...rest, VirtualSize: image.Size }) as T;
-}
-
-type ImageUsers = (imageId: string) => { id: string; running: boolean }[];
-
-async function usersOfImages(engine: Engine): Promise<ImageUsers> {
-  const containers = await engine.containers.list({ all: true, limit: 0, size: false, filters: {} });
-  const byImage = Map.groupBy(containers, (container) => container.ImageID);
-  return (imageId) =>
-    (byImage.get(imageId) ?? []).map((container) => ({
-      id: container.Id.slice(0, 12),
-      running: ["running", "paused", "restarting"].includes(container.State),
-    }));
 }

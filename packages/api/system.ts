@@ -1,8 +1,11 @@
 /** What the daemon says of itself: ping, version, info, disk usage; and the check of registry credentials. */
+import type { ImageSummary } from "#api-types/image.ts";
 import { BerthError } from "#errors/errors.ts";
+import { imageSummary } from "./image-answers.ts";
 import { sendJson } from "./reply.ts";
 import type { Handlers, RequestContext } from "./request-context.ts";
 import { object, text } from "./shape.ts";
+import { atLeast } from "./versions.ts";
 
 interface AuthRequest {
   username?: string;
@@ -45,13 +48,19 @@ export const systemHandlers: Handlers = {
     sendJson(response, 200, await engine.system.info());
   },
 
-  async SystemDataUsage({ engine, query, response }) {
+  async SystemDataUsage({ engine, query, response, version }) {
     const types = query.texts("type");
     const unknown = types.find((type) => !usageTypes.has(type));
     if (unknown !== undefined) {
       throw new BerthError("invalid", `unknown object type: ${unknown}`, { operation: "disk usage" });
     }
-    sendJson(response, 200, await engine.system.diskUsage(types));
+    const usage = await engine.system.diskUsage(types);
+    const images = usage.Images as ImageSummary[] | null;
+    sendJson(response, 200, {
+      ...usage,
+      Images: images?.map((image) => imageSummary(image, version)) ?? null,
+      ...(!atLeast(version, "1.42") && { BuilderSize: 0 }),
+    });
   },
 
   async SystemAuth(context) {

@@ -10,7 +10,9 @@
  *   1.41  CgroupnsMode defaults to the daemon's choice (before: host)
  *   1.42  multiplexed-stream content type; stop signals; ConsoleSize; CreateMountpoint; volume prune spares
  *         named volumes
- *   1.44  start interval of health checks; several networks at create; images have no VirtualSize any more
+ *   1.44  start interval of health checks; several networks at create
+ *
+ * What images show by version is in image-answers.ts.
  */
 import { BerthError } from "#errors/errors.ts";
 

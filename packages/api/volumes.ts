@@ -3,7 +3,6 @@ import type { VolumeCreateRequest } from "#api-types/system.ts";
 import { sendEmpty, sendJson } from "./reply.ts";
 import { type Handlers, nameOf } from "./request-context.ts";
 import { map, object, text } from "./shape.ts";
-import { atLeast } from "./versions.ts";
 
 const createShape = object<VolumeCreateRequest>({
   Name: text,
@@ -29,12 +28,5 @@ export const volumeHandlers: Handlers = {
   async VolumeDelete(context) {
     await context.engine.volumes.remove(nameOf(context), context.query.flag("force"));
     sendEmpty(context.response, 204);
-  },
-
-  async VolumePrune(context) {
-    const filters = context.filters();
-    // Before 1.42 named volumes were pruned too.
-    if (!atLeast(context.version, "1.42")) filters.all = ["true"];
-    sendJson(context.response, 200, await context.engine.volumes.prune(filters));
   },
 };

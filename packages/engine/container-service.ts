@@ -10,6 +10,7 @@ import { attachToContainer } from "#engine/attach.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { asksForStopped, containerFilter } from "#engine/container-filters.ts";
 import { logPath } from "#engine/container-paths.ts";
+import { containerSizes } from "#engine/container-sizes.ts";
 import { inspectContainer, summarize } from "#engine/container-view.ts";
 import { createContainer } from "#engine/create.ts";
 import { describeProgram } from "#engine/describe-program.ts";
@@ -22,7 +23,8 @@ import type {
   WaitCondition,
 } from "#engine/engine-types.ts";
 import { freezeContainer } from "#engine/pause.ts";
-import { removeContainer } from "#engine/remove.ts";
+import { pruneContainers } from "#engine/prune-containers.ts";
+import { imagesInUse, removeContainer } from "#engine/remove.ts";
 import { startContainer } from "#engine/start.ts";
 import { killContainer, stopContainer } from "#engine/stop.ts";
 import { listProcesses } from "#engine/top.ts";
@@ -132,8 +134,10 @@ export class Containers implements ContainerService {
     return { result: waitForContainer(this.#context.containers.get(nameOrId), condition, signal) };
   }
 
-  inspect(nameOrId: string): Promise<ContainerInspect> {
-    return inspectContainer(this.#context, this.#context.containers.get(nameOrId));
+  async inspect(nameOrId: string, options: { size: boolean }): Promise<ContainerInspect> {
+    const container = this.#context.containers.get(nameOrId);
+    const inspect = await inspectContainer(this.#context, container);
+    return options.size ? { ...inspect, ...(await containerSizes(this.#context, container)) } : inspect;
   }
 
   async list(options: {
@@ -187,17 +191,11 @@ export class Containers implements ContainerService {
   }
 
   async prune(filters: Filters): Promise<{ ContainersDeleted: string[] | null; SpaceReclaimed: number }> {
-    const passes = containerFilter(filters, this.#context.containers);
-    const deleted: string[] = [];
-    for (const container of this.#context.containers.all()) {
-      if (container.isRunning || !passes(container)) continue;
-      await container.queue.run(async () => {
-        if (container.isRunning || container.record.phase !== "present") return;
-        await removeContainer(this.#context, container, { force: false, volumes: false });
-        deleted.push(container.id);
-      });
-    }
-    return { ContainersDeleted: deleted.length > 0 ? deleted : null, SpaceReclaimed: 0 };
+    return pruneContainers(this.#context, filters);
+  }
+
+  imageUsers(imageId: string): { id: string; running: boolean }[] {
+    return imagesInUse(this.#context)(imageId);
   }
 
   async describeProgram(nameOrId: string): Promise<string> {

@@ -12,7 +12,7 @@ import type {
   ExecInspect,
 } from "#api-types/container.ts";
 import type { EventMessage } from "#api-types/system.ts";
-import type { ImageService } from "#images/image-types.ts";
+import type { ImageService, ImageUsers } from "#images/image-types.ts";
 import type { NetworkController } from "#networks/network-types.ts";
 import type { VolumeService } from "#volumes/volume-types.ts";
 
@@ -105,6 +105,8 @@ export interface ContainerService {
 
 export interface ExecService {
   create(containerNameOrId: string, request: ExecCreateRequest): Promise<{ Id: string }>;
+  /** Who stands on an image; never waits, so that it can be asked at the last moment. */
+  imageUsers: ImageUsers;
   /** Checks and prepares; then `connect` runs it with the hijacked stream, resolving at its end. */
   start(
     id: string,
@@ -133,3 +135,7 @@ export interface SystemService {
   /** POST /auth: checks registry credentials. */
   authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }>;
 }
+  /** Body of GET /system/df; `types` as in its query, none for all. */
+  /** Networks that users made and no container uses. */
+  pruneNetworks(filters: Filters): Promise<{ NetworksDeleted: string[] | null }>;
+  pruneBuildCache(filters: Filters): Promise<{ CachesDeleted: string[] | null; SpaceReclaimed: number }>;

@@ -8,6 +8,7 @@ import type { ContainerRecord } from "#engine/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { killAndWait } from "#engine/stop.ts";
 import { BerthError } from "#errors/errors.ts";
+import type { ImageUsers } from "#images/image-types.ts";
 
 /** Call inside the container's queue. */
 export async function removeContainer(
@@ -64,8 +65,16 @@ function removed(name: string): BerthError {
   });
 }
 
+/** How many containers were made from an image, as of now. */
+export function imageUserCounts(context: EngineContext): (imageId: string) => number {
+  const counts = new Map<string, number>();
+  for (const { record } of context.containers.all())
+    counts.set(record.imageId, (counts.get(record.imageId) ?? 0) + 1);
+  return (imageId) => counts.get(imageId) ?? 0;
+}
+
 /** Which containers use an image, for the images' own bookkeeping and Docker's conflict texts. */
-export function imagesInUse(context: EngineContext): (imageId: string) => { id: string; running: boolean }[] {
+export function imagesInUse(context: EngineContext): ImageUsers {
   return (imageId) =>
     context.containers
       .all()

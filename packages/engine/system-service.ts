@@ -1,7 +1,9 @@
 /** `docker version`, `docker info`, `docker system df`. */
 import { arch, freemem, hostname, totalmem } from "node:os";
+import { DiskUsageMeter } from "#engine/disk-usage.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
-import type { SystemService } from "#engine/engine-types.ts";
+import type { Filters, SystemService } from "#engine/engine-types.ts";
+import { checkPruneFilters } from "#engine/prune-containers.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { SystemFacts } from "#kernel/host-facts.ts";
@@ -12,11 +14,13 @@ export class System implements SystemService {
   readonly #context: EngineContext;
   readonly #facts: SystemFacts;
   readonly #id: string;
+  readonly #diskUsage: DiskUsageMeter;
 
   constructor(context: EngineContext, facts: SystemFacts, id: string) {
     this.#context = context;
     this.#facts = facts;
     this.#id = id;
+    this.#diskUsage = new DiskUsageMeter(context);
   }
 
   async version(): Promise<Record<string, unknown>> {
@@ -117,18 +121,19 @@ export class System implements SystemService {
   }
 
   async diskUsage(types: string[]): Promise<Record<string, unknown>> {
-    const { images, containers, volumes } = this.#context;
-    const wanted = (type: string) => types.length === 0 || types.includes(type);
-    const imageList = wanted("image") ? await images.list({ all: true, filters: {} }) : [];
-    return {
-      LayersSize: images.layersSize(),
-      Images: imageList,
-      Containers: wanted("container")
-        ? containers.all().map(({ record }) => ({ Id: record.id, Names: [`/${record.name}`], SizeRw: 0 }))
-        : [],
-      Volumes: wanted("volume") ? volumes.list({}).Volumes : [],
-      BuildCache: [],
-    };
+    return { ...(await this.#diskUsage.read(types)) };
+  }
+
+  async pruneNetworks(filters: Filters): Promise<{ NetworksDeleted: string[] | null }> {
+    checkPruneFilters(filters, ["label", "label!", "until"], "prune networks");
+    // Those there are belong to the daemon; only what users made is ever pruned.
+    this.#context.events.publish("network", "prune", "", { reclaimed: "0" });
+    return { NetworksDeleted: null };
+  }
+
+  async pruneBuildCache(): Promise<{ CachesDeleted: string[] | null; SpaceReclaimed: number }> {
+    this.#context.events.publish("builder", "prune", "", { reclaimed: "0" });
+    return { CachesDeleted: null, SpaceReclaimed: 0 };
   }
 
   async authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }> {

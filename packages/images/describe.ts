@@ -76,7 +76,9 @@ export async function inspectImage(
     RepoDigests: digestsOf(names),
     Parent: image.parent ?? "",
     Comment: lastComment(image),
-    Created: document.created ?? noTime,
+    ...(document.created ? { Created: goTime(document.created) } : {}),
+    ...(document.container ? { Container: document.container } : {}),
+    ...(document.container_config ? { ContainerConfig: document.container_config } : {}),
     DockerVersion: document.docker_version ?? "",
     Author: document.author ?? "",
     Config: document.config,
@@ -114,6 +116,14 @@ export function imageHistory(image: StoredImage, images: ImageStore, layers: Lay
     top.Tags = tags.length === 0 ? null : tags;
   }
   return items;
+}
+
+/** As Go prints times: no zeros at the end of the fraction, "Z" for UTC. */
+function goTime(text: string): string {
+  return text
+    .replace(/(\.\d*?)0+(?=Z|[+-]\d\d:\d\d$)/i, "$1")
+    .replace(/\.(?=Z|[+-])/i, "")
+    .replace(/[+-]00:00$/, "Z");
 }
 
 function lastComment({ document }: StoredImage): string {

@@ -29,6 +29,9 @@ export interface ImageConfig {
   author?: string;
   comment?: string;
   docker_version?: string;
+  /** Of the container it was committed from, by Docker's builder. */
+  container?: string;
+  container_config?: ImageContainerConfig;
   config: ImageContainerConfig;
   rootfs: { type: "layers"; diff_ids: Digest[] };
   history: ConfigHistory[];
@@ -50,7 +53,16 @@ export function parseImageConfig(bytes: Uint8Array, name: string): ImageConfig {
   if (!Array.isArray(diffIds) || !diffIds.every(isDigest)) throw invalid(name, "rootfs.diff_ids");
   const history = document.history ?? [];
   if (!Array.isArray(history)) throw invalid(name, "history");
-  for (const field of ["architecture", "os", "created", "author", "comment", "docker_version", "variant"]) {
+  for (const field of [
+    "architecture",
+    "os",
+    "created",
+    "author",
+    "comment",
+    "docker_version",
+    "variant",
+    "container",
+  ]) {
     const value = document[field];
     if (value !== undefined && value !== null && typeof value !== "string") throw invalid(name, field);
   }
@@ -59,6 +71,9 @@ export function parseImageConfig(bytes: Uint8Array, name: string): ImageConfig {
     architecture: (document.architecture as string | null | undefined) ?? "",
     os: (document.os as string | null | undefined) ?? "",
     config: containerConfig(document.config, name),
+    ...(document.container_config == null
+      ? {}
+      : { container_config: containerConfig(document.container_config, name) }),
     rootfs: { type: "layers", diff_ids: diffIds },
     history: history.map((item) => historyItem(item, name)),
   };

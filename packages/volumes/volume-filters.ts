@@ -1,6 +1,32 @@
-/** `docker volume ls --filter`. Pure. */
+/** `docker volume ls --filter` and `docker volume prune --filter`. Pure. */
 import type { Volume } from "#api-types/system.ts";
 import { BerthError } from "#errors/errors.ts";
+
+/** Marks volumes that nobody gave a name. */
+export const ANONYMOUS_LABEL = "com.docker.volume.anonymous";
+
+const TRUE = ["1", "t", "T", "true", "TRUE", "True"];
+const FALSE = ["0", "f", "F", "false", "FALSE", "False"];
+
+/** Throws "invalid" for what prune does not know. */
+export function pruneFilter(filters: Record<string, string[]>): {
+  wanted: (volume: Volume) => boolean;
+  anonymousOnly: boolean;
+} {
+  const { all = [], ...rest } = filters;
+  const unknown = Object.keys(rest).find((name) => name !== "label" && name !== "label!");
+  if (unknown !== undefined) throw invalid(`invalid filter '${unknown}'`);
+  if (!all.every((value) => TRUE.includes(value)) && !all.every((value) => FALSE.includes(value)))
+    throw invalid(`invalid filter 'all=[${all.join(" ")}]'`);
+  return {
+    wanted: volumeFilter(rest, () => false),
+    anonymousOnly: !all.some((value) => TRUE.includes(value)),
+  };
+}
+
+function invalid(message: string): BerthError {
+  return new BerthError("invalid", message, { operation: "prune volumes" });
+}
 
 /** Values of one name are alternatives, labels must all hold. Throws "invalid" for an unknown filter. */
 export function volumeFilter(

@@ -10,11 +10,12 @@ import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Volume, VolumeCreateRequest } from "#api-types/system.ts";
-import { BerthError } from "#errors/errors.ts";
+import { BerthError, isBerthError } from "#errors/errors.ts";
 import type { Database, Migrations } from "#state/database.ts";
+import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import { LocalMounts } from "#volumes/local-mounts.ts";
 import { checkVolumeName, VOLUME_NAME } from "#volumes/mount-spec.ts";
-import { volumeFilter } from "#volumes/volume-filters.ts";
+import { ANONYMOUS_LABEL, pruneFilter, volumeFilter } from "#volumes/volume-filters.ts";
 import type { VolumeService } from "#volumes/volume-types.ts";
 
 export const volumeMigrations: Migrations = {
@@ -38,7 +39,7 @@ export interface VolumeOptions {
   database: Database;
   dataRoot: string;
   onEvent: (
-    action: "create" | "destroy" | "mount" | "unmount",
+    action: "create" | "destroy" | "mount" | "unmount" | "prune",
     name: string,
     attributes: Record<string, string>,
   ) => void;
@@ -60,6 +61,7 @@ class LocalVolumes implements VolumeService {
   readonly #root: string;
   readonly #onEvent: VolumeOptions["onEvent"];
   readonly #mounts = new LocalMounts();
+  readonly #measuring = new StorageWorkers(1);
   /** Creations and removals of one name wait for each other. */
   readonly #busy = new Map<string, Promise<unknown>>();
 
@@ -107,7 +109,8 @@ class LocalVolumes implements VolumeService {
         }
         return this.#describe(existing);
       }
-      const row = this.#insert(name, request.Labels ?? {}, options);
+      const labels = request.Name ? request.Labels : { [ANONYMOUS_LABEL]: "", ...request.Labels };
+      const row = this.#insert(name, labels ?? {}, options);
       await mkdir(join(this.#root, name), { mode: 0o701, recursive: true });
       await mkdir(this.#data(name), { mode: 0o755, recursive: true });
       this.#onEvent("create", name, { driver: "local" });
@@ -157,18 +160,31 @@ class LocalVolumes implements VolumeService {
   async prune(
     filters: Record<string, string[]>,
   ): Promise<{ VolumesDeleted: string[]; SpaceReclaimed: number }> {
-    const { all, ...rest } = filters;
-    const anonymousOnly = !(all ?? []).some((value) => value === "true" || value === "1");
-    const passes = volumeFilter(rest, () => false);
+    const { wanted, anonymousOnly } = pruneFilter(filters);
     const deleted: string[] = [];
+    let reclaimed = 0;
     for (const row of this.#rows()) {
       const volume = this.#describe(row);
-      if (this.#users(row.name).length > 0 || !passes(volume)) continue;
-      if (anonymousOnly && volume.Labels?.["com.docker.volume.anonymous"] === undefined) continue;
-      await this.remove(row.name, false);
+      if (this.#users(row.name).length > 0 || volume.Options !== null || !wanted(volume)) continue;
+      if (anonymousOnly && volume.Labels?.[ANONYMOUS_LABEL] === undefined) continue;
+      const bytes = await this.#size(row.name);
+      try {
+        await this.remove(row.name, false);
+      } catch (error) {
+        // Somebody began to use it, or removed it, while it was measured.
+        if (isBerthError(error, "conflict") || isBerthError(error, "not-found")) continue;
+        throw error;
+      }
       deleted.push(row.name);
+      reclaimed += bytes;
     }
-    return { VolumesDeleted: deleted, SpaceReclaimed: 0 };
+    this.#onEvent("prune", "", { reclaimed: String(reclaimed) });
+    return { VolumesDeleted: deleted, SpaceReclaimed: reclaimed };
+  }
+
+  async usage(name: string): Promise<{ Size: number; RefCount: number }> {
+    this.#mustExist(name);
+    return { Size: await this.#size(name), RefCount: this.#users(name).length };
   }
 
   reference(name: string, containerId: string): void {
@@ -265,6 +281,10 @@ class LocalVolumes implements VolumeService {
     return this.#database
       .all<{ container: string }>("SELECT container FROM volume_reference WHERE volume = ?", name)
       .map(({ container }) => container);
+  }
+
+  async #size(name: string): Promise<number> {
+    return (await this.#measuring.run({ kind: "measure", path: this.#data(name) })) as number;
   }
 
   #data(name: string): string {

@@ -12,7 +12,13 @@ export interface VolumeService {
   list(filters: Record<string, string[]>): { Volumes: Volume[]; Warnings: string[] };
   /** "conflict" when in use: "remove x: volume is in use - [ids]". `force` makes a missing one no error. */
   remove(name: string, force: boolean): Promise<void>;
+  /**
+   * Removes anonymous volumes (`all=true`: every one) that nothing refers to. Those with mount options stay: what they show
+   * lies elsewhere. Filters: label, label!, all.
+   */
   prune(filters: Record<string, string[]>): Promise<{ VolumesDeleted: string[]; SpaceReclaimed: number }>;
+  /** Bytes in it, measured in a worker, and how many containers refer to it. Throws "not-found". */
+  usage(name: string): Promise<{ Size: number; RefCount: number }>;
   /** A container refers to it (rows; survive restarts). */
   reference(name: string, containerId: string): void;
   dereference(name: string, containerId: string): void;

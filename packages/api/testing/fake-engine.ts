@@ -206,6 +206,7 @@ export class FakeEngine implements Engine {
         connect: async (client) => converse(await container.started, client, tty, options.stdin),
       };
     },
+    imageUsers: (imageId) => [{ id: imageId.slice(0, 12), running: true }],
     prune: async (filters) => {
       this.calls.push(["prune", filters]);
       return { ContainersDeleted: null, SpaceReclaimed: 0 };
@@ -322,6 +323,10 @@ export class FakeEngine implements Engine {
       { Id: reference, Created: 0, CreatedBy: "", Tags: null, Size: 0, Comment: "" },
     ],
     tag: (reference, repository, tag) => void this.calls.push(["tag", reference, repository, tag]),
+    prune: async (filters, inUse) => {
+      this.calls.push(["image prune", filters, inUse("busybox")]);
+      return { ImagesDeleted: null, SpaceReclaimed: 0 };
+    },
     remove: async (reference, { inUse, force }) => {
       this.calls.push(["image remove", reference, force, inUse("busybox")]);
       return [{ Untagged: reference }];
@@ -380,6 +385,14 @@ export class FakeEngine implements Engine {
     diskUsage: async (types) => {
       this.calls.push(["disk usage", types]);
       return { LayersSize: 0, Images: [], Containers: [], Volumes: [], BuildCache: [] };
+    },
+    pruneNetworks: async (filters) => {
+      this.calls.push(["network prune", filters]);
+      return { NetworksDeleted: null };
+    },
+    pruneBuildCache: async (filters) => {
+      this.calls.push(["build prune", filters]);
+      return { CachesDeleted: null, SpaceReclaimed: 0 };
     },
     authenticate: async (auth) => {
       this.calls.push(["authenticate", auth]);
