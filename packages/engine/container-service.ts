@@ -25,6 +25,7 @@ import type {
 import { freezeContainer } from "#engine/pause.ts";
 import { pruneContainers } from "#engine/prune-containers.ts";
 import { imagesInUse, removeContainer } from "#engine/remove.ts";
+import { renameContainer } from "#engine/rename.ts";
 import { startContainer } from "#engine/start.ts";
 import { killContainer, stopContainer } from "#engine/stop.ts";
 import { listProcesses } from "#engine/top.ts";
@@ -85,18 +86,7 @@ export class Containers implements ContainerService {
 
   async rename(nameOrId: string, name: string): Promise<void> {
     const container = this.#context.containers.get(nameOrId);
-    const wanted = name.replace(/^\//, "");
-    if (wanted === "") {
-      throw new BerthError("invalid", "Neither old nor new names may be empty", {
-        operation: "rename container",
-        object: nameOrId,
-      });
-    }
-    await container.queue.run(async () => {
-      const oldName = `/${container.record.name}`;
-      this.#context.containers.rename(container, wanted);
-      publishContainerEvent(this.#context, container, "rename", { oldName });
-    });
+    await container.queue.run(async () => renameContainer(this.#context, container, name));
   }
 
   async remove(
@@ -153,7 +143,15 @@ export class Containers implements ContainerService {
       .filter((container) => (all || container.isRunning) && passes(container))
       .reverse();
     const limited = options.limit > 0 ? chosen.slice(0, options.limit) : chosen;
-    return limited.map((container) => summarize(this.#context, container));
+    return Promise.all(
+      limited.map(async (container) => {
+        const summary = summarize(this.#context, container);
+        if (!options.size) return summary;
+        const { SizeRw, SizeRootFs } = await containerSizes(this.#context, container);
+        // Where nothing was written, Docker says nothing.
+        return { ...summary, ...(SizeRw > 0 && { SizeRw }), ...(SizeRootFs > 0 && { SizeRootFs }) };
+      }),
+    );
   }
 
   top(nameOrId: string, psArgs: string): Promise<{ Titles: string[]; Processes: string[][] }> {

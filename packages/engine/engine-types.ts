@@ -99,14 +99,14 @@ export interface ContainerService {
     options: AttachOptions,
   ): Promise<{ tty: boolean; connect: (client: Duplex) => Promise<void> }>;
   prune(filters: Filters): Promise<{ ContainersDeleted: string[] | null; SpaceReclaimed: number }>;
+  /** Who stands on an image; never waits, so that it can be asked at the last moment. */
+  imageUsers: ImageUsers;
   /** The program of the last start, readable (`berth debug program`). */
   describeProgram(nameOrId: string): Promise<string>;
 }
 
 export interface ExecService {
   create(containerNameOrId: string, request: ExecCreateRequest): Promise<{ Id: string }>;
-  /** Who stands on an image; never waits, so that it can be asked at the last moment. */
-  imageUsers: ImageUsers;
   /** Checks and prepares; then `connect` runs it with the hijacked stream, resolving at its end. */
   start(
     id: string,
@@ -131,11 +131,11 @@ export interface SystemService {
   version(): Promise<Record<string, unknown>>;
   /** Body of GET /info. */
   info(): Promise<Record<string, unknown>>;
-  diskUsage(types: string[]): Promise<Record<string, unknown>>;
-  /** POST /auth: checks registry credentials. */
-  authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }>;
-}
   /** Body of GET /system/df; `types` as in its query, none for all. */
+  diskUsage(types: string[]): Promise<Record<string, unknown>>;
   /** Networks that users made and no container uses. */
   pruneNetworks(filters: Filters): Promise<{ NetworksDeleted: string[] | null }>;
   pruneBuildCache(filters: Filters): Promise<{ CachesDeleted: string[] | null; SpaceReclaimed: number }>;
+  /** POST /auth: checks registry credentials. */
+  authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }>;
+}
