@@ -47,7 +47,8 @@ export interface ImageInspect {
   OsVersion?: string;
   Size: number;
   VirtualSize?: number;
-  GraphDriver: { Name: string; Data: Record<string, string> };
+  /** `Data` is null for drivers that have nothing to tell. */
+  GraphDriver: { Name: string; Data: Record<string, string> | null };
   RootFS: { Type: string; Layers: string[] };
   Metadata: { LastTagTime: string };
 }

@@ -11,8 +11,14 @@ import type { RootfsPlan } from "#runtime/launch-types.ts";
 
 export interface StorageDriver {
   readonly name: string;
+  /**
+   * How archives are unpacked into its layers. "overlay": a layer holds its own entries alone and marks what it hides.
+   * "apply": a layer begins as all of the one below, which therefore has to be whole before `create`, and what it hides is
+   * removed from it.
+   */
+  readonly whiteouts: Whiteouts;
   /** Pairs shown by `docker info` under the storage driver: [["Backing Filesystem", "extfs"], …]. */
-  status(): Promise<[string, string][]>;
+  status(): Promise<[string, string][] | null>;
   /** A read-only layer on top of `parent` (undefined: the lowest). Its contents are then unpacked into `diffPath`. */
   create(cacheId: string, parent: string | undefined): Promise<void>;
   /** Init layer and writable layer of a container; `<cacheId>-init` and `<cacheId>`. */
@@ -30,17 +36,39 @@ export interface StorageDriver {
   rootfs(cacheId: string): Promise<RootfsPlan>;
   /** Directories that make up the merged view, uppermost first, absolute; for look-ups without a mount. */
   layerDirectories(cacheId: string): Promise<string[]>;
-  /** `GraphDriver.Data` of docker inspect (LowerDir, MergedDir, UpperDir, WorkDir). */
-  metadata(cacheId: string): Promise<Record<string, string>>;
+  /** What the changes of a layer are told by (`changes/layer-changes.ts`): for `docker diff` and commit. */
+  comparison(cacheId: string): Promise<LayerComparison>;
+  /** `GraphDriver.Data` of docker inspect (LowerDir, MergedDir, UpperDir, WorkDir); null where a driver has none. */
+  metadata(cacheId: string): Promise<Record<string, string> | null>;
   /** Remove what no row owns, finish removals; at start-up. */
   reconcile(known: ReadonlySet<string>): Promise<void>;
+  /** Resolves when every removal begun so far has ended; rejects with the first failure. */
+  settled(): Promise<void>;
+  /** Ends background work. */
+  close(): Promise<void>;
 }
 
-export interface WritableOptions {
-  /** Directories ("/proc") and files ("/etc/hosts") the init layer holds as mount points. */
-  uid?: number;
-  gid?: number;
+/** How the names that a layer hides are kept: as overlayfs's marks, or by removing what they hide. */
+export type Whiteouts = "overlay" | "apply";
+
+/** A layer beside what it stands on. All paths are directories of the host. */
+export interface LayerComparison {
+  /** The layer's own directory. */
+  directory: string;
+  /** Those whose merged view is what the layer began as, uppermost first; empty for a lowest layer. */
+  lower: string[];
+  /** "overlay": `directory` holds changes and marks alone. "apply": it holds everything, changed or not. */
+  whiteouts: Whiteouts;
 }
+
+/** Who owns what a driver makes by itself: root, or whom root of the containers' user namespace is on the host. */
+export interface Owner {
+  uid: number;
+  gid: number;
+}
+
+/** The owner of the mount points in the init layer: directories ("/proc") and files ("/etc/hosts"). */
+export type WritableOptions = Partial<Owner>;
 
 /** Unpacks one layer archive into a layer directory, in a worker thread. */
 export interface LayerUnpacker {
@@ -56,7 +84,7 @@ export interface UnpackRequest {
   source: string;
   target: string;
   /** How whiteouts are written: character device 0/0 and trusted.overlay.opaque, or applied by removal. */
-  whiteouts: "overlay" | "apply";
+  whiteouts: Whiteouts;
   expectedDiffId?: string;
   /**
    * Layer directories below, uppermost first: directories that the archive implies without describing them get the

@@ -9,6 +9,7 @@ import { FileDescriptor } from "#kernel/fd.ts";
 import { fchmodat, fchownat, mkdirat, S_IFDIR, S_IFMT, symlinkat } from "#kernel/file-syscalls.ts";
 import { O_CREAT, O_EXCL, O_WRONLY, openat } from "#kernel/syscalls.ts";
 import { setXattr, xattrPath } from "#kernel/xattr-syscalls.ts";
+import type { Owner } from "#storage/driver-types.ts";
 import { LayerStack } from "#storage/layered-lookup.ts";
 
 const directories = ["dev/pts", "dev/shm", "proc", "sys"];
@@ -23,8 +24,8 @@ export type InitStep =
       kind: "directory";
       path: string;
       mode: number;
-      uid: number;
-      gid: number;
+      /** Undefined for one that the image does not have: its owner is the mount points'. */
+      owner: Owner | undefined;
       /** Something that is no directory has this name below: nothing of it may show. */
       opaque: boolean;
     }
@@ -48,8 +49,7 @@ export function planInitLayer(layerDirectories: readonly string[]): InitStep[] {
       kind: "directory",
       path,
       mode: isDirectory ? status.mode & 0o7777 : ownMode,
-      uid: isDirectory ? status.uid : 0,
-      gid: isDirectory ? status.gid : 0,
+      owner: isDirectory ? { uid: status.uid, gid: status.gid } : undefined,
       opaque: status !== undefined && !isDirectory,
     });
   };
@@ -73,23 +73,29 @@ export function planInitLayer(layerDirectories: readonly string[]): InitStep[] {
 /** Makes the layer's content in an empty directory. Names are ours and the directory is new: no link can be in the way. */
 export function makeInitLayer(directory: number, steps: readonly InitStep[], uid: number, gid: number): void {
   for (const step of steps) {
-    switch (step.kind) {
-      case "directory":
-        mkdirat(directory, step.path, 0o700);
-        fchownat(directory, step.path, step.uid, step.gid);
-        fchmodat(directory, step.path, step.mode);
-        if (step.opaque)
-          setXattr(xattrPath(directory, step.path), "trusted.overlay.opaque", Buffer.from("y"));
-        break;
-      case "file":
-        new FileDescriptor(openat(directory, step.path, O_WRONLY | O_CREAT | O_EXCL, ownMode)).close();
-        fchmodat(directory, step.path, ownMode);
-        fchownat(directory, step.path, uid, gid);
-        break;
-      case "symlink":
-        symlinkat(step.target, directory, step.path);
-        fchownat(directory, step.path, uid, gid);
+    makeInitStep(directory, step, uid, gid);
+    if (step.kind === "directory" && step.opaque) {
+      setXattr(xattrPath(directory, step.path), "trusted.overlay.opaque", Buffer.from("y"));
     }
+  }
+}
+
+/** Makes one file, directory or link that is not there yet; `uid` and `gid` own what the image does not describe. */
+export function makeInitStep(directory: number, step: InitStep, uid: number, gid: number): void {
+  switch (step.kind) {
+    case "directory":
+      mkdirat(directory, step.path, 0o700);
+      fchownat(directory, step.path, step.owner?.uid ?? uid, step.owner?.gid ?? gid);
+      fchmodat(directory, step.path, step.mode);
+      break;
+    case "file":
+      new FileDescriptor(openat(directory, step.path, O_WRONLY | O_CREAT | O_EXCL, ownMode)).close();
+      fchmodat(directory, step.path, ownMode);
+      fchownat(directory, step.path, uid, gid);
+      break;
+    case "symlink":
+      symlinkat(step.target, directory, step.path);
+      fchownat(directory, step.path, uid, gid);
   }
 }
 

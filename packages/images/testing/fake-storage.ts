@@ -15,6 +15,7 @@ import { detectCompression } from "#storage/unpack/layer-source.ts";
 
 export class FakeStorage implements StorageDriver {
   readonly name = "fake";
+  readonly whiteouts = "overlay";
   readonly root: string;
   readonly parents = new Map<string, string | undefined>();
 
@@ -49,6 +50,11 @@ export class FakeStorage implements StorageDriver {
     return 0;
   }
 
+  /** The archive a layer was unpacked from: it stands in for the layer's own. */
+  archivePath(cacheId: string): string {
+    return join(this.root, cacheId, "layer.tar");
+  }
+
   diffPath(cacheId: string): string {
     return join(this.root, cacheId, "diff");
   }
@@ -67,6 +73,10 @@ export class FakeStorage implements StorageDriver {
   }
 
   async reconcile(): Promise<void> {}
+
+  async settled(): Promise<void> {}
+
+  async close(): Promise<void> {}
 
   /** Names of all layer directories there are. */
   list(): string[] {
@@ -101,8 +111,10 @@ export class FakeUnpacker implements LayerUnpacker {
         writeFileSync(file.path, Buffer.concat(file.chunks));
       },
     });
+    const archive: Buffer[] = [];
     for await (const chunk of await decompressed(request.source)) {
       hash.update(chunk);
+      archive.push(chunk);
       reader.write(chunk);
     }
     reader.finish();
@@ -112,6 +124,7 @@ export class FakeUnpacker implements LayerUnpacker {
         operation: "unpack layer",
       });
     }
+    writeFileSync(join(dirname(request.target), "layer.tar"), Buffer.concat(archive));
     this.unpacked++;
     return { diffId, size };
   }

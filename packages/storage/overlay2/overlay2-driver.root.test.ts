@@ -16,10 +16,7 @@ import { isBerthError } from "#errors/errors.ts";
 import { createOverlay2Driver } from "#storage/overlay2/overlay2-driver.ts";
 import { testStorageDriver } from "#test/contracts/storage-driver.ts";
 
-testStorageDriver("overlay2", async (dataRoot) => {
-  const driver = createOverlay2Driver({ dataRoot });
-  return { driver, settled: () => driver.settled(), close: () => driver.close() };
-});
+testStorageDriver("overlay2", async (dataRoot) => createOverlay2Driver({ dataRoot }));
 
 const options = { skip: process.geteuid?.() !== 0 && "needs root" };
 const id = (letter: string) => letter.repeat(64);

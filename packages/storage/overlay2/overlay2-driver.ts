@@ -18,10 +18,18 @@ import { fchmod, fchown, fstat, mkdirat, renameat2, symlinkat } from "#kernel/fi
 import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
-import type { StorageDriver, WritableOptions } from "#storage/driver-types.ts";
 import { BackgroundRemoval } from "#storage/background-removal.ts";
+import type { LayerComparison, StorageDriver, WritableOptions } from "#storage/driver-types.ts";
 import { type InitStep, makeInitLayer, planInitLayer } from "#storage/init-layer.ts";
 import { pathExists, readIfExists, removeIfExists } from "#storage/layer-files.ts";
+import {
+  checkLayerId,
+  gonePrefix,
+  initSuffix,
+  newPrefix,
+  noSuchLayer,
+  ownerOf,
+} from "#storage/layer-names.ts";
 import {
   linkDirectory,
   linkedCacheId,
@@ -35,9 +43,6 @@ import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Layers below one another at most; as Docker. */
 const maxDepth = 128;
-const newPrefix = ".new-";
-const gonePrefix = ".gone-";
-const initSuffix = "-init";
 
 /** What a layer's small files say; never changes once the layer exists. */
 interface LayerRecord {
@@ -62,6 +67,7 @@ export function createOverlay2Driver(options: Overlay2Options): Overlay2Driver {
 
 export class Overlay2Driver implements StorageDriver {
   readonly name = "overlay2";
+  readonly whiteouts = "overlay";
   readonly #home: string;
   readonly #support: OverlaySupport;
   readonly #records = new Map<string, LayerRecord>();
@@ -99,7 +105,7 @@ export class Overlay2Driver implements StorageDriver {
   }
 
   async remove(cacheId: string): Promise<void> {
-    this.#checkId(cacheId);
+    checkLayerId(cacheId);
     for (const id of [cacheId, `${cacheId}${initSuffix}`]) this.#remove(id);
   }
 
@@ -133,6 +139,11 @@ export class Overlay2Driver implements StorageDriver {
     return this.#layerDirectories(cacheId);
   }
 
+  async comparison(cacheId: string): Promise<LayerComparison> {
+    const [directory = "", ...lower] = this.#layerDirectories(cacheId);
+    return { directory, lower, whiteouts: this.whiteouts };
+  }
+
   async metadata(cacheId: string): Promise<Record<string, string>> {
     const [, ...lower] = this.#layerDirectories(cacheId);
     return {
@@ -157,12 +168,10 @@ export class Overlay2Driver implements StorageDriver {
     }
   }
 
-  /** Resolves when every removal begun so far has ended; rejects with the first failure. */
   settled(): Promise<void> {
     return this.#removal.settled();
   }
 
-  /** Ends background work. */
   async close(): Promise<void> {
     await Promise.all([this.#removal.close(), this.#measuring.close()]);
   }
@@ -173,7 +182,7 @@ export class Overlay2Driver implements StorageDriver {
     writable: boolean,
     fill?: (diff: number) => void,
   ): void {
-    this.#checkId(cacheId);
+    checkLayerId(cacheId);
     if (this.#isPresent(cacheId)) return;
     const lower = parent === undefined ? [] : this.#lowerOn(cacheId, parent);
     const link = newLinkName();
@@ -275,7 +284,7 @@ export class Overlay2Driver implements StorageDriver {
   #record(cacheId: string): LayerRecord {
     const known = this.#records.get(cacheId);
     if (known !== undefined) return known;
-    this.#checkId(cacheId);
+    checkLayerId(cacheId);
     try {
       const link = readFileSync(this.#path(cacheId, "link"), "utf8").trim();
       const lower = parseLower(readIfExists(this.#path(cacheId, "lower")) ?? "");
@@ -284,11 +293,7 @@ export class Overlay2Driver implements StorageDriver {
       return record;
     } catch (cause) {
       if (!isErrno(cause, "ENOENT")) throw cause;
-      throw new BerthError("not-found", `layer ${cacheId} does not exist`, {
-        operation: "read layer",
-        object: cacheId,
-        cause,
-      });
+      throw noSuchLayer(cacheId, cause);
     }
   }
 
@@ -313,18 +318,4 @@ export class Overlay2Driver implements StorageDriver {
   #path(cacheId: string, ...names: string[]): string {
     return join(this.#home, cacheId, ...names);
   }
-
-  /** Ids become names in our directory: nothing that could be another path, or one of our own names. */
-  #checkId(cacheId: string): void {
-    if (/^[A-Za-z0-9][A-Za-z0-9_-]+$/.test(cacheId)) return;
-    throw new BerthError("invalid", `${JSON.stringify(cacheId)} is no layer id`, {
-      operation: "find layer",
-      object: cacheId,
-    });
-  }
-}
-
-/** An init layer belongs to whom the layer above it belongs. */
-function ownerOf(name: string): string {
-  return name.endsWith(initSuffix) ? name.slice(0, -initSuffix.length) : name;
 }

@@ -1,5 +1,5 @@
 /**
- * The storage worker thread: does what would block the event loop (unpack layers, delete and measure trees), one task at a time.
+ * The storage worker thread: does what would block the event loop (unpack layers, copy, delete and measure trees), one task at a time.
  *
  * It decides nothing and keeps nothing between tasks.
  */
@@ -8,6 +8,7 @@ import { FileDescriptor } from "#kernel/fd.ts";
 import { removeTree } from "#kernel/remove-tree.ts";
 import { O_RDONLY, open, syncfs } from "#kernel/syscalls.ts";
 import { treeSize } from "#kernel/tree-size.ts";
+import { copyTree } from "#storage/copy/copy-tree.ts";
 import { prepareThread, unpackLayer } from "#storage/unpack/unpack-layer.ts";
 import { packError, type ReplyMessage, type TaskMessage } from "#storage/worker/worker-messages.ts";
 
@@ -32,6 +33,11 @@ async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
   switch (task.kind) {
     case "unpack":
       return await unpack(id, task.task, new Int32Array(abort));
+    case "copy": {
+      const stop = new Int32Array(abort);
+      copyTree(task.task, () => Atomics.load(stop, 0) !== 0);
+      return undefined;
+    }
     case "remove":
       removeTree(task.path);
       return undefined;

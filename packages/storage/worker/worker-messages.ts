@@ -2,10 +2,12 @@
  * What travels between the daemon and a storage worker, and how errors survive the way.
  */
 import { BerthError, type ErrorCode } from "#errors/errors.ts";
+import type { CopyTask } from "#storage/copy/copy-tree.ts";
 import type { UnpackTask } from "#storage/unpack/unpack-layer.ts";
 
 export type StorageTask =
   | { kind: "unpack"; task: UnpackTask }
+  | { kind: "copy"; task: CopyTask }
   /** Delete a tree that has no other user. */
   | { kind: "remove"; path: string }
   /** Bytes below a directory; answers a number. */
