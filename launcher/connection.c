@@ -58,6 +58,14 @@ void connections_tell(struct relay *relay, const u8 *frame, u32 length)
 	}
 }
 
+void connections_hint(struct relay *relay, const u8 *frame, u32 length)
+{
+	/* A socket takes so few bytes whole or not at all. */
+	for (u32 i = 0; i <= MAX_CONNECTIONS; i++)
+		if (relay->connections[i].fd >= 0 && relay->connections[i].type == CONNECTION_CONTROL)
+			CALL6(sendto, relay->connections[i].fd, frame, length, MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0);
+}
+
 static void greet(struct relay *relay, struct connection *connection)
 {
 	const u8 *hello = connection->parser.bytes;

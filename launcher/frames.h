@@ -14,7 +14,7 @@ enum frame_kind {
 	FRAME_CLOSE_INPUT = 18,
 };
 
-enum note_kind { NOTE_LISTENING = 1, NOTE_CREATED = 2, NOTE_STARTED = 3 };
+enum note_kind { NOTE_LISTENING = 1, NOTE_CREATED = 2, NOTE_STARTED = 3, NOTE_ROTATED = 100 };
 
 #define FRAME_HEADER 8u
 /* The largest payload of any frame; a connection that announces more is not ours. */

@@ -109,6 +109,21 @@ static int optional_text(const struct program *program, u32 offset)
 	return 0;
 }
 
+static int rotation_sound(const struct program *program, const struct relay_parameters *parameters)
+{
+	u32 name = parameters->log_name;
+
+	if (name == 0)
+		return parameters->log_directory == 0 && parameters->log_limit == 0 && parameters->log_files == 0;
+	if (parameters->log_directory < 0 || parameters->log_directory >= (s32)program->registers ||
+	    parameters->log_limit == 0)
+		return 0;
+	for (u64 i = name; i < program->data_size && i - name <= RELAY_MAX_NAME; i++)
+		if (program->data[i] == 0)
+			return 1;
+	return 0;
+}
+
 int relay_parameters_sound(const struct program *program, u64 offset)
 {
 	struct relay_parameters parameters;
@@ -116,15 +131,15 @@ int relay_parameters_sound(const struct program *program, u64 offset)
 	if (!in_data(program, (s64)offset, sizeof parameters))
 		return 0;
 	__builtin_memcpy(&parameters, program->data + offset, sizeof parameters);
-	for (u32 i = 0; i < sizeof parameters.reserved / sizeof *parameters.reserved; i++)
-		if (parameters.reserved[i] != 0)
-			return 0;
+	if (!rotation_sound(program, &parameters))
+		return 0;
 	return parameters.pid < program->registers && (parameters.flags & ~RELAY_FLAGS) == 0 &&
 	       parameters.expected_attaches <= RELAY_MAX_ATTACHES && optional_register(program, parameters.input) &&
 	       optional_register(program, parameters.output) && optional_register(program, parameters.error) &&
 	       optional_register(program, parameters.log) && optional_register(program, parameters.listen) &&
 	       optional_text(program, parameters.exit_path) && optional_text(program, parameters.attributes) &&
-	       optional_text(program, parameters.unlink_path);
+	       optional_text(program, parameters.unlink_path) &&
+	       (parameters.flags & (RELAY_LOG_JSON | RELAY_LOG_LOCAL)) != (RELAY_LOG_JSON | RELAY_LOG_LOCAL);
 }
 
 static int argument_is_sound(const struct program *program, enum shape shape, u8 kind, s64 value)

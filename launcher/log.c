@@ -4,17 +4,30 @@
  * entries.
  */
 #include <linux/errno.h>
+#include <linux/random.h>
 
 #include "log.h"
 #include "log_json.h"
 
 #define SEEK_END 2
 
+void log_open(struct log *log)
+{
+	long size = CALL3(lseek, log->fd, 0, SEEK_END);
+
+	/* What has no size has no need of rotation. */
+	log->size = size < 0 ? 0 : (u64)size;
+	log->turn = log->limit;
+}
+
 /* How many of the first `length` bytes of the buffer belong to an entry that goes on behind them. */
 static u64 unfinished(const struct log *log, u32 length)
 {
 	u32 tail = 0;
 
+	/* The buffer begins with an entry. */
+	if (log->form == LOG_LOCAL)
+		return length - local_whole(log->buffer, length);
 	/* An entry ends with the only newline byte in it. */
 	while (tail < length && log->buffer[length - tail - 1] != '\n')
 		tail++;
@@ -42,7 +55,8 @@ void log_flush(struct log *log)
 			break;
 		written += (u32)count;
 	}
-	if (log->json)
+	log->size += written;
+	if (log->form != LOG_RAW)
 		log->flushed = unfinished(log, written);
 	if (written < log->length) {
 		take_back(log, log->flushed);
@@ -83,30 +97,75 @@ static void put_escaped(struct log *log, const u8 *text, u32 length)
 	}
 }
 
-static void put_text(struct log *log, const char *text)
+/* A text that is known when this is compiled. */
+#define PUT(log, text) put(log, text, sizeof text - 1)
+
+static void json_line(struct log *log, u8 stream, const u8 *text, u32 length, int newline, struct timestamp at)
 {
-	put(log, text, (u32)strlen(text));
+	if (at.seconds != log->stamped.seconds || at.nanoseconds != log->stamped.nanoseconds) {
+		log->stamped = at;
+		format_time(log->stamp, at);
+	}
+	PUT(log, "{\"log\":\"");
+	put_escaped(log, text, length);
+	if (newline)
+		PUT(log, "\\n");
+	if (stream == 2)
+		PUT(log, "\",\"stream\":\"stderr\",\"time\":\"");
+	else
+		PUT(log, "\",\"stream\":\"stdout\",\"time\":\"");
+	put(log, log->stamp, TIME_LENGTH);
+	PUT(log, "\"");
+	put(log, log->attributes, log->attributes_length);
+	PUT(log, "}\n");
+}
+
+static void name_partial(struct partial *partial)
+{
+	static const u8 digits[16] = "0123456789abcdef";
+	u8 chance[PARTIAL_ID / 2] = { 0 };
+
+	/* Without chance they are told apart by where they are: nothing else depends on it. */
+	CALL3(getrandom, chance, sizeof chance, GRND_NONBLOCK);
+	for (u32 i = 0; i < PARTIAL_ID; i++)
+		partial->id[i] = digits[(i & 1 ? chance[i / 2] : chance[i / 2] >> 4) & 15];
+}
+
+static void local_line(struct log *log, u8 stream, const u8 *text, u32 length, int newline, struct timestamp at)
+{
+	struct partial *partial = &log->parts[stream == 2];
+	int whole = newline && partial->ordinal == 0;
+
+	if (LOG_BUFFER - log->length < length + LOCAL_OVERHEAD)
+		log_flush(log);
+	log->skip = 0;
+	if (!whole && partial->ordinal++ == 0)
+		name_partial(partial);
+	log->length += local_entry(log->buffer + log->length, stream, at, text, length, whole ? 0 : partial, newline);
+	if (newline)
+		partial->ordinal = 0;
 }
 
 void log_entry(struct log *log, u8 stream, const u8 *text, u32 length, int newline, struct timestamp at)
 {
-	u8 time[TIME_LENGTH];
-
 	if (log->fd < 0)
 		return;
 	log->skip = 0;
-	if (!log->json) {
+	if (log->limit > 0 && log->size + log->length >= log->turn) {
+		log_flush(log);
+		if (log->size >= log->turn)
+			log_rotate(log);
+		log->skip = 0;
+	}
+	switch (log->form) {
+	case LOG_JSON:
+		json_line(log, stream, text, length, newline, at);
+		break;
+	case LOG_LOCAL:
+		local_line(log, stream, text, length, newline, at);
+		break;
+	default:
 		put(log, text, length);
 		put(log, "\n", newline ? 1 : 0);
-		return;
 	}
-	format_time(time, at);
-	put_text(log, "{\"log\":\"");
-	put_escaped(log, text, length);
-	put_text(log, newline ? "\\n" : "");
-	put_text(log, stream == 2 ? "\",\"stream\":\"stderr\",\"time\":\"" : "\",\"stream\":\"stdout\",\"time\":\"");
-	put(log, time, TIME_LENGTH);
-	put_text(log, "\"");
-	put(log, log->attributes, log->attributes_length);
-	put_text(log, "}\n");
 }

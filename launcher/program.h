@@ -67,17 +67,22 @@ struct relocation {
 #define RELAY_LOG_JSON 2u
 #define RELAY_STDIN_ONCE 4u
 #define RELAY_CLOSE_ON_EXIT 8u
-#define RELAY_FLAGS 15u
+#define RELAY_LOG_LOCAL 16u
+#define RELAY_FLAGS 31u
 #define RELAY_MAX_ATTACHES 16u
 /* Longest text of RELAY parameters (paths, attributes), NUL included. */
 #define RELAY_MAX_TEXT 65536u
+/* Longest name of a log file that is rotated. */
+#define RELAY_MAX_NAME 255u
 
 struct relay_parameters {
 	u32 pid, flags;
 	s32 input, output, error, log, listen;
 	u32 expected_attaches;
 	u32 exit_path, attributes, unlink_path;
-	u32 reserved[5];
+	s32 log_directory; /* this and what follows: with a log_name only */
+	u64 log_limit;
+	u32 log_name, log_files;
 };
 
 _Static_assert(sizeof(struct program_header) == 64, "header size");

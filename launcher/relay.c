@@ -66,7 +66,8 @@ static int take_memory(struct relay *relay, struct process *process, const struc
 	const char *exit_path = text_at(process, parameters->exit_path);
 	const char *unlink_path = text_at(process, parameters->unlink_path);
 	const char *attributes = text_at(process, parameters->attributes);
-	u64 texts = strlen(exit_path) + strlen(unlink_path) + strlen(attributes) + 3;
+	const char *name = text_at(process, parameters->log_name);
+	u64 texts = strlen(exit_path) + strlen(unlink_path) + strlen(attributes) + strlen(name) + 4;
 	u64 size = 2 * CHUNK + LOG_BUFFER + INPUT_BUFFER + QUEUE_ROOM + texts;
 	long address = CALL6(mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	u8 *room = (u8 *)address;
@@ -84,6 +85,7 @@ static int take_memory(struct relay *relay, struct process *process, const struc
 	relay->unlink_path = keep(&room, unlink_path);
 	relay->log.attributes = (const u8 *)keep(&room, attributes);
 	relay->log.attributes_length = (u32)strlen(attributes);
+	relay->log.name = keep(&room, name);
 	CALL2(munmap, process->memory, process->memory_size);
 	return 0;
 }
@@ -98,6 +100,8 @@ static void take_descriptors(struct relay *relay, const struct process *process,
 	relay->err.fd = descriptor(process, parameters->error);
 	relay->listen = descriptor(process, parameters->listen);
 	relay->log.fd = parameters->log < 0 ? -1 : (s32)process->reg[parameters->log];
+	if (parameters->log_name != 0)
+		relay->log.directory = (s32)process->reg[parameters->log_directory];
 	for (u32 i = 0; i <= MAX_CONNECTIONS; i++)
 		relay->connections[i].fd = -1;
 	make_nonblocking(process->launch);
@@ -268,11 +272,16 @@ int relay(struct process *process, u64 at)
 	relay->pid = process->reg[parameters.pid];
 	relay->created = process->created;
 	relay->started = process->started;
-	relay->log.json = (parameters.flags & RELAY_LOG_JSON) != 0;
+	relay->log.form = parameters.flags & RELAY_LOG_JSON    ? LOG_JSON
+			  : parameters.flags & RELAY_LOG_LOCAL ? LOG_LOCAL
+							       : LOG_RAW;
+	relay->log.limit = parameters.log_limit;
+	relay->log.files = parameters.log_files;
 	error = take_memory(relay, process, &parameters);
 	if (error != 0)
 		return error;
 	take_descriptors(relay, process, &parameters);
+	log_open(&relay->log);
 	/* A child may have ended before its signal was blocked. */
 	reap(relay);
 	for (;;) {

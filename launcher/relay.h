@@ -96,6 +96,8 @@ void connection_input(struct relay *relay, struct connection *connection, int ha
 int connection_wants_input(const struct relay *relay, const struct connection *connection);
 /* A frame to every control connection. */
 void connections_tell(struct relay *relay, const u8 *frame, u32 length);
+/* The same for what is no loss if it doesn't arrive. */
+void connections_hint(struct relay *relay, const u8 *frame, u32 length);
 
 /* attach.c */
 /* Puts a frame into the queue if anybody wants it, and sends what can be sent at once. */

@@ -7,6 +7,17 @@
 /* Read at a time from each stream when the main process has ended: more than an ordinary pipe holds. */
 #define DRAIN_CHUNKS 16
 
+/* Whoever compresses or forwards what was written has something to do now. */
+static void tell_rotation(struct relay *relay)
+{
+	u8 frame[FRAME_MAX];
+
+	if (!relay->log.rotated)
+		return;
+	relay->log.rotated = 0;
+	connections_hint(relay, frame, frame_note(frame, NOTE_ROTATED, now().seconds));
+}
+
 static void log_lines(struct relay *relay, struct stream *stream, u8 number, u32 fresh)
 {
 	struct timestamp at = now();
@@ -24,6 +35,7 @@ static void log_lines(struct relay *relay, struct stream *stream, u8 number, u32
 		log_entry(&relay->log, number, stream->line, begin, 0, at);
 	}
 	log_flush(&relay->log);
+	tell_rotation(relay);
 	memmove(stream->line, stream->line + begin, stream->have - begin);
 	stream->have -= begin;
 }

@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { errnoName } from "#program/errno.ts";
 import { FrameParser, type ShimFrame } from "#program/frames.ts";
 import { createLauncherClient } from "#program/launcher-client.ts";
@@ -60,7 +60,11 @@ export interface ProcessOptions {
   log?: string;
   /** Raw bytes instead of json-file. */
   logRaw?: boolean;
+  /** Entries of the local form instead of json-file. */
+  logLocal?: boolean;
   logAttrs?: string;
+  /** A new log file at so many bytes, and so many files. */
+  logRotation?: { limit: number; files: number };
   /** The file system has room for this many bytes of log, and no more. */
   logLimit?: number;
 }
@@ -97,6 +101,14 @@ export function processProgram(options: ProcessOptions): Program {
     const flags = O.WRONLY | O.CREAT | O.APPEND | CLOEXEC;
     b.sys("openat", [AT_FDCWD, b.cstr(options.log), flags, 0o640], { into: log, why: "open the log" });
   }
+  let logDirectory: Register | undefined;
+  if (options.log !== undefined && options.logRotation !== undefined) {
+    logDirectory = b.register("log directory");
+    b.sys("openat", [AT_FDCWD, b.cstr(dirname(options.log)), CLOEXEC], {
+      into: logDirectory,
+      why: "open the log's directory",
+    });
+  }
   const [statusRead, statusWrite] = pipe(b, "status");
   b.fork({ flags: 0, into: pid, child, why: "fork" });
   for (const register of [...stdio.inside, statusWrite]) close(b, register);
@@ -109,7 +121,8 @@ export function processProgram(options: ProcessOptions): Program {
   b.relay({
     pid,
     terminal: options.terminal ?? false,
-    logJson: !(options.logRaw ?? false),
+    logJson: !(options.logRaw ?? false) && !(options.logLocal ?? false),
+    logLocal: options.logLocal ?? false,
     stdinOnce: options.stdinOnce ?? false,
     closeOnExit: options.closeOnExit ?? false,
     expectedAttaches: options.expectedAttaches ?? 0,
@@ -119,6 +132,14 @@ export function processProgram(options: ProcessOptions): Program {
     ...stdio.outside,
     ...(log && { log }),
     ...(options.logAttrs && { logAttrs: options.logAttrs }),
+    ...(logDirectory &&
+      options.logRotation && {
+        logRotation: {
+          directory: logDirectory,
+          name: basename(options.log ?? ""),
+          ...options.logRotation,
+        },
+      }),
   });
 
   b.place(child);

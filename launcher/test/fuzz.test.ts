@@ -65,6 +65,7 @@ function everyOperation(): Program {
     expectedAttaches: 3,
     exitPath: "/run/exit",
     logAttrs: ',"attrs":{}',
+    logRotation: { directory: y, name: "log", limit: 1 << 20, files: 3 },
     unlinkPath: "/run/shim.sock",
   });
   b.init(x);

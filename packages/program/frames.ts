@@ -21,7 +21,7 @@ export type DaemonFrame =
   | { kind: "resize"; rows: number; columns: number }
   | { kind: "close-stdin" };
 
-export const NOTE = { LISTENING: 1, CREATED: 2, STARTED: 3 } as const;
+export const NOTE = { LISTENING: 1, CREATED: 2, STARTED: 3, ROTATED: 100 } as const;
 
 const KIND = { REFUSED: 1, FAILED: 2, NOTE: 3, EXIT: 4, SIGNAL: 16, RESIZE: 17, CLOSE_STDIN: 18 } as const;
 const HEADER_SIZE = 8;

@@ -48,4 +48,10 @@ export const FLAG_AGAIN = 2;
 
 /** Size of the RELAY parameters, and their flags. */
 export const RELAY_SIZE = 64;
-export const RELAY_FLAG = { TERMINAL: 1, LOG_JSON: 2, STDIN_ONCE: 4, CLOSE_ON_EXIT: 8 } as const;
+export const RELAY_FLAG = {
+  TERMINAL: 1,
+  LOG_JSON: 2,
+  STDIN_ONCE: 4,
+  CLOSE_ON_EXIT: 8,
+  LOG_LOCAL: 16,
+} as const;

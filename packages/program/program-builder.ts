@@ -220,6 +220,7 @@ class Builder implements ProgramBuilder {
     let flags = 0;
     if (options.terminal) flags |= RELAY_FLAG.TERMINAL;
     if (options.logJson) flags |= RELAY_FLAG.LOG_JSON;
+    if (options.logLocal) flags |= RELAY_FLAG.LOG_LOCAL;
     if (options.stdinOnce) flags |= RELAY_FLAG.STDIN_ONCE;
     if (options.closeOnExit) flags |= RELAY_FLAG.CLOSE_ON_EXIT;
     view.setUint32(0, options.pid.index, true);
@@ -231,6 +232,13 @@ class Builder implements ProgramBuilder {
     texts.forEach((text, index) => {
       view.setUint32(32 + index * 4, text ? this.cstr(text).offset : 0, true);
     });
+    const { logRotation: rotation } = options;
+    if (rotation !== undefined) {
+      view.setInt32(44, rotation.directory.index, true);
+      view.setBigUint64(48, BigInt(rotation.limit), true);
+      view.setUint32(56, this.cstr(rotation.name).offset, true);
+      view.setUint32(60, rotation.files, true);
+    }
     this.#add({ op: "RELAY", args: [this.bytes(content)], why: "relay until the main process has ended" });
   }
 

@@ -68,7 +68,9 @@ export interface ForkOptions {
 export interface RelayOptions {
   pid: Register;
   terminal: boolean;
+  /** The log's form: entries of json-file, of local, or (neither) the bytes as they come. */
   logJson: boolean;
+  logLocal?: boolean;
   stdinOnce: boolean;
   closeOnExit: boolean;
   stdin?: Register;
@@ -79,6 +81,8 @@ export interface RelayOptions {
   expectedAttaches: number;
   exitPath?: string;
   logAttrs?: string;
+  /** Begin a new log file when the current one has `limit` bytes. `files`: how many there may be; 0 for any number. */
+  logRotation?: { directory: Register; name: string; limit: number; files: number };
   unlinkPath?: string;
 }
 
