@@ -17,3 +17,27 @@ export function publishContainerEvent(
     ...attributes,
   });
 }
+
+/** A network's driver never changes, and describing a network with many containers takes long. */
+const networkTypes = new Map<string, string>();
+
+function networkType(context: EngineContext, id: string): string {
+  const known = networkTypes.get(id);
+  if (known !== undefined) return known;
+  const type = context.networks.list().find(({ Id }) => Id === id)?.Driver ?? "";
+  networkTypes.set(id, type);
+  return type;
+}
+
+/** For each network the container holds a place in. Call while it is held. */
+export function publishNetworkEvents(
+  context: EngineContext,
+  containerId: string,
+  action: "connect" | "disconnect",
+): void {
+  const held = context.networks.settings(containerId);
+  for (const [name, { NetworkID }] of Object.entries(held?.endpoints ?? {})) {
+    const type = networkType(context, NetworkID);
+    context.events.publish("network", action, NetworkID, { container: containerId, name, type });
+  }
+}

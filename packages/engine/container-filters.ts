@@ -22,6 +22,7 @@ export function asksForStopped(filters: Filters): boolean {
   return filters.status !== undefined || filters.exited !== undefined;
 }
 
+const HEALTHS = ["none", "starting", "healthy", "unhealthy"];
 const STATUSES = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
 
 function singleTest(name: string, value: string, store: ContainerStore): Test {
@@ -81,7 +82,13 @@ function singleTest(name: string, value: string, store: ContainerStore): Test {
           : key in (record.config.ExposedPorts ?? {});
     }
     case "health":
-      return ({ record }) => value === "none" && record.config.Healthcheck === undefined;
+      if (!HEALTHS.includes(value)) {
+        throw new BerthError("invalid", `Unrecognised filter value for health: ${value}`, {
+          operation: "list containers",
+          object: value,
+        });
+      }
+      return ({ record }) => (record.state.Health?.Status ?? "none") === value;
     case "is-task":
       return () => value === "false" || value === "0";
     case "until": {

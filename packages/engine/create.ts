@@ -13,6 +13,7 @@ import { publishContainerEvent } from "#engine/container-events.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { checkHealthcheck } from "#engine/health/health-check.ts";
 import { checkLogDriver } from "#engine/log-plan.ts";
 import { commandOf, mergeConfig } from "#engine/merge-config.ts";
 import { randomName } from "#engine/random-name.ts";
@@ -74,6 +75,7 @@ function composeRecord(
     drop: hostConfig.CapDrop ?? [],
     privileged: hostConfig.Privileged ?? false,
   });
+  checkHealthcheck(config.Healthcheck);
   if (config.StopSignal) parseSignal(config.StopSignal);
   completeIdentity(config, hostConfig.NetworkMode ?? "bridge", id);
   const mounts = resolveMounts(config, hostConfig, (other) => context.containers.get(other).record);

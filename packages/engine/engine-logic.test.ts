@@ -121,7 +121,14 @@ test("restart delays double up to a minute and start anew after a long run", () 
 });
 
 test("restart policies: what an end, and what the daemon's return, means to each", () => {
-  const cases: [name: string, code: number, stopped: boolean, atEnd: boolean, atBoot: boolean, cut: boolean][] = [
+  const cases: [
+    name: string,
+    code: number,
+    stopped: boolean,
+    atEnd: boolean,
+    atBoot: boolean,
+    cut: boolean,
+  ][] = [
     ["no", 1, false, false, false, false],
     ["always", 0, false, true, true, true],
     ["always", 0, true, true, true, true],

@@ -6,7 +6,7 @@
  */
 import { rm } from "node:fs/promises";
 import type { Container } from "#engine/container.ts";
-import { publishContainerEvent } from "#engine/container-events.ts";
+import { publishContainerEvent, publishNetworkEvents } from "#engine/container-events.ts";
 import { runDirectory } from "#engine/container-paths.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { stopHealthMonitor } from "#engine/health/health-monitor.ts";
@@ -67,6 +67,7 @@ export function tellExitWaiters(container: Container): void {
 /** Gives back what one run held. Everything here may be repeated. */
 export async function releaseRun(context: EngineContext, container: Container): Promise<void> {
   const { record } = container;
+  publishNetworkEvents(context, record.id, "disconnect");
   await context.networks.release(record.id);
   for (const mount of record.mounts) {
     if (mount.type === "volume") await context.volumes.unmount(mount.volume, record.id);

@@ -15,8 +15,8 @@ export async function freezeContainer(
   const { record } = container;
   const operation = frozen ? "pause container" : "unpause container";
   const refuse = (message: string) => new BerthError("conflict", message, { operation, object: record.name });
-  if (!record.state.Running) throw refuse(`Container ${record.id} is not running`);
-  if (record.state.Restarting) {
+  if (frozen && !record.state.Running) throw refuse(`Container ${record.id} is not running`);
+  if (frozen && record.state.Restarting) {
     throw refuse(`Container ${record.id} is restarting, wait until the container is running`);
   }
   if (frozen === record.state.Paused) {

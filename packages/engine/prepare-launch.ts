@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Container } from "#engine/container.ts";
+import { publishNetworkEvents } from "#engine/container-events.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
 import type { ContainerMount, ContainerRecord } from "#engine/container-record.ts";
 import { containerSpec } from "#engine/container-spec.ts";
@@ -30,8 +31,9 @@ export async function prepareLaunch(
     record.config.User ?? "",
     record.hostConfig.GroupAdd ?? [],
   );
-  const sources = await mountSources(context, record);
   const sandbox = await context.networks.allocate(sandboxRequest(context, record));
+  publishNetworkEvents(context, record.id, "connect");
+  const sources = await mountSources(context, record);
   const files = writeEtcFiles(context, record, sandbox);
   const { hostConfig, config } = record;
   const [rows, columns] = hostConfig.ConsoleSize ?? [0, 0];
@@ -69,7 +71,7 @@ async function mountSources(context: EngineContext, record: ContainerRecord): Pr
   for (const mount of record.mounts) {
     if (mount.type === "bind") sources.set(mount.destination, await bindSource(mount));
     if (mount.type === "volume") {
-      sources.set(mount.destination, await context.volumes.mount(mount.volume, record.id));
+      sources.set(mount.destination, await context.volumes.mount(mount.volume, record.id, mount));
     }
   }
   return sources;

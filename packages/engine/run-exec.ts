@@ -103,5 +103,7 @@ function endExec(context: EngineContext, exec: Exec, exitCode: number): void {
 }
 
 function commandLine({ request }: Exec): string {
-  return (request.Cmd ?? []).join(" ");
+  const [program = "", ...args] = request.Cmd ?? [];
+  // With the space after a program alone, as Docker has it.
+  return `${program} ${args.join(" ")}`;
 }

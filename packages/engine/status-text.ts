@@ -7,7 +7,7 @@ export function statusText(state: ContainerState, now: bigint): string {
   const since = (time: string) => durationText(Number(now - parseNanoseconds(time)) / 1e9);
   switch (state.Status) {
     case "running":
-      return `Up ${since(state.StartedAt)}`;
+      return `Up ${since(state.StartedAt)}${healthText(state)}`;
     case "paused":
       return `Up ${since(state.StartedAt)} (Paused)`;
     case "restarting":
@@ -21,6 +21,11 @@ export function statusText(state: ContainerState, now: bigint): string {
     case "exited":
       return `Exited (${state.ExitCode}) ${since(state.FinishedAt)} ago`;
   }
+}
+
+function healthText({ Health }: ContainerState): string {
+  if (Health === undefined) return "";
+  return Health.Status === "starting" ? " (health: starting)" : ` (${Health.Status})`;
 }
 
 /** A length of time in words, with the steps Docker's command line uses. `seconds` may be a fraction. */

@@ -16,7 +16,7 @@ import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import { LocalMounts } from "#volumes/local-mounts.ts";
 import { checkVolumeName, VOLUME_NAME } from "#volumes/mount-spec.ts";
 import { ANONYMOUS_LABEL, pruneFilter, volumeFilter } from "#volumes/volume-filters.ts";
-import type { VolumeService } from "#volumes/volume-types.ts";
+import type { MountedWhere, VolumeService } from "#volumes/volume-types.ts";
 
 export const volumeMigrations: Migrations = {
   area: "volumes",
@@ -196,10 +196,18 @@ class LocalVolumes implements VolumeService {
     this.#database.run("DELETE FROM volume_reference WHERE volume = ? AND container = ?", name, containerId);
   }
 
-  async mount(name: string, containerId: string): Promise<string> {
+  async mount(name: string, containerId: string, where?: MountedWhere): Promise<string> {
     const row = this.#mustExist(name);
     await this.#mounts.acquire(name, containerId, this.#data(name), JSON.parse(row.options));
-    this.#onEvent("mount", name, { driver: "local", container: containerId, destination: this.#data(name) });
+    if (where !== undefined) {
+      this.#onEvent("mount", name, {
+        container: containerId,
+        destination: where.destination,
+        driver: "local",
+        propagation: where.propagation,
+        "read/write": String(!where.readOnly),
+      });
+    }
     return this.#data(name);
   }
 

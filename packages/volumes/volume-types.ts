@@ -23,7 +23,7 @@ export interface VolumeService {
   reference(name: string, containerId: string): void;
   dereference(name: string, containerId: string): void;
   /** Makes it ready for use by a container and answers the host path to bind (for `local` with options: mounts it). */
-  mount(name: string, containerId: string): Promise<string>;
+  mount(name: string, containerId: string, where?: MountedWhere): Promise<string>;
   unmount(name: string, containerId: string): Promise<void>;
   /** Is nothing in it yet? Then image content is copied up at first use. */
   isEmpty(name: string): Promise<boolean>;
@@ -33,4 +33,11 @@ export interface VolumeService {
    * that still counts as empty.
    */
   copyUp(name: string, layerDirectories: string[], path: string): Promise<void>;
+}
+
+/** Where a container has it, for the event. */
+export interface MountedWhere {
+  destination: string;
+  readOnly: boolean;
+  propagation: string;
 }

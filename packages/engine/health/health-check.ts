@@ -4,9 +4,12 @@
  */
 import type { ContainerConfig, Health, HealthcheckResult } from "#api-types/container.ts";
 import { parseNanoseconds } from "#engine/timestamps.ts";
+import { BerthError } from "#errors/errors.ts";
 
 const SECOND = 1_000_000_000;
 const DEFAULTS = { interval: 30 * SECOND, timeout: 30 * SECOND, startInterval: 5 * SECOND, retries: 3 };
+/** The least time between probes, and for one. */
+const SHORTEST = 1_000_000;
 /** How many results are kept. */
 const KEPT = 5;
 /** How much of a probe's output is kept, bytes. */
@@ -87,4 +90,15 @@ export function goDuration(nanoseconds: number): string {
   const rest = `${Number((seconds % 60).toFixed(9))}s`;
   if (hours > 0) return `${hours}h${minutes}m${rest}`;
   return minutes > 0 ? `${minutes}m${rest}` : rest;
+}
+
+/** Throws "invalid", with Docker's text, for what nothing can be timed by. */
+export function checkHealthcheck(check: ContainerConfig["Healthcheck"]): void {
+  const refuse = (why: string) =>
+    new BerthError("invalid", why, { operation: "create container", object: "Healthcheck" });
+  for (const name of ["Interval", "Timeout", "StartPeriod", "StartInterval"] as const) {
+    const value = check?.[name] ?? 0;
+    if (value !== 0 && value < SHORTEST) throw refuse(`${name} in Healthcheck cannot be less than 1ms`);
+  }
+  if ((check?.Retries ?? 0) < 0) throw refuse("Retries in Healthcheck cannot be negative");
 }
