@@ -27,6 +27,7 @@ import { pruneContainers } from "#engine/prune-containers.ts";
 import { imagesInUse, removeContainer } from "#engine/remove.ts";
 import { renameContainer } from "#engine/rename.ts";
 import { startContainer } from "#engine/start.ts";
+import { containerStats } from "#engine/stats/container-stats.ts";
 import { killContainer, stopContainer } from "#engine/stop.ts";
 import { listProcesses } from "#engine/top.ts";
 import { waitForContainer } from "#engine/wait.ts";
@@ -152,6 +153,14 @@ export class Containers implements ContainerService {
         return { ...summary, ...(SizeRw > 0 && { SizeRw }), ...(SizeRootFs > 0 && { SizeRootFs }) };
       }),
     );
+  }
+
+  stats(
+    nameOrId: string,
+    options: { stream: boolean; once: boolean },
+    signal: AbortSignal,
+  ): AsyncIterable<string> {
+    return containerStats(this.#context, this.#context.containers.get(nameOrId), options, signal);
   }
 
   top(nameOrId: string, psArgs: string): Promise<{ Titles: string[]; Processes: string[][] }> {

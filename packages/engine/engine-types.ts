@@ -84,6 +84,12 @@ export interface ContainerService {
     size: boolean;
     filters: Filters;
   }): Promise<ContainerSummary[]>;
+  /** Lines of JSON: one a second with `stream`, else one; `once` without waiting for a second sample. */
+  stats(
+    nameOrId: string,
+    options: { stream: boolean; once: boolean },
+    signal: AbortSignal,
+  ): AsyncIterable<string>;
   top(nameOrId: string, psArgs: string): Promise<{ Titles: string[]; Processes: string[][] }>;
   /**
    * A log stream, already in Docker's multiplexed framing (or raw for a terminal). `tty` tells which, for the content type.
