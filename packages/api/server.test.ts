@@ -437,7 +437,15 @@ describe("images", () => {
     await using served = await Served.start();
     assert.equal((await served.ask("GET", "/v1.43/images/json")).json[0].VirtualSize, 4_000_000);
     assert.equal((await served.ask("GET", "/v1.44/images/json?all=1")).json[0].VirtualSize, undefined);
-    assert.deepEqual(served.engine.calls.at(-1), ["image list", { all: true, filters: {} }]);
+    assert.deepEqual(served.engine.calls.at(-1), [
+      "image list",
+      { all: true, filters: {}, sharedSize: false },
+    ]);
+    await served.ask("GET", "/v1.40/images/json?filter=busybox&shared-size=1");
+    assert.deepEqual(served.engine.calls.at(-1), [
+      "image list",
+      { all: false, filters: { reference: ["busybox"] }, sharedSize: true },
+    ]);
     assert.deepEqual((await served.ask("GET", "/images/localhost:5000/a/b:1/json")).json.RepoTags, [
       "localhost:5000/a/b:1",
     ]);
@@ -489,6 +497,17 @@ describe("networks, volumes and the rest", () => {
     assert.deepEqual(served.engine.calls.at(-1), ["volume prune", { all: ["true"] }]);
     await served.ask("POST", "/v1.42/volumes/prune");
     assert.deepEqual(served.engine.calls.at(-1), ["volume prune", {}]);
+    const until = "filters=%7B%22until%22%3A%5B%221h%22%5D%7D";
+    for (const [path, call] of [
+      ["/containers/prune", "prune"],
+      ["/networks/prune", "network prune"],
+      ["/build/prune", "build prune"],
+    ]) {
+      assert.equal((await served.ask("POST", `${path}?${until}`)).status, 200);
+      assert.deepEqual(served.engine.calls.at(-1), [call, { until: ["1h"] }]);
+    }
+    assert.equal((await served.ask("POST", `/images/prune?${until}`)).json.ImagesDeleted, null);
+    assert.deepEqual(served.engine.calls.at(-1), ["image prune", { until: ["1h"] }, []]);
 
     assert.equal((await served.ask("GET", "/info")).json.Driver, "overlay2");
     assert.deepEqual((await served.ask("GET", "/system/df?type=image&type=volume")).json.Images, []);

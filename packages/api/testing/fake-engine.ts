@@ -206,7 +206,11 @@ export class FakeEngine implements Engine {
         connect: async (client) => converse(await container.started, client, tty, options.stdin),
       };
     },
-    imageUsers: (imageId) => [{ id: imageId.slice(0, 12), running: true }],
+    imageUsers: () =>
+      [...this.#containers.values()].map((container) => ({
+        id: container.id.slice(0, 12),
+        running: status(container) === "running",
+      })),
     prune: async (filters) => {
       this.calls.push(["prune", filters]);
       return { ContainersDeleted: null, SpaceReclaimed: 0 };
@@ -317,6 +321,7 @@ export class FakeEngine implements Engine {
         Size: 5,
         Os: "linux",
         Architecture: "amd64",
+        Config: {},
       } as never;
     },
     history: async (reference) => [
