@@ -146,6 +146,9 @@ const hostConfig = object<HostConfig>({
   IOMaximumBandwidth: integer,
 });
 
+/** What may be updated are fields of it. */
+export const containerUpdateShape: Shape<HostConfig> = hostConfig;
+
 const endpointSettings = object<Partial<EndpointSettings>>({
   IPAMConfig: nullable(
     object<NonNullable<EndpointSettings["IPAMConfig"]>>({

@@ -4,7 +4,7 @@
  */
 import type { ContainerCreateRequest } from "#api-types/container.ts";
 import { BerthError } from "#errors/errors.ts";
-import { containerCreateShape } from "./container-shapes.ts";
+import { containerCreateShape, containerUpdateShape } from "./container-shapes.ts";
 import type { Query } from "./query.ts";
 import { sendEmpty, sendJson } from "./reply.ts";
 import { type Handlers, nameOf } from "./request-context.ts";
@@ -80,6 +80,13 @@ export const containerHandlers: Handlers = {
   async ContainerRename(context) {
     await context.engine.containers.rename(nameOf(context), context.query.text("name"));
     sendEmpty(context.response, 204);
+  },
+
+  async ContainerUpdate(context) {
+    const change = await context.json(containerUpdateShape);
+    if (!atLeast(context.version, "1.40")) delete change.PidsLimit;
+    const warnings = await context.engine.containers.update(nameOf(context), change);
+    sendJson(context.response, 200, { Warnings: warnings.length > 0 ? warnings : null });
   },
 
   async ContainerDelete(context) {

@@ -5,6 +5,7 @@ import type {
   ContainerCreateResponse,
   ContainerInspect,
   ContainerSummary,
+  HostConfig,
 } from "#api-types/container.ts";
 import { attachToContainer } from "#engine/attach.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
@@ -30,6 +31,7 @@ import { startContainer } from "#engine/start.ts";
 import { containerStats } from "#engine/stats/container-stats.ts";
 import { killContainer, stopContainer } from "#engine/stop.ts";
 import { listProcesses } from "#engine/top.ts";
+import { updateContainer } from "#engine/update.ts";
 import { waitForContainer } from "#engine/wait.ts";
 import { BerthError } from "#errors/errors.ts";
 import { readLog } from "#logs/json-file-reader.ts";
@@ -88,6 +90,11 @@ export class Containers implements ContainerService {
   async rename(nameOrId: string, name: string): Promise<void> {
     const container = this.#context.containers.get(nameOrId);
     await container.queue.run(async () => renameContainer(this.#context, container, name));
+  }
+
+  update(nameOrId: string, change: HostConfig): Promise<string[]> {
+    const container = this.#context.containers.get(nameOrId);
+    return container.queue.run(() => updateContainer(this.#context, container, change));
   }
 
   async remove(

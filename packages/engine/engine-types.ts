@@ -10,6 +10,7 @@ import type {
   ContainerSummary,
   ExecCreateRequest,
   ExecInspect,
+  HostConfig,
 } from "#api-types/container.ts";
 import type { EventMessage } from "#api-types/system.ts";
 import type { ImageService, ImageUsers } from "#images/image-types.ts";
@@ -67,6 +68,8 @@ export interface ContainerService {
   pause(nameOrId: string): Promise<void>;
   unpause(nameOrId: string): Promise<void>;
   rename(nameOrId: string, name: string): Promise<void>;
+  /** Other limits and another restart policy; answers the warnings. */
+  update(nameOrId: string, change: HostConfig): Promise<string[]>;
   remove(nameOrId: string, options: { force: boolean; volumes: boolean; link: boolean }): Promise<void>;
   resize(nameOrId: string, rows: number, columns: number): Promise<void>;
   /**

@@ -53,6 +53,22 @@ export function completeHostConfig(
   return { hostConfig, warnings };
 }
 
+/** The same for `docker update`: nothing is put in, and what is left out stays as it is. Throws "invalid". */
+export function checkUpdate(
+  given: HostConfig,
+  limits: HostLimits,
+): { change: HostConfig; warnings: string[] } {
+  const warnings: string[] = [];
+  const change: HostConfig = { ...given };
+  if (given.RestartPolicy?.Name) change.RestartPolicy = completeRestartPolicy(given);
+  // Any number below 1 has come to mean "no limit".
+  if (change.PidsLimit != null && change.PidsLimit < 0) change.PidsLimit = 0;
+  checkMemory(change, limits, warnings, { update: true });
+  checkCpu(change, limits);
+  checkNumbers(change);
+  return { change, warnings };
+}
+
 function completeRestartPolicy(given: HostConfig): { Name: string; MaximumRetryCount: number } {
   const policy = {
     Name: given.RestartPolicy?.Name || "no",
@@ -75,7 +91,12 @@ function completeRestartPolicy(given: HostConfig): { Name: string; MaximumRetryC
   return policy;
 }
 
-function checkMemory(hostConfig: HostConfig, limits: HostLimits, warnings: string[]): void {
+function checkMemory(
+  hostConfig: HostConfig,
+  limits: HostLimits,
+  warnings: string[],
+  { update = false }: { update?: boolean } = {},
+): void {
   const memory = hostConfig.Memory ?? 0;
   const swap = hostConfig.MemorySwap ?? 0;
   const reservation = hostConfig.MemoryReservation ?? 0;
@@ -84,7 +105,7 @@ function checkMemory(hostConfig: HostConfig, limits: HostLimits, warnings: strin
   if (memory > 0 && swap > 0 && swap < memory) {
     throw invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
   }
-  if (memory === 0 && swap > 0) {
+  if (memory === 0 && swap > 0 && !update) {
     throw invalid("You should always set the Memory limit when using Memoryswap limit, see usage");
   }
   if (reservation > 0 && reservation < MIN_MEMORY) {
@@ -100,7 +121,7 @@ function checkMemory(hostConfig: HostConfig, limits: HostLimits, warnings: strin
       );
     }
     hostConfig.MemorySwap = -1;
-  } else if (memory > 0 && swap === 0) {
+  } else if (memory > 0 && swap === 0 && !update) {
     // As much swap again as memory, like dockerd.
     hostConfig.MemorySwap = memory * 2;
   }

@@ -148,6 +148,11 @@ export class FakeEngine implements Engine {
     rename: async (name, to) => {
       this.#find(name).name = to;
     },
+    update: async (name, change) => {
+      this.calls.push(["update", name, change]);
+      this.#find(name);
+      return change.Memory === 1 ? ["a warning"] : [];
+    },
     remove: async (name, options) => {
       this.calls.push(["remove", name, options]);
       const container = this.#find(name);
