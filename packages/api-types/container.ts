@@ -223,7 +223,8 @@ export interface ContainerInspect {
   AppArmorProfile: string;
   ExecIDs: string[] | null;
   HostConfig: HostConfig;
-  GraphDriver: { Name: string; Data: Record<string, string> };
+  /** `Data` is null for drivers that have nothing to tell. */
+  GraphDriver: { Name: string; Data: Record<string, string> | null };
   SizeRw?: number;
   SizeRootFs?: number;
   Mounts: MountPoint[];

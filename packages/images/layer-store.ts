@@ -28,6 +28,8 @@ export type UnpackProgress = { phase: "extracting"; current: number; total: numb
 interface Live {
   cacheId: string;
   diffId: Digest;
+  /** Chain id of the layer below. */
+  parent: Digest | undefined;
   /** Settles when the driver has made the directory, and those of all layers below. */
   created: Promise<void> | undefined;
   holds: number;
@@ -163,7 +165,7 @@ export class LayerStore {
       const { diffId, size } = await this.#unpacker.unpack({
         source: archive,
         target: this.#storage.diffPath(cacheId),
-        whiteouts: "overlay",
+        whiteouts: this.#storage.whiteouts,
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       });
       if (this.#live.has(diffId) || this.row(diffId) !== undefined) {
@@ -185,7 +187,8 @@ export class LayerStore {
       this.#rows.identify(cacheId, diffId);
       this.#rows.setSize(cacheId, size);
       const created = Promise.resolve();
-      this.#live.set(diffId, { cacheId, diffId, created, holds: 0, unpacked: true, dirty: false });
+      const live = { cacheId, diffId, parent: undefined, created, holds: 0, unpacked: true, dirty: false };
+      this.#live.set(diffId, live);
       return this.hold([diffId]);
     } catch (error) {
       await this.#erase(cacheId);
@@ -262,6 +265,7 @@ export class LayerStore {
     const live: Live = {
       cacheId: row?.cache_id ?? this.#rows.insert(chainId, diffId, parent ?? null),
       diffId,
+      parent,
       created: whole ? Promise.resolve() : undefined,
       holds: 0,
       unpacked: whole,
@@ -275,11 +279,33 @@ export class LayerStore {
   #createDirectory(chainId: Digest, parent: Digest | undefined): void {
     const live = this.#live.get(chainId);
     if (live === undefined || live.created !== undefined) return;
+    // Begins as all of the one below: not before that is whole.
+    if (this.#storage.whiteouts === "apply") return;
     const below = parent === undefined ? undefined : this.#live.get(parent);
     live.created = (below?.created ?? Promise.resolve()).then(() =>
       this.#storage.create(live.cacheId, below?.cacheId),
     );
     live.created.catch(() => {}); // whoever makes the layer awaits it again
+  }
+
+  /** Waits for the layer below, which whoever wants this one is making as well. */
+  async #untilWhole(chainId: Digest | undefined, signal: AbortSignal): Promise<void> {
+    if (chainId === undefined || this.isUnpacked(chainId)) return;
+    await unlessAborted(this.#unpacks.settled(chainId), signal);
+    if (this.isUnpacked(chainId)) return;
+    throw new BerthError("internal", `the layer below, ${chainId}, could not be made`, {
+      operation: "unpack layer",
+      object: chainId,
+    });
+  }
+
+  /** A fresh directory, with all of the layer below in it. */
+  async #createOnWhole(live: Live): Promise<void> {
+    if (live.dirty) await this.#storage.remove(live.cacheId);
+    const below = live.parent === undefined ? undefined : this.row(live.parent)?.cache_id;
+    live.created = this.#storage.create(live.cacheId, below);
+    live.created.catch(() => {}); // awaited below, and by whoever removes the layer
+    await live.created;
   }
 
   async #unpack(
@@ -288,18 +314,22 @@ export class LayerStore {
     tell: (progress: UnpackProgress) => void,
     signal: AbortSignal,
   ): Promise<void> {
+    const apply = this.#storage.whiteouts === "apply";
+    // Before it takes a slot, which the one below may need.
+    if (apply) await this.#untilWhole(live.parent, signal);
     using _slot = await this.#slots.take(signal);
     try {
+      if (apply) await this.#createOnWhole(live);
       await live.created;
       const target = this.#storage.diffPath(live.cacheId);
-      if (live.dirty) await empty(target);
+      if (live.dirty && !apply) await empty(target);
       live.dirty = true;
       const total = (await stat(source)).size;
       tell({ phase: "extracting", current: 0, total });
       const { diffId, size } = await this.#unpacker.unpack({
         source,
         target,
-        whiteouts: "overlay",
+        whiteouts: this.#storage.whiteouts,
         expectedDiffId: live.diffId,
         onProgress: (consumed) => tell({ phase: "extracting", current: consumed, total }),
         signal,
@@ -315,6 +345,19 @@ export class LayerStore {
       signal.throwIfAborted();
       throw registerError(error, live.diffId);
     }
+  }
+}
+
+/** Resolves with `promise`; throws the signal's reason if it fires first. */
+async function unlessAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal.reason);
+  signal.throwIfAborted();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }
 
