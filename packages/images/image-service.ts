@@ -23,6 +23,7 @@ import type {
   ImageService,
   ImageUsers,
   PullRequest,
+  PushRequest,
 } from "./image-types.ts";
 import { type ImportOptions, importImage } from "./import.ts";
 import { LayerStore } from "./layer-store.ts";
@@ -30,12 +31,19 @@ import { type LoadDependencies, type LoadOptions, loadImages } from "./load.ts";
 import { resolveImage } from "./names.ts";
 import { pruneImages } from "./prune.ts";
 import { pullImage } from "./pull.ts";
+import { pushImages } from "./push.ts";
+import type { Uploads } from "./push-layer.ts";
 import { familiarRepository, familiarText, parseReference, parseTag, repositoryOf } from "./reference.ts";
+import { Registries } from "./registries.ts";
 import { TokenCache } from "./registry/authorizer.ts";
 import { exponentialDelay, type RetryDelay } from "./registry/back-off.ts";
 import { BlobTransfer } from "./registry/blob-transfer.ts";
+import type { ConnectOptions } from "./registry/connect.ts";
+import type { LayerBytes } from "./registry/layer-bytes.ts";
 import { closeConnections } from "./registry/transport.ts";
 import { collectWithdrawn, type RemoveOptions, removeImage } from "./remove.ts";
+import { SharedWork } from "./shared-work.ts";
+import { Slots } from "./slots.ts";
 
 export { imageMigrations } from "./schema.ts";
 
@@ -48,6 +56,8 @@ export interface ImageServiceDependencies {
   log?: Logger;
   /** Tests shorten the pauses between attempts. */
   retryDelay?: RetryDelay;
+  /** In place of the driver's directories: where a layer's archive is had from, by its cache id. */
+  layerBytes?: (cacheId: string) => LayerBytes;
 }
 
 const sweepEveryMs = 10 * 60 * 1000;
@@ -64,6 +74,10 @@ class Images implements ImageService {
   readonly #layers: LayerStore;
   readonly #images: ImageStore;
   readonly #content: ContentStore;
+  readonly #connect: ConnectOptions;
+  readonly #uploads: Uploads = new SharedWork();
+  readonly #uploadSlots: Slots;
+  readonly registries: Registries;
   readonly #stop = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
   #pruning = false;
@@ -81,6 +95,13 @@ class Images implements ImageService {
       maxDownloadAttempts: dependencies.options.maxDownloadAttempts,
       delay: dependencies.retryDelay ?? exponentialDelay,
     });
+    this.#connect = {
+      ...dependencies.options,
+      delay: dependencies.retryDelay ?? exponentialDelay,
+      tokens: this.#tokens,
+    };
+    this.#uploadSlots = new Slots(Math.max(1, dependencies.options.maxConcurrentUploads));
+    this.registries = new Registries(this.#connect);
   }
 
   async start(): Promise<void> {
@@ -95,7 +116,6 @@ class Images implements ImageService {
   }
 
   async pull(request: PullRequest): Promise<void> {
-    const { options, retryDelay } = this.#dependencies;
     const pulled = await this.#track(
       pullImage(
         { ...request, signal: this.#signal(request.signal) },
@@ -103,13 +123,35 @@ class Images implements ImageService {
           images: this.#images,
           layers: this.#layers,
           content: this.#content,
-          connect: { ...options, delay: retryDelay ?? exponentialDelay, tokens: this.#tokens },
+          connect: this.#connect,
           flush: () => this.#flush(),
         },
       ),
     );
     const name = familiarText(pulled.reference);
     this.#emit("pull", name, pulled.id, { name: familiarRepository(repositoryOf(pulled.reference)) });
+  }
+
+  async push(request: PushRequest): Promise<void> {
+    const { layerBytes, storage } = this.#dependencies;
+    const pushed = await this.#track(
+      pushImages(
+        { ...request, signal: this.#signal(request.signal) },
+        {
+          images: this.#images,
+          layers: this.#layers,
+          connect: this.#connect,
+          transfer: this.#transfer,
+          uploads: this.#uploads,
+          slots: this.#uploadSlots,
+          layerBytes: layerBytes ?? ((cacheId) => ({ kind: "layer", directory: storage.diffPath(cacheId) })),
+        },
+      ),
+    );
+    for (const { reference, id } of pushed) {
+      const name = familiarRepository(repositoryOf(reference));
+      this.#emit("push", familiarText(reference), id, { name });
+    }
   }
 
   async load(archive: Readable, options: LoadOptions): Promise<void> {

@@ -47,6 +47,22 @@ export interface NewImage {
   parent?: Digest;
 }
 
+/** A compressed layer in a repository. */
+export interface LayerSource {
+  /** Canonical. */
+  repository: string;
+  digest: Digest;
+  /** Bytes. */
+  size: number;
+  mediaType: string;
+}
+
+export interface StoredManifest {
+  digest: Digest;
+  mediaType: string;
+  content: Uint8Array;
+}
+
 export class ImageStore {
   readonly #database: Database;
   readonly #layers: LayerStore;
@@ -69,6 +85,14 @@ export class ImageStore {
     const image = this.#read(row);
     this.#cache.set(id, image);
     return image;
+  }
+
+  /** The configuration exactly as its digest was taken; empty for an image that is not there. */
+  configOf(id: Digest): Uint8Array {
+    return (
+      this.#database.get<{ config: Uint8Array }>("SELECT config FROM image WHERE id = ?", id)?.config ??
+      new Uint8Array()
+    );
   }
 
   all(): StoredImage[] {
@@ -124,6 +148,14 @@ export class ImageStore {
   /** Bytes of an image's layers, of a withdrawn one too. */
   sizeOf(id: Digest): number {
     return this.#database.get<{ size: number }>("SELECT size FROM image WHERE id = ?", id)?.size ?? 0;
+  }
+
+  /** The tags of a repository, in order, and what they stand for. */
+  tagsIn(repository: string): { tag: string; id: Digest }[] {
+    return this.#database.all<{ tag: string; id: Digest }>(
+      "SELECT tag, image_id AS id FROM image_tag WHERE repository = ? ORDER BY tag",
+      repository,
+    );
   }
 
   children(id: Digest): number {
@@ -201,13 +233,53 @@ export class ImageStore {
   }
 
   /** Remembers where a layer's compressed blob can be had. */
-  recordSource(diffId: Digest, repository: string, digest: Digest, size: number): void {
+  recordSource(diffId: Digest, { repository, digest, size, mediaType }: LayerSource): void {
     this.#database.run(
-      "INSERT INTO layer_source VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+      `INSERT INTO layer_source (diff_id, repository, digest, size, media_type) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET media_type = excluded.media_type`,
       diffId,
       repository,
       digest,
       size,
+      mediaType,
+    );
+  }
+
+  /** Where this layer's blobs were seen, latest first. */
+  sourcesOf(diffId: Digest): LayerSource[] {
+    return this.#database.all<LayerSource>(
+      `SELECT repository, digest, size, media_type AS mediaType FROM layer_source
+       WHERE diff_id = ? ORDER BY rowid DESC`,
+      diffId,
+    );
+  }
+
+  /** A registry said that it has no such blob there. */
+  forgetSource(diffId: Digest, repository: string, digest: Digest): void {
+    this.#database.run(
+      "DELETE FROM layer_source WHERE diff_id = ? AND repository = ? AND digest = ?",
+      diffId,
+      repository,
+      digest,
+    );
+  }
+
+  /** Keeps the manifest that an image came by or was pushed with. */
+  recordManifest(id: Digest, { digest, mediaType, content }: StoredManifest): void {
+    this.#database.run(
+      "INSERT INTO image_manifest VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+      id,
+      digest,
+      mediaType,
+      content,
+    );
+  }
+
+  /** The image's manifests, the first it came by first. */
+  manifestsOf(id: Digest): StoredManifest[] {
+    return this.#database.all<StoredManifest>(
+      "SELECT digest, media_type AS mediaType, content FROM image_manifest WHERE image_id = ? ORDER BY rowid",
+      id,
     );
   }
 

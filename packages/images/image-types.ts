@@ -15,6 +15,8 @@ import type {
   ProgressMessage,
   RegistryAuth,
 } from "#api-types/image.ts";
+import type { Registries } from "./registries.ts";
+import type { ProxySettings } from "./registry/proxy.ts";
 
 /** A usable image, as the engine sees it. */
 export interface Image {
@@ -44,6 +46,18 @@ export interface PullRequest {
   signal?: AbortSignal;
 }
 
+export interface PushRequest {
+  /** As the client gave it: "localhost:5000/busybox". */
+  name: string;
+  /** Empty: every tag of the repository. */
+  tag: string;
+  /** "linux/amd64": the image must be for it; empty means any. */
+  platform: string;
+  auth?: RegistryAuth;
+  report: ReportProgress;
+  signal?: AbortSignal;
+}
+
 export interface ImageListFilters {
   all: boolean;
   /** Docker's filters: reference, label, label!, dangling, before, since, until. */
@@ -61,6 +75,10 @@ export interface ImageService {
   start(): Promise<void>;
   /** Pulls; progress as Docker prints it. Throws BerthError: not-found with Docker's "pull access denied for x…" / "manifest for x not found: manifest unknown…". */
   pull(request: PullRequest): Promise<void>;
+  /** Pushes; progress as Docker prints it, and at the end of each tag its digest as `aux`. Throws BerthError. */
+  push(request: PushRequest): Promise<void>;
+  /** What is asked of registries without an image here: log in, search, look at an image. */
+  readonly registries: Registries;
   /** docker load: docker-archive or OCI layout, plain or compressed. Reports "Loaded image: x". */
   load(
     archive: Readable,
@@ -120,6 +138,13 @@ export interface ImageOptions {
   registryMirrors: string[];
   maxConcurrentDownloads: number;
   maxDownloadAttempts: number;
+  maxConcurrentUploads: number;
+  /** Of daemon.json; the environment's where it is missing. */
+  proxy?: ProxySettings;
+  /** Where certificates of registries are; by default /etc/berth/certs.d, then /etc/docker/certs.d. */
+  certificateDirectories?: string[];
+  /** Milliseconds without a byte before a connection counts as dead. */
+  patience?: number;
 }
 
 /** Emitted for docker events. */

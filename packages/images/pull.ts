@@ -4,7 +4,6 @@
  * Order: manifest, configuration, then all layers at once; the image is committed when the last one is unpacked. Layers
  * are shared with pulls that run at the same time. A pull that fails gives back all it alone held.
  */
-import type { RegistryAuth } from "#api-types/image.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { ContentStore, TransferProgress } from "./content-store.ts";
 import { type Digest, shortId } from "./digest.ts";
@@ -19,6 +18,7 @@ import { familiarText, parseReference, type Reference, repositoryOf, withDefault
 import { type ConnectOptions, fetchTopManifest } from "./registry/connect.ts";
 import { chooseManifest, type Descriptor, type ImageManifest, parseManifest } from "./registry/manifest.ts";
 import type { FetchedManifest, RegistrySession } from "./registry/registry-session.ts";
+import { usableAuth } from "./registry/usable-auth.ts";
 
 export interface PullDependencies {
   images: ImageStore;
@@ -48,7 +48,7 @@ export async function pullImage(request: PullRequest, dependencies: PullDependen
     signal,
   );
   report({ status: `Pulling from ${reference.path}`, id: reference.tag ?? reference.digest ?? "" });
-  const manifest = await imageManifest(session, top, platform, reference, signal);
+  const { manifest, fetched } = await imageManifest(session, top, platform, reference, signal);
   const id = manifest.config.digest;
   const names = namesFor(reference, top.digest);
   const before = images.find(names[0] ?? { repository: "", tag: "", digest: undefined });
@@ -59,6 +59,11 @@ export async function pullImage(request: PullRequest, dependencies: PullDependen
     for (const name of names) if (images.find(name) !== id) images.setName(name, id);
   }
   const config = images.get(id)?.document;
+  images.recordManifest(id, { digest: fetched.digest, mediaType: fetched.mediaType, content: fetched.bytes });
+  for (const [index, layer] of manifest.layers.entries()) {
+    const diffId = config?.rootfs.diff_ids[index];
+    if (diffId !== undefined) images.recordSource(diffId, { ...layer, repository: session.repository });
+  }
   if (request.platform !== "" && config !== undefined)
     warnOfOtherPlatform(config, platform, reference, report);
   report({ status: `Digest: ${top.digest}` });
@@ -81,11 +86,6 @@ export function pullReference(name: string, tag: string): Reference {
   return parseReference(bare + suffix);
 }
 
-function usableAuth(auth: RegistryAuth | undefined): RegistryAuth | undefined {
-  // Clients send an empty object where they have no credentials.
-  return auth !== undefined && Object.values(auth).some(Boolean) ? auth : undefined;
-}
-
 function namesFor(reference: Reference, manifestDigest: Digest): ImageName[] {
   const repository = repositoryOf(reference);
   const digestName = { repository, tag: undefined, digest: manifestDigest };
@@ -100,14 +100,14 @@ async function imageManifest(
   platform: Platform,
   reference: Reference,
   signal: AbortSignal | undefined,
-): Promise<ImageManifest> {
+): Promise<{ manifest: ImageManifest; fetched: FetchedManifest }> {
   const name = familiarText(reference);
   const parsed = parseManifest(top.bytes, top.mediaType, name);
-  if (parsed.kind === "image") return parsed;
+  if (parsed.kind === "image") return { manifest: parsed, fetched: top };
   const chosen = chooseManifest(parsed, platform, name);
   const fetched = await session.manifest(chosen.digest, signal);
   const inner = parseManifest(fetched.bytes, fetched.mediaType || chosen.mediaType, name);
-  if (inner.kind === "image") return inner;
+  if (inner.kind === "image") return { manifest: inner, fetched };
   throw new BerthError("invalid", `invalid manifest of ${name}: an index inside an index`, {
     operation: "pull image",
     object: name,
@@ -144,9 +144,6 @@ async function fetchImage(
   await flush();
   request.signal?.throwIfAborted();
   images.commit({ id: digest, config, chain: stack.chain, size: stack.size() }, names);
-  for (const [index, layer] of manifest.layers.entries()) {
-    images.recordSource(document.rootfs.diff_ids[index] ?? "", session.repository, layer.digest, layer.size);
-  }
 }
 
 function isImageConfigType(mediaType: string): boolean {

@@ -58,5 +58,16 @@ export const imageMigrations: Migrations = {
       PRIMARY KEY (diff_id, repository, digest)
     ) STRICT;
     `,
+    `
+    -- The manifests an image was pulled by, byte for byte: pushed again they keep its digest.
+    CREATE TABLE image_manifest (
+      image_id TEXT NOT NULL REFERENCES image (id) ON DELETE CASCADE,
+      digest TEXT NOT NULL,
+      media_type TEXT NOT NULL,
+      content BLOB NOT NULL,
+      PRIMARY KEY (image_id, digest)
+    ) STRICT;
+    ALTER TABLE layer_source ADD COLUMN media_type TEXT NOT NULL DEFAULT '';
+    `,
   ],
 };

@@ -99,7 +99,9 @@ test("basic authentication, with and without credentials", async (t) => {
   const { registry, pull } = await setUp(t);
   const good = `Basic ${Buffer.from("me:secret").toString("base64")}`;
   guard(registry, good, 'Basic realm="reg"');
-  await assert.rejects(pull(), { message: `Get "http://${registry.host}/v2/": no basic auth credentials` });
+  await assert.rejects(pull(), {
+    message: `Head "http://${registry.host}/v2/team/thing/manifests/latest": no basic auth credentials`,
+  });
   await assert.rejects(pull({}), { message: /no basic auth credentials/ });
   await assert.rejects(pull({ username: "me", password: "wrong" }), {
     message: /^unauthorized: authentication required/,

@@ -55,6 +55,8 @@ export class Authorizer {
   readonly #offline: boolean;
   #header: string | undefined;
   #usedKey: string | undefined;
+  /** The registry wants a password and we have none. */
+  lacksCredentials = false;
   /** What a token server gave in place of the password, where `offline` asked for it. */
   identityToken: string | undefined;
 
@@ -79,7 +81,7 @@ export class Authorizer {
 
   /**
    * Answers a 401: true if the request is worth repeating with `headers()`. `base` is the registry's address.
-   * Throws BerthError where the token server refuses or cannot be reached, or credentials are needed and missing.
+   * Throws BerthError where the token server refuses.
    */
   async answer(
     wwwAuthenticate: string | undefined,
@@ -96,14 +98,8 @@ export class Authorizer {
       this.#header = `Bearer ${await this.#token(bearer, base, transport, signal)}`;
     } else if (basic !== undefined) {
       const credentials = this.#credentials();
-      if (credentials === undefined) {
-        throw new BerthError("internal", `Get "${base}/v2/": no basic auth credentials`, {
-          operation: "authenticate to registry",
-          object: base,
-          hint: `log in first: docker login ${new URL(base).host}`,
-        });
-      }
-      this.#header = credentials;
+      this.lacksCredentials = credentials === undefined;
+      if (credentials !== undefined) this.#header = credentials;
     }
     return this.#header !== before;
   }
@@ -138,9 +134,10 @@ export class Authorizer {
     const text = (await readBody(response, tokenAnswerLimit)).toString("utf8");
     if (response.status !== 200) {
       const { text: why } = readRefusal(response.status, response.headers["www-authenticate"], text);
-      throw new BerthError("internal", `Get "${realm.href}": ${why}`, {
+      throw new BerthError("internal", `Get "${base}/v2/": ${why}`, {
         operation: "authenticate to registry",
         object: base,
+        hint: `that is what its token server says, ${realm.origin}${realm.pathname}`,
       });
     }
     const { token, lifetime, refresh } = readToken(text, realm);

@@ -34,7 +34,6 @@ export async function* byZlib(
     level: zlibLevel,
     chunkSize: pieceSize,
     memLevel: 9,
-    strategy: constants.Z_DEFAULT_STRATEGY,
   });
   const fed = (async () => {
     try {

@@ -43,6 +43,56 @@ export interface ImageIndex {
   manifests: IndexEntry[];
 }
 
+export type ManifestFormat = "docker" | "oci";
+
+const formats = {
+  docker: {
+    manifest: "application/vnd.docker.distribution.manifest.v2+json",
+    config: "application/vnd.docker.container.image.v1+json",
+    layer: {
+      gzip: "application/vnd.docker.image.rootfs.diff.tar.gzip",
+      zstd: "",
+      none: "application/vnd.docker.image.rootfs.diff.tar",
+    },
+  },
+  oci: {
+    manifest: "application/vnd.oci.image.manifest.v1+json",
+    config: "application/vnd.oci.image.config.v1+json",
+    layer: {
+      gzip: "application/vnd.oci.image.layer.v1.tar+gzip",
+      zstd: "application/vnd.oci.image.layer.v1.tar+zstd",
+      none: "application/vnd.oci.image.layer.v1.tar",
+    },
+  },
+} as const;
+
+/** OCI only where the media type says so; Docker's otherwise, which every client reads. */
+export function formatOf(mediaType: string): ManifestFormat {
+  return mediaType.startsWith("application/vnd.oci.") ? "oci" : "docker";
+}
+
+/** The media type of a layer in a manifest of `format`, from its media type elsewhere; undefined where there is none. */
+export function layerType(mediaType: string, format: ManifestFormat): string | undefined {
+  const compression = /[.+](gzip|zstd)$/.exec(mediaType)?.[1] ?? (mediaType === "" ? "gzip" : "none");
+  return formats[format].layer[compression as "gzip" | "zstd" | "none"] || undefined;
+}
+
+/** A manifest's bytes, laid out as dockerd does: the same layers then have the same manifest digest, whoever pushed them. */
+export function writeManifest(
+  format: ManifestFormat,
+  config: Omit<Descriptor, "mediaType">,
+  layers: readonly Descriptor[],
+): { mediaType: string; content: Buffer } {
+  const types = formats[format];
+  const document = {
+    schemaVersion: 2,
+    mediaType: types.manifest,
+    config: { mediaType: types.config, size: config.size, digest: config.digest },
+    layers: layers.map(({ mediaType, size, digest }) => ({ mediaType, size, digest })),
+  };
+  return { mediaType: types.manifest, content: Buffer.from(JSON.stringify(document, null, 3)) };
+}
+
 type Json = Record<string, unknown>;
 
 /** Reads a manifest; `mediaType` is what the registry said it is, which the document's own word overrides. Throws "invalid". */

@@ -14,6 +14,9 @@ import type { Call, Called, RegistryCaller } from "./registry-caller.ts";
 import { pushError, readRefusal } from "./registry-error.ts";
 import type { BlobAddress } from "./registry-session.ts";
 
+/** Milliseconds that tidying up may take. */
+const abandonPatience = 5_000;
+
 export interface PushSessionOptions {
   caller: RegistryCaller;
   reference: Reference;
@@ -54,14 +57,11 @@ export class PushSession {
     return this.#caller.delay;
   }
 
-  /** Bytes of a blob that the repository has, or undefined. */
-  async blobSize(digest: Digest, signal: AbortSignal | undefined): Promise<number | undefined> {
+  async hasBlob(digest: Digest, signal: AbortSignal | undefined): Promise<boolean> {
     const called = await this.#caller.call({ method: "HEAD", path: this.#path(`blobs/${digest}`) }, signal);
-    const { status, headers } = called.response;
-    if (status === 404) return undefined;
-    if (status !== 200) throw this.#refused(called);
-    const length = headers["content-length"];
-    return length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
+    if (called.response.status === 404) return false;
+    if (called.response.status !== 200) throw this.#refused(called);
+    return true;
   }
 
   /** Takes a blob over from another repository of the registry; false where it does not. */
@@ -121,10 +121,17 @@ export class PushSession {
     await this.#call({ method: "PUT", path: url.href, headers, body: "" }, [201, 204], signal);
   }
 
+  /** Tells the registry that an upload will not go on; it would forget it some day anyway. */
+  async abandon(location: string): Promise<void> {
+    // Not under the push's signal: this is what happens after it.
+    const signal = AbortSignal.timeout(abandonPatience);
+    await this.#caller.call({ method: "DELETE", path: location }, signal).catch(() => {});
+  }
+
   /** A blob small enough for memory, unless it is there. */
   async putSmallBlob(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<Digest> {
     const digest = digestOf(bytes);
-    if ((await this.blobSize(digest, signal)) !== undefined) return digest;
+    if (await this.hasBlob(digest, signal)) return digest;
     const url = new URL(await this.begin(signal));
     url.searchParams.set("digest", digest);
     const headers = { "content-type": "application/octet-stream" };

@@ -95,6 +95,7 @@ export class RegistryCaller {
         challenged = true;
         if (await this.authorize(headers["www-authenticate"], signal, authorizer)) continue;
       }
+      if (status === 401 && authorizer.lacksCredentials) throw this.#nameless(call, url);
       if (!isTransientStatus(status) || attempt >= this.attempts) return called;
       await pause(delayFor(attempt, headers["retry-after"], this.delay), signal);
     }
@@ -134,6 +135,16 @@ export class RegistryCaller {
       signal,
     });
     return { response, bytes: await readBody(response, limit) };
+  }
+
+  /** Docker's words; it looks at manifests before it gets them, and pushes without telling addresses. */
+  #nameless({ method, path }: Call, url: string): BerthError {
+    const verb = path.includes("/manifests/") ? "Head" : method.charAt(0) + method.slice(1).toLowerCase();
+    const prefix = this.#detail.operation === "push image" ? "" : `${verb} "${url}": `;
+    return new BerthError("internal", `${prefix}no basic auth credentials`, {
+      ...this.#detail,
+      hint: `log in first: docker login ${new URL(this.endpoint.base).host}`,
+    });
   }
 
   #failed(error: ExchangeError): BerthError {

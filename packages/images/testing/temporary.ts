@@ -50,10 +50,13 @@ export async function imageFixture(
         registryMirrors: [],
         maxConcurrentDownloads: 3,
         maxDownloadAttempts: 3,
+        maxConcurrentUploads: 5,
+        certificateDirectories: [],
         ...options,
       },
       onEvent: (action, id) => events.push(`${action} ${id}`),
       retryDelay: () => 1,
+      layerBytes: (cacheId) => ({ kind: "file", path: storage.archivePath(cacheId) }),
     });
     await service.start();
     t.after(() => service.stop());
