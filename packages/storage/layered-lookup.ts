@@ -10,6 +10,8 @@ import { FileDescriptor } from "#kernel/fd.ts";
 import {
   type FileStatus,
   fstat,
+  fstatatIfExists,
+  listDirectory,
   readlinkat,
   S_IFCHR,
   S_IFDIR,
@@ -76,7 +78,7 @@ export class LayerStack implements Disposable {
     let names = path.split("/").reverse();
     let links = 0;
     /** The directories walked through, for "..". */
-    const trail: Found[] = [this.#root()];
+    const trail: Found[] = [this.root()];
     try {
       while (names.length > 0) {
         const name = names.pop() as string;
@@ -114,7 +116,8 @@ export class LayerStack implements Disposable {
     }
   }
 
-  #root(): Found {
+  /** The root of the merged view; the caller disposes it. */
+  root(): Found {
     const handles = this.#layers.map(
       (layer) => new FileDescriptor(openat(layer.number, ".", O_PATH | O_DIRECTORY)),
     );
@@ -125,7 +128,7 @@ export class LayerStack implements Disposable {
 }
 
 /** One name of the merged view: for a directory its parts in several layers, uppermost first; else one file. */
-class Found implements Disposable {
+export class Found implements Disposable {
   readonly handles: FileDescriptor[];
   readonly status: FileStatus | undefined;
 
@@ -143,7 +146,8 @@ function isType(status: FileStatus | undefined, type: number): boolean {
   return status !== undefined && (status.mode & S_IFMT) === type;
 }
 
-function lookUp(directory: Found, name: string): Found | undefined {
+/** What a name in a directory of the merged view is; undefined if nothing is there. The caller disposes it. */
+export function lookUp(directory: Found, name: string): Found | undefined {
   const handles: FileDescriptor[] = [];
   let status: FileStatus | undefined;
   try {
@@ -170,11 +174,29 @@ function lookUp(directory: Found, name: string): Found | undefined {
   return handles.length === 0 ? undefined : new Found(handles, status);
 }
 
-function isWhiteout(status: FileStatus): boolean {
+/** Names of the merged directory, in no order. */
+export function visibleNames(directory: Found): string[] {
+  const hidden = new Set<string>();
+  const names = new Set<string>();
+  for (const part of directory.handles) {
+    using readable = new FileDescriptor(open(part.procPath, O_RDONLY | O_DIRECTORY));
+    for (const name of listDirectory(readable.number)) {
+      if (names.has(name) || hidden.has(name)) continue;
+      const status = fstatatIfExists(readable.number, name);
+      if (status === undefined) continue;
+      (isWhiteout(status) ? hidden : names).add(name);
+    }
+  }
+  return [...names];
+}
+
+/** Is it overlayfs's mark for a name that is gone? */
+export function isWhiteout(status: FileStatus): boolean {
   return isType(status, S_IFCHR) && status.special.major === 0 && status.special.minor === 0;
 }
 
-function isOpaque(directory: FileDescriptor): boolean {
+/** Does the directory (O_PATH) hide those below it? */
+export function isOpaque(directory: FileDescriptor): boolean {
   try {
     using readable = new FileDescriptor(open(directory.procPath, O_RDONLY | O_DIRECTORY));
     return getXattr(readable.number, "trusted.overlay.opaque")?.toString() === "y";
