@@ -51,6 +51,7 @@ const image: Record<string, Entry> = {
 };
 
 const ps: Entry = { summary: "List containers", load: () => import("#cli/commands/ps.ts") };
+const prune = (what: string, load: Entry["load"]): Entry => ({ summary: `Remove ${what}`, load });
 const images: Entry = { summary: "List images", load: () => import("#cli/commands/images.ts") };
 const rmi: Entry = { summary: "Remove images", load: () => import("#cli/commands/rmi.ts") };
 const inspect: Entry = {
@@ -89,6 +90,7 @@ export const groups: Record<string, { summary: string; commands: Record<string, 
       inspect: { ...inspect, load: () => import("#cli/commands/container-inspect.ts") },
       ls: ps,
       list: ps,
+      prune: prune("all containers that do not run", () => import("#cli/commands/container-prune.ts")),
       ps,
     },
   },
@@ -99,6 +101,7 @@ export const groups: Record<string, { summary: string; commands: Record<string, 
       inspect: { ...inspect, load: () => import("#cli/commands/image-inspect.ts") },
       ls: images,
       list: images,
+      prune: prune("images that nobody uses", () => import("#cli/commands/image-prune.ts")),
       rm: rmi,
     },
   },
@@ -110,6 +113,7 @@ export const groups: Record<string, { summary: string; commands: Record<string, 
         load: () => import("#cli/commands/network-inspect.ts"),
       },
       ls: { summary: "List networks", load: () => import("#cli/commands/network-ls.ts") },
+      prune: prune("networks that nobody uses", () => import("#cli/commands/network-prune.ts")),
     },
   },
   volume: {
@@ -121,10 +125,19 @@ export const groups: Record<string, { summary: string; commands: Record<string, 
         load: () => import("#cli/commands/volume-inspect.ts"),
       },
       ls: { summary: "List volumes", load: () => import("#cli/commands/volume-ls.ts") },
+      prune: prune("volumes that nobody uses", () => import("#cli/commands/volume-prune.ts")),
       rm: { summary: "Remove volumes", load: () => import("#cli/commands/volume-rm.ts") },
     },
   },
-  system: { summary: "Work with the daemon", commands: { events, info } },
+  system: {
+    summary: "Work with the daemon",
+    commands: {
+      df: { summary: "Show what takes space on the disk", load: () => import("#cli/commands/system-df.ts") },
+      events,
+      info,
+      prune: prune("what nobody uses, of every kind", () => import("#cli/commands/system-prune.ts")),
+    },
+  },
   debug: {
     summary: "Look inside",
     commands: {

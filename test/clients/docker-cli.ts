@@ -28,9 +28,11 @@ export interface Recorded {
 export interface RunOptions {
   cwd: string;
   env: Record<string, string>;
+  /** On stdin; nothing otherwise. */
+  input?: string;
 }
 
-/** Answers of GET requests by path, for commands that only list. */
+/** Answers by path, for requests other than GET by method and path ("POST /images/prune"). */
 export type Answers = Record<string, unknown>;
 
 /** Runs programs against a server that records the create request and answers the rest from a list. */
@@ -57,8 +59,9 @@ export class RecordingEngine implements AsyncDisposable {
           response.end(JSON.stringify({ Id: "c".repeat(64), Warnings: [] }));
         } else if (url.pathname.endsWith("/_ping")) response.end("OK");
         else {
-          const answer =
-            request.method === "GET" ? answers[url.pathname.replace(/^\/v[\d.]+/, "")] : undefined;
+          const path = url.pathname.replace(/^\/v[\d.]+/, "");
+          const answer = answers[request.method === "GET" ? path : `${request.method} ${path}`];
+          if (request.method !== "GET") this.#query = Object.fromEntries(url.searchParams);
           response.setHeader("Content-Type", "application/json");
           response.statusCode = answer === undefined ? 404 : 200;
           response.end(JSON.stringify(answer ?? { message: "No such thing: x" }));
@@ -90,13 +93,14 @@ export class RecordingEngine implements AsyncDisposable {
         DOCKER_HOST: `unix://${this.socket}`,
         ...options.env,
       },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
     });
+    child.stdin?.end(options.input);
     const output = { stdout: "", stderr: "" };
-    child.stdout.on("data", (chunk) => {
+    child.stdout?.on("data", (chunk) => {
       output.stdout += chunk;
     });
-    child.stderr.on("data", (chunk) => {
+    child.stderr?.on("data", (chunk) => {
       output.stderr += chunk;
     });
     const code = await new Promise<number>((resolve) => child.on("close", (status) => resolve(status ?? -1)));

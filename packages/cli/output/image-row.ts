@@ -40,10 +40,10 @@ export function imageRows(image: ImageSummary, options: { digests: boolean; trun
     Digest: digest,
     ID: options.truncate ? shortId(image.Id) : image.Id,
     Repository: repository,
-    SharedSize: image.SharedSize >= 0 ? humanSize(image.SharedSize, 3) : "N/A",
+    SharedSize: image.SharedSize >= 0 ? humanSize(image.SharedSize) : "N/A",
     Size: humanSize(image.Size, 3),
     Tag: tag,
-    UniqueSize: image.SharedSize >= 0 ? humanSize(image.Size - image.SharedSize, 3) : "N/A",
+    UniqueSize: image.SharedSize >= 0 ? humanSize(image.Size - image.SharedSize) : "N/A",
     VirtualSize: humanSize(image.Size),
   }));
 }

@@ -72,7 +72,7 @@ function headingOf(text: string, headings: Record<string, string>): string {
 }
 
 /** In the order of names, as Docker prints rows; what is looked up by name is no field. */
-function plain(row: object): Record<string, unknown> {
+export function plain(row: object): Record<string, unknown> {
   const names = Object.keys(row)
     .filter((name) => name !== "Label")
     .sort();
