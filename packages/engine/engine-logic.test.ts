@@ -4,9 +4,7 @@ import { Readable } from "node:stream";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { ContainerState } from "#api-types/container.ts";
-import type { EventMessage } from "#api-types/system.ts";
 import { DetachFilter, parseDetachKeys } from "#engine/detach-keys.ts";
-import { matchesEvent } from "#engine/event-filters.ts";
 import { filterProcesses } from "#engine/process-table.ts";
 import { randomName } from "#engine/random-name.ts";
 import { nextBackoff, wantsRestart, wantsStartWithDaemon } from "#engine/restart-policy.ts";
@@ -93,22 +91,6 @@ test("a queue runs one operation at a time, in order, also after a failure", asy
   await assert.rejects(slow, /no/);
   await quick;
   assert.deepEqual(log, ["slow", "quick"]);
-});
-
-test("event filters: alternatives within a name, all names must hold", () => {
-  const event: EventMessage = {
-    Type: "container",
-    Action: "exec_create: sh",
-    Actor: { ID: "abc", Attributes: { name: "web", image: "busybox", tier: "1" } },
-    scope: "local",
-    time: 0,
-    timeNano: 0,
-  };
-  assert.ok(matchesEvent(event, { event: ["die", "exec_create"], container: ["web"] }));
-  assert.ok(matchesEvent(event, { label: ["tier=1"] }));
-  assert.ok(!matchesEvent(event, { label: ["tier=2"] }));
-  assert.ok(!matchesEvent(event, { type: ["image"] }));
-  assert.ok(!matchesEvent(event, { event: ["exec"] }));
 });
 
 test("restart delays double up to a minute and start anew after a long run", () => {

@@ -34,6 +34,25 @@ test("since gives the past, until ends it", async () => {
   assert.deepEqual(seen, ["old"]);
 });
 
+test("until alone gives the whole past before it; an event's own time is inside both bounds", async () => {
+  const bus = new EventBus();
+  for (const action of ["first", "second"]) bus.publish("container", action, "c", {});
+  const { signal } = new AbortController();
+  assert.deepEqual(await collect(bus, { until: nowNanoseconds() }, signal), ["first", "second"]);
+  const all = bus.subscribe({ filters: {}, signal, since: 0n, until: nowNanoseconds() });
+  for await (const event of all) {
+    const time = BigInt(event.timeNano);
+    assert.ok((await collect(bus, { since: time, until: time }, signal)).includes(event.Action));
+  }
+});
+
+test("the last 256 events are kept", async () => {
+  const bus = new EventBus();
+  for (let n = 0; n < 300; n++) bus.publish("container", String(n), "c", {});
+  const seen = await collect(bus, { since: 0n, until: nowNanoseconds() }, new AbortController().signal);
+  assert.deepEqual([seen.length, seen[0], seen.at(-1)], [256, "44", "299"]);
+});
+
 test("a subscriber that never reads is ended, the others are not", async () => {
   const bus = new EventBus();
   const slow = bus.subscribe({ filters: {}, signal: new AbortController().signal })[Symbol.asyncIterator]();

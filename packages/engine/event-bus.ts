@@ -53,8 +53,10 @@ export class EventBus implements EventService {
   }): AsyncIterable<EventMessage> {
     const subscriber: Subscriber = { queue: [], wake: undefined, overrun: false };
     const { since, until, filters, signal } = options;
-    if (since !== undefined) {
-      subscriber.queue.push(...this.#past.filter((event) => BigInt(event.timeNano) >= since));
+    if (since !== undefined || until !== undefined) {
+      // Times are numbers for whoever reads the JSON; what they are compared with has to be rounded alike.
+      const [first, last] = [Number(since ?? 0n), until === undefined ? Infinity : Number(until)];
+      subscriber.queue.push(...this.#past.filter(({ timeNano }) => timeNano >= first && timeNano <= last));
     }
     const stop = () => subscriber.wake?.();
     signal.addEventListener("abort", stop);
@@ -64,7 +66,7 @@ export class EventBus implements EventService {
       while (!signal.aborted) {
         const event = subscriber.queue.shift();
         if (event !== undefined) {
-          if (until !== undefined && BigInt(event.timeNano) > until) return;
+          if (until !== undefined && event.timeNano > Number(until)) return;
           if (matchesEvent(event, filters)) yield event;
         } else {
           // It gets what was kept for it; what came after would leave a gap.
