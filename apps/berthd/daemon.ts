@@ -25,7 +25,7 @@ import { createNetworkController, networkMigrations } from "#networks/controller
 import { createLauncherClient } from "#program/launcher-client.ts";
 import { prepareParentGroup } from "#runtime/cgroups/parent-group.ts";
 import { Database } from "#state/database.ts";
-import { createOverlay2Driver } from "#storage/overlay2/overlay2-driver.ts";
+import { openStorageDriver } from "#storage/open-driver.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
 import { createVolumeService, volumeMigrations } from "#volumes/volume-service.ts";
 import { launcherPath } from "./launcher-path.ts";
@@ -64,7 +64,12 @@ async function compose(config: DaemonConfig, logger: Logger) {
   const facts = readSystemFacts();
   const cgroups = readCgroupLayout();
   const events = new EventBus();
-  const storage = await createOverlay2Driver({ dataRoot: config.dataRoot });
+  const storage = openStorageDriver({
+    dataRoot: config.dataRoot,
+    name: config.storageDriver,
+    options: config.storageOpts,
+    logger,
+  });
   const unpacker = createLayerUnpacker();
   const images = createImageService({
     database,

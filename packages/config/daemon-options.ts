@@ -62,7 +62,7 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "max-concurrent-uploads", kind: "number", help: "Layers uploaded at once" },
   { flag: "max-download-attempts", kind: "number", help: "Attempts for each layer" },
   { flag: "storage-driver", short: "s", kind: "string", help: "Storage driver" },
-  { flag: "storage-opt", key: "storage-opts", kind: "list", help: "Storage driver options", inert: true },
+  { flag: "storage-opt", key: "storage-opts", kind: "list", help: "Storage driver options" },
   { flag: "log-driver", kind: "string", help: "Default log driver of containers" },
   { flag: "log-opt", key: "log-opts", kind: "map", help: "Default log options of containers" },
   {

@@ -117,7 +117,7 @@ function check(config: DaemonConfig): void {
   }
   oneOf("log-level", config.logLevel, ["debug", "info", "warn", "error", "fatal"]);
   oneOf("log-format", config.logFormat, ["text", "json"]);
-  oneOf("storage-driver", config.storageDriver, ["", "overlay2"]);
+  oneOf("storage-driver", config.storageDriver, ["", "overlay2", "vfs"]);
   oneOf("default-ipc-mode", config.defaultIpcMode, ["private", "shareable"]);
   oneOf("default-cgroupns-mode", config.defaultCgroupnsMode, ["", "host", "private"]);
   for (const [name, cidr] of [

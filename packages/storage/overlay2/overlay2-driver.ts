@@ -19,7 +19,7 @@ import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
 import { BackgroundRemoval } from "#storage/background-removal.ts";
-import type { LayerComparison, StorageDriver, WritableOptions } from "#storage/driver-types.ts";
+import type { LayerComparison, Owner, StorageDriver, WritableOptions } from "#storage/driver-types.ts";
 import { type InitStep, makeInitLayer, planInitLayer } from "#storage/init-layer.ts";
 import { pathExists, readIfExists, removeIfExists } from "#storage/layer-files.ts";
 import {
@@ -37,6 +37,7 @@ import {
   newLinkName,
   parseLower,
 } from "#storage/overlay2/layer-links.ts";
+import { checkOverlay2Options } from "#storage/overlay2/overlay2-options.ts";
 import { type OverlaySupport, probeOverlay } from "#storage/overlay2/probe.ts";
 import { spreadLayers } from "#storage/spread-layers.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
@@ -54,15 +55,24 @@ interface LayerRecord {
 export interface Overlay2Options {
   /** The daemon's data root; layers live in `<dataRoot>/overlay2`. */
   dataRoot: string;
+  /** "key=value" (`overlay2-options.ts`). */
+  options?: readonly string[];
+  /** Who owns the root directory of a lowest layer. */
+  owner?: Owner;
 }
 
-/** Makes the driver's directory and checks that overlayfs works there ("unavailable" otherwise). */
+/**
+ * Makes the driver's directory and checks that overlayfs works there ("unavailable" otherwise) and that the options can be
+ * kept ("invalid").
+ */
 export function createOverlay2Driver(options: Overlay2Options): Overlay2Driver {
   const home = join(options.dataRoot, "overlay2");
   mkdirSync(home, { recursive: true, mode: 0o710 });
   mkdirSync(join(home, linkDirectory), { recursive: true, mode: 0o700 });
   spreadLayers(home);
-  return new Overlay2Driver(home, probeOverlay(home));
+  const support = probeOverlay(home);
+  checkOverlay2Options(options.options ?? [], support.backingFileSystem);
+  return new Overlay2Driver(home, support, options.owner ?? { uid: 0, gid: 0 });
 }
 
 export class Overlay2Driver implements StorageDriver {
@@ -70,14 +80,16 @@ export class Overlay2Driver implements StorageDriver {
   readonly whiteouts = "overlay";
   readonly #home: string;
   readonly #support: OverlaySupport;
+  readonly #owner: Owner;
   readonly #records = new Map<string, LayerRecord>();
   /** Plans of init layers by the image layer they go on. */
   readonly #initPlans = new Map<string, InitStep[]>();
   readonly #removal = new BackgroundRemoval();
   readonly #measuring = new StorageWorkers(1);
 
-  constructor(home: string, support: OverlaySupport) {
+  constructor(home: string, support: OverlaySupport, owner: Owner) {
     this.#home = home;
+    this.#owner = owner;
     this.#support = support;
   }
 
@@ -85,9 +97,8 @@ export class Overlay2Driver implements StorageDriver {
     return [
       ["Backing Filesystem", this.#support.backingFileSystem],
       ["Supports d_type", "true"],
-      // Both are switched off by mount option wherever the kernel has them.
-      ["Using metacopy", "false"],
-      ["Native Overlay Diff", "true"],
+      ["Using metacopy", String(this.#support.metacopy)],
+      ["Native Overlay Diff", String(this.#support.nativeDiff)],
       ["userxattr", "false"],
     ];
   }
@@ -208,14 +219,13 @@ export class Overlay2Driver implements StorageDriver {
     const path = join(building, "diff");
     mkdirat(AT_FDCWD, path, 0o755);
     using diff = new FileDescriptor(open(path, O_RDONLY | O_DIRECTORY));
-    let mode = 0o755;
+    let { uid, gid, mode } = { ...this.#owner, mode: 0o755 };
     if (parent !== undefined) {
       using below = new FileDescriptor(open(this.diffPath(parent), O_RDONLY | O_DIRECTORY));
-      const status = fstat(below.number);
-      mode = status.mode & 0o7777;
-      if (status.uid !== 0 || status.gid !== 0) fchown(diff.number, status.uid, status.gid);
+      ({ uid, gid, mode } = fstat(below.number));
     }
-    fchmod(diff.number, mode);
+    if (uid !== 0 || gid !== 0) fchown(diff.number, uid, gid);
+    fchmod(diff.number, mode & 0o7777);
     fill?.(diff.number);
   }
 

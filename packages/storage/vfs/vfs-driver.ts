@@ -16,6 +16,7 @@ import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
 import { BackgroundRemoval } from "#storage/background-removal.ts";
+import { cannotStart, checkSize, parseDriverOption } from "#storage/driver-options.ts";
 import type { LayerComparison, Owner, StorageDriver, WritableOptions } from "#storage/driver-types.ts";
 import { type InitStep, makeInitStep, planInitLayer } from "#storage/init-layer.ts";
 import { pathExists, readIfExists, removeIfExists } from "#storage/layer-files.ts";
@@ -36,18 +37,28 @@ const copies = 2;
 export interface VfsOptions {
   /** The daemon's data root; layers live in `<dataRoot>/vfs/dir`. */
   dataRoot: string;
+  /** "key=value" of `--storage-opt`. */
+  options?: readonly string[];
   /** Who owns the root directory of a lowest layer. */
   owner?: Owner;
 }
 
-/** Makes the driver's directory. */
-export function createVfsDriver({ dataRoot, owner }: VfsOptions): VfsDriver {
+/** Makes the driver's directory. Throws "invalid" with Docker's text for an option that it cannot keep. */
+export function createVfsDriver({ dataRoot, options = [], owner }: VfsOptions): VfsDriver {
+  for (const option of options) checkOption(option);
   const home = join(dataRoot, "vfs", "dir");
   const parents = join(dataRoot, "vfs", "parents");
   mkdirSync(home, { recursive: true, mode: 0o710 });
   mkdirSync(parents, { recursive: true, mode: 0o700 });
   spreadLayers(home);
   return new VfsDriver(home, parents, owner ?? { uid: 0, gid: 0 });
+}
+
+function checkOption(text: string): void {
+  const { key, value } = parseDriverOption("vfs", text);
+  if (key !== "size") throw cannotStart("vfs", `unknown option ${key} for vfs`);
+  checkSize("vfs", value);
+  throw cannotStart("vfs", "Filesystem does not support, or has not enabled quotas");
 }
 
 export class VfsDriver implements StorageDriver {
