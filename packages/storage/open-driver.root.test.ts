@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, test } from "node:test";
+import { isBerthError } from "#errors/errors.ts";
+import { silentLogger } from "#errors/logger-types.ts";
+import { MNT_DETACH, mount, umount2 } from "#kernel/mount-syscalls.ts";
+import type { StorageDriver } from "#storage/driver-types.ts";
+import { openStorageDriver } from "#storage/open-driver.ts";
+
+describe("the choice of a storage driver", { skip: process.geteuid?.() !== 0 && "needs root" }, () => {
+  let base: string;
+  let dataRoot: string;
+  const opened: StorageDriver[] = [];
+  beforeEach(() => {
+    base = mkdtempSync(join(tmpdir(), "berth-choice-"));
+    dataRoot = join(base, "data");
+    mkdirSync(dataRoot);
+  });
+  afterEach(async () => {
+    for (const driver of opened.splice(0)) await driver.close();
+    rmSync(base, { recursive: true, force: true });
+  });
+  const open = (name: string, ...options: string[]) => {
+    const driver = openStorageDriver({ dataRoot, name, options, logger: silentLogger });
+    opened.push(driver);
+    return driver;
+  };
+  const layer = "a".repeat(64);
+
+  test("overlay2 comes first", () => {
+    assert.equal(open("").name, "overlay2");
+  });
+
+  test("on overlayfs itself it is vfs, and asking for overlay2 says why not", () => {
+    for (const part of ["lower", "upper", "work"]) mkdirSync(join(base, part));
+    const layers = `lowerdir=${base}/lower,upperdir=${base}/upper,workdir=${base}/work`;
+    mount("overlay", dataRoot, "overlay", 0, layers);
+    try {
+      const warned: unknown[] = [];
+      const logger = { ...silentLogger, warn: (_: string, fields: unknown) => warned.push(fields) };
+      const driver = openStorageDriver({ dataRoot, name: "", options: [], logger });
+      opened.push(driver);
+      assert.equal(driver.name, "vfs");
+      assert.match(JSON.stringify(warned), /on file system overlayfs/);
+      assert.throws(
+        () => open("overlay2"),
+        (error) => isBerthError(error, "unavailable") && /--storage-driver vfs/.test(error.hint ?? ""),
+      );
+    } finally {
+      umount2(dataRoot, MNT_DETACH);
+    }
+  });
+
+  test("a data root is opened with the driver of its layers", async () => {
+    await open("vfs").create(layer, undefined);
+    assert.equal(open("").name, "vfs");
+    assert.throws(
+      () => open("overlay2"),
+      (error) =>
+        isBerthError(error, "conflict") &&
+        /holds layers of storage driver vfs; they cannot be used with overlay2/.test(error.message) &&
+        /--storage-driver vfs/.test(error.hint ?? ""),
+    );
+  });
+
+  test("and the other way round, until the layers are gone", async () => {
+    const first = open("overlay2");
+    await first.create(layer, undefined);
+    assert.throws(() => open("vfs"), { message: /holds layers of storage driver overlay2/ });
+    await first.remove(layer);
+    assert.equal(open("vfs").name, "vfs");
+  });
+
+  test("layers of two drivers leave the choice to the user", () => {
+    mkdirSync(join(dataRoot, "vfs", "dir", layer), { recursive: true });
+    mkdirSync(join(dataRoot, "overlay2", layer), { recursive: true });
+    assert.throws(() => open(""), {
+      message: /contains several valid graphdrivers: overlay2, vfs; please cleanup or explicitly choose/,
+    });
+    assert.equal(open("vfs").name, "vfs");
+  });
+
+  const refused: [driver: string, option: string, text: string][] = [
+    ["vfs", "foo", "Unable to parse key/value option: foo"],
+    ["vfs", "foo=bar", "unknown option foo for vfs"],
+    ["vfs", "size=1G", "Filesystem does not support, or has not enabled quotas"],
+    ["vfs", "size=xyz", "invalid size: 'xyz'"],
+    ["overlay2", "foo", "Unable to parse key/value option: foo"],
+    ["overlay2", "foo=bar", "overlay2: unknown option foo"],
+    ["overlay2", "overlay2.size=xyz", "invalid size: 'xyz'"],
+    ["overlay2", "overlay2.override_kernel_check=abc", 'strconv.ParseBool: parsing "abc": invalid syntax'],
+    ["floppy", "", "driver not supported: floppy"],
+  ];
+  for (const [driver, option, text] of refused) {
+    test(`${driver} refuses ${JSON.stringify(option)}`, () => {
+      assert.throws(
+        () => open(driver, option),
+        (error) =>
+          isBerthError(error, "invalid") && error.message === `error initializing graphdriver: ${text}`,
+      );
+    });
+  }
+
+  test("what Docker takes is taken", () => {
+    assert.equal(open("overlay2", "overlay2.override_kernel_check=1").name, "overlay2");
+  });
+
+  test("a size on a file system without project quotas names that", () => {
+    assert.throws(() => open("overlay2", "overlay2.size=10G"), { message: /overlay2\.size/ });
+  });
+});
