@@ -8,7 +8,9 @@ import { imageHandlers } from "./images.ts";
 import { networkHandlers } from "./networks.ts";
 import { pluginHandlers } from "./plugins.ts";
 import { pruneHandlers } from "./prune.ts";
+import { registryHandlers } from "./registries.ts";
 import type { Handlers } from "./request-context.ts";
+import { swarmHandlers } from "./swarm.ts";
 import { systemHandlers } from "./system.ts";
 import { takeoverHandlers } from "./takeover-handlers.ts";
 import { volumeHandlers } from "./volumes.ts";
@@ -23,6 +25,8 @@ export const handlers: Handlers = {
   ...networkHandlers,
   ...pluginHandlers,
   ...pruneHandlers,
+  ...registryHandlers,
+  ...swarmHandlers,
   ...systemHandlers,
   ...takeoverHandlers,
   ...volumeHandlers,

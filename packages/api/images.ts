@@ -76,6 +76,7 @@ async function pull(context: RequestContext): Promise<void> {
     engine.images.pull({
       name: query.text("fromImage"),
       tag: query.text("tag"),
+      allTags: true,
       platform: query.text("platform"),
       ...(auth === undefined ? {} : { auth }),
       report: (message) => progress.report(message),
@@ -112,7 +113,8 @@ async function importArchive(context: RequestContext): Promise<void> {
   });
 }
 
-async function streamProgress(
+/** Answers with what `work` reports, as it comes. */
+export async function streamProgress(
   context: RequestContext,
   work: (progress: ProgressStream) => Promise<void>,
 ): Promise<void> {

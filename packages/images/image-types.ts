@@ -37,8 +37,10 @@ export type ReportProgress = (message: ProgressMessage) => void;
 export interface PullRequest {
   /** As the client gave it: "busybox", "localhost:5000/busybox". */
   name: string;
-  /** Tag or digest; empty means latest. */
+  /** Tag or digest; empty means latest, or every tag of the repository. */
   tag: string;
+  /** A name with neither tag nor digest means every tag, as in Docker's API. */
+  allTags?: boolean;
   /** "linux/amd64"; empty means this machine's. */
   platform: string;
   auth?: RegistryAuth;

@@ -15,7 +15,7 @@ import type { LayerStore, UnpackProgress } from "./layer-store.ts";
 import { hostPlatform, type Platform, parsePlatform, platformRank, platformText } from "./platform.ts";
 import { progressMessage, statusMessage, throttle } from "./progress.ts";
 import { familiarText, parseReference, type Reference, repositoryOf, withDefaultTag } from "./reference.ts";
-import { type ConnectOptions, fetchTopManifest } from "./registry/connect.ts";
+import { type ConnectOptions, connectToPull, fetchTopManifest } from "./registry/connect.ts";
 import { chooseManifest, type Descriptor, type ImageManifest, parseManifest } from "./registry/manifest.ts";
 import type { FetchedManifest, RegistrySession } from "./registry/registry-session.ts";
 import { usableAuth } from "./registry/usable-auth.ts";
@@ -37,8 +37,51 @@ export interface Pulled {
 
 /** Throws BerthError as described at ImageService.pull. */
 export async function pullImage(request: PullRequest, dependencies: PullDependencies): Promise<Pulled> {
-  const { report, signal } = request;
+  const named = parseReference(request.name);
+  const bare = named.tag === undefined && named.digest === undefined && request.tag === "";
+  if (request.allTags === true && bare) return pullAllTags(named, request, dependencies);
   const reference = pullReference(request.name, request.tag);
+  const { id, fresh } = await pullOne(reference, request, dependencies);
+  reportStatus(reference, fresh, request.report);
+  return { id, reference };
+}
+
+/** One after the other, each as on its own, and one verdict at the end. */
+async function pullAllTags(
+  repository: Reference,
+  request: PullRequest,
+  dependencies: PullDependencies,
+): Promise<Pulled> {
+  const tags = await connectToPull(
+    repository,
+    usableAuth(request.auth),
+    dependencies.connect,
+    request.signal,
+    (session) => session.tags(request.signal),
+  );
+  let id = "";
+  let fresh = false;
+  for (const tag of tags) {
+    const pulled = await pullOne({ ...repository, tag }, request, dependencies);
+    id = pulled.id;
+    fresh ||= pulled.fresh;
+  }
+  reportStatus(repository, fresh, request.report);
+  return { id, reference: repository };
+}
+
+function reportStatus(reference: Reference, fresh: boolean, report: ReportProgress): void {
+  const verdict = fresh ? "Downloaded newer image for" : "Image is up to date for";
+  report({ status: `Status: ${verdict} ${familiarText(reference)}` });
+}
+
+/** Answers whether the name stands for something else now than before. */
+async function pullOne(
+  reference: Reference,
+  request: PullRequest,
+  dependencies: PullDependencies,
+): Promise<{ id: Digest; fresh: boolean }> {
+  const { report, signal } = request;
   const platform = parsePlatform(request.platform);
   const { images } = dependencies;
   const { session, manifest: top } = await fetchTopManifest(
@@ -58,18 +101,28 @@ export async function pullImage(request: PullRequest, dependencies: PullDependen
   } else {
     for (const name of names) if (images.find(name) !== id) images.setName(name, id);
   }
+  rememberOrigin(images, id, { manifest, fetched }, session.repository);
   const config = images.get(id)?.document;
-  images.recordManifest(id, { digest: fetched.digest, mediaType: fetched.mediaType, content: fetched.bytes });
-  for (const [index, layer] of manifest.layers.entries()) {
-    const diffId = config?.rootfs.diff_ids[index];
-    if (diffId !== undefined) images.recordSource(diffId, { ...layer, repository: session.repository });
-  }
   if (request.platform !== "" && config !== undefined)
     warnOfOtherPlatform(config, platform, reference, report);
   report({ status: `Digest: ${top.digest}` });
-  const verdict = before === id && present ? "Image is up to date for" : "Downloaded newer image for";
-  report({ status: `Status: ${verdict} ${familiarText(reference)}` });
-  return { id, reference };
+  return { id, fresh: before !== id || !present };
+}
+
+/** For a push: the manifest's very bytes, and where the layers' blobs are. The image may be gone again by now. */
+function rememberOrigin(
+  images: ImageStore,
+  id: Digest,
+  { manifest, fetched }: { manifest: ImageManifest; fetched: FetchedManifest },
+  repository: string,
+): void {
+  const image = images.get(id);
+  if (image === undefined) return;
+  images.recordManifest(id, { digest: fetched.digest, mediaType: fetched.mediaType, content: fetched.bytes });
+  for (const [index, layer] of manifest.layers.entries()) {
+    const diffId = image.document.rootfs.diff_ids[index];
+    if (diffId !== undefined) images.recordSource(diffId, { ...layer, repository });
+  }
 }
 
 /** Is the image here with all its layers? One that lost a layer is fetched like one that is not here. */
