@@ -4,7 +4,14 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import { sendJson } from "./reply.ts";
-import { type Handlers, nameOf } from "./request-context.ts";
+import { type Handler, type Handlers, nameOf } from "./request-context.ts";
+
+const noSuchPlugin: Handler = (context) => {
+  throw new BerthError("not-found", `plugin ${JSON.stringify(nameOf(context))} not found`, {
+    operation: context.operation,
+    object: nameOf(context),
+  });
+};
 
 export const pluginHandlers: Handlers = {
   PluginList(context) {
@@ -12,10 +19,10 @@ export const pluginHandlers: Handlers = {
     sendJson(context.response, 200, []);
   },
 
-  PluginInspect(context) {
-    throw new BerthError("not-found", `plugin ${JSON.stringify(nameOf(context))} not found`, {
-      operation: "inspect plugin",
-      object: nameOf(context),
-    });
-  },
+  PluginInspect: noSuchPlugin,
+  PluginDelete: noSuchPlugin,
+  PluginEnable: noSuchPlugin,
+  PluginDisable: noSuchPlugin,
+  PluginPush: noSuchPlugin,
+  PluginSet: noSuchPlugin,
 };

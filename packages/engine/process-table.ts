@@ -6,19 +6,43 @@ export interface ProcessTable {
   Processes: string[][];
 }
 
-/** Keeps the rows whose PID column names one of `pids`. The last column takes all that is left of its line. */
+/**
+ * Keeps the rows whose PID column names one of `pids`, and the rows of threads behind them, which have a dash there. The
+ * last column takes all that is left of its line.
+ */
 export function filterProcesses(table: string, pids: ReadonlySet<string>): ProcessTable {
   const [header = "", ...lines] = table.split("\n").filter((line) => line.trim() !== "");
   const titles = header.trim().split(/\s+/);
   const pidColumn = titles.indexOf("PID");
   if (pidColumn < 0) {
-    throw new BerthError("invalid", "Couldn't find PID field in ps output", {
+    throw new BerthError("internal", "Couldn't find PID field in ps output", {
       operation: "top",
       hint: "include the pid column in the ps arguments",
     });
   }
-  const rows = lines.map((line) => splitColumns(line, titles.length));
-  return { Titles: titles, Processes: rows.filter((row) => pids.has(row[pidColumn] ?? "")) };
+  let ours = false;
+  const rows = lines
+    .map((line) => splitColumns(line, titles.length))
+    .filter((row) => {
+      const pid = row[pidColumn] ?? "";
+      if (pid !== "-") ours = pids.has(pid);
+      return ours;
+    });
+  return { Titles: titles, Processes: rows };
+}
+
+/**
+ * Throws "invalid" for a column that would be called PID without being it ("-o foo=PID"): whose processes are shown hangs
+ * on that column alone.
+ */
+export function checkPsArguments(args: string): void {
+  const renamed = /\s+([^\s]*)=\s*(PID[^\s]*)/i.exec(` ${args}`);
+  const [, column, title] = renamed ?? [];
+  if (column === undefined || column.toLowerCase() === "pid") return;
+  throw new BerthError("invalid", `specifying "${column}=${title}" is not allowed`, {
+    operation: "top",
+    object: args,
+  });
 }
 
 function splitColumns(line: string, count: number): string[] {

@@ -2,39 +2,53 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { Container } from "#engine/container.ts";
+import { publishContainerEvent } from "#engine/container-events.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
-import { filterProcesses, type ProcessTable } from "#engine/process-table.ts";
+import { checkPsArguments, filterProcesses, type ProcessTable } from "#engine/process-table.ts";
 import { BerthError } from "#errors/errors.ts";
 import { containerProcesses } from "#runtime/cgroups/processes.ts";
 
 const run = promisify(execFile);
+/** ps looks at every process of the host; one that takes longer than this hangs, ms. */
+const PATIENCE_MS = 30_000;
 
 export async function listProcesses(
   context: EngineContext,
   container: Container,
   psArgs: string,
 ): Promise<ProcessTable> {
-  if (!container.isRunning) {
-    throw new BerthError("conflict", `container ${container.id} is not running`, {
-      operation: "top",
-      object: container.record.name,
-    });
+  const { state, id } = container.record;
+  const detail = { operation: "top", object: container.record.name };
+  const args = psArgs.trim() === "" ? "-ef" : psArgs.trim();
+  checkPsArguments(args);
+  if (!state.Running) throw new BerthError("conflict", `container ${id} is not running`, detail);
+  if (state.Restarting) {
+    const text = `Container ${id} is restarting, wait until the container is running`;
+    throw new BerthError("conflict", text, detail);
   }
-  const pids = new Set(containerProcesses(context.cgroups, container.record).map(String));
-  const args = psArgs.trim() === "" ? ["-ef"] : psArgs.trim().split(/\s+/);
+  const pids = containerProcesses(context.cgroups, container.record).map(String);
+  const table = filterProcesses(await ps(args, pids, detail), new Set(pids));
+  publishContainerEvent(context, container, "top");
+  return table;
+}
+
+/** Asked for our processes alone first; with some arguments ps wants all or nothing. */
+async function ps(
+  args: string,
+  pids: readonly string[],
+  detail: { operation: string; object: string },
+): Promise<string> {
+  const words = args.split(/\s+/);
+  const options = { maxBuffer: 16 * 1024 * 1024, timeout: PATIENCE_MS };
   try {
-    const { stdout } = await run("ps", args, { maxBuffer: 16 * 1024 * 1024 });
-    return filterProcesses(stdout, pids);
+    return (await run("ps", [...words, "-q", pids.join(",")], options)).stdout;
+  } catch {
+    // It says why below.
+  }
+  try {
+    return (await run("ps", words, options)).stdout;
   } catch (cause) {
-    if (cause instanceof BerthError) throw cause;
-    throw new BerthError(
-      "internal",
-      `error running ps: ${cause instanceof Error ? cause.message.trim() : cause}`,
-      {
-        operation: "top",
-        object: container.record.name,
-        cause,
-      },
-    );
+    const said = cause instanceof Error && "stderr" in cause ? String(cause.stderr).trim() : "";
+    throw new BerthError("internal", `error running ps: ${said || String(cause)}`, { ...detail, cause });
   }
 }
