@@ -17,6 +17,10 @@ export class FakeRegistry {
   /** By "repository:tag" and "repository@digest". */
   readonly manifests = new Map<string, { type: string; bytes: Buffer }>();
   readonly requests: string[] = [];
+  /** Bytes of open uploads, by their number. */
+  readonly uploads = new Map<string, Buffer>();
+  /** Which repository may read which blob; empty: any may read all. */
+  readonly linked = new Set<string>();
   fault: Fault = () => false;
   readonly #server: Server;
   host = "";
@@ -24,7 +28,7 @@ export class FakeRegistry {
   constructor() {
     this.#server = createServer((request, response) => {
       this.requests.push(`${request.method} ${request.url}`);
-      if (!this.fault(request, response)) this.#serve(request, response);
+      if (!this.fault(request, response)) this.serve(request, response);
     });
   }
 
@@ -38,7 +42,7 @@ export class FakeRegistry {
 
   /** Serves the same over TLS as well; answers that host. */
   async listenSecurely(t: TestContext, identity: { key: Buffer; cert: Buffer }): Promise<string> {
-    const server = createSecureServer(identity, (request, response) => this.#serve(request, response));
+    const server = createSecureServer(identity, (request, response) => this.serve(request, response));
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     t.after(() => {
       server.closeAllConnections();
@@ -73,7 +77,7 @@ export class FakeRegistry {
     repository: string,
     tag: string,
     image: BuiltImage,
-    options: { format?: "docker" | "oci"; compression?: "gzip" | "zstd" | "none" } = {},
+    options: { format?: "docker" | "oci"; compression?: "gzip" | "zstd" | "none"; linked?: boolean } = {},
   ) {
     const { format = "docker", compression = "gzip" } = options;
     const pack = { gzip: gzipSync, zstd: zstdCompressSync, none: (bytes: Buffer) => bytes }[compression];
@@ -82,6 +86,7 @@ export class FakeRegistry {
         ? `application/vnd.oci.image.layer.v1.tar${compression === "none" ? "" : `+${compression}`}`
         : "application/vnd.docker.image.rootfs.diff.tar.gzip";
     const layers = image.layers.map((layer) => this.put(pack(layer), layerType));
+    for (const { digest } of layers) if (options.linked === true) this.linked.add(`${repository} ${digest}`);
     const config = this.put(
       image.config,
       format === "oci"
@@ -101,17 +106,104 @@ export class FakeRegistry {
     return { manifest, layers, config };
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse): void {
+  /** Answers as a good registry does. */
+  serve(request: IncomingMessage, response: ServerResponse): void {
     const url = request.url ?? "";
     if (url === "/v2/") {
       response.writeHead(200).end("{}");
       return;
     }
+    const tags = /^\/v2\/(.+)\/tags\/list/.exec(url)?.[1];
+    const upload = /^\/v2\/(.+)\/blobs\/uploads\/([^?]*)(?:\?(.*))?$/.exec(url);
     const [, repository = "", kind = "", name = ""] =
       /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(url) ?? [];
-    if (kind === "manifests") this.#serveManifest(repository, name, response);
-    else if (kind === "blobs") this.#serveBlob(name, request, response);
+    if (tags !== undefined) this.#serveTags(tags, url, response);
+    else if (upload !== null) void this.#serveUpload(upload, request, response);
+    else if (kind === "manifests" && request.method === "PUT") {
+      void this.#takeManifest(repository, name, request, response);
+    } else if (kind === "manifests") this.#serveManifest(repository, name, response);
+    else if (kind === "blobs") this.#serveBlob(repository, name, request, response);
     else refuse(response, 404, "UNSUPPORTED", "no such thing");
+  }
+
+  /** Two tags a page. */
+  #serveTags(repository: string, url: string, response: ServerResponse): void {
+    const all = [...this.manifests.keys()]
+      .filter((key) => key.startsWith(`${repository}:`))
+      .map((key) => key.slice(repository.length + 1))
+      .sort();
+    if (all.length === 0) {
+      refuse(response, 404, "NAME_UNKNOWN", "repository name not known to registry");
+      return;
+    }
+    const last = new URL(url, "http://x").searchParams.get("last") ?? "";
+    const rest = all.filter((tag) => tag > last);
+    const page = rest.slice(0, 2);
+    const more = rest.length > page.length;
+    const link = { link: `</v2/${repository}/tags/list?last=${page.at(-1)}&n=2>; rel="next"` };
+    response.writeHead(200, more ? link : {}).end(JSON.stringify({ name: repository, tags: page }));
+  }
+
+  async #serveUpload(
+    [, repository = "", id = "", query = ""]: RegExpExecArray,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const parameters = new URLSearchParams(query);
+    const body = await bodyOf(request).catch(() => undefined); // the client went away
+    if (body === undefined) return;
+    if (request.method === "POST") {
+      const mount = parameters.get("mount") ?? "";
+      if (this.blobs.has(mount) && this.linked.has(`${parameters.get("from")} ${mount}`)) {
+        this.linked.add(`${repository} ${mount}`);
+        response.writeHead(201, { location: `/v2/${repository}/blobs/${mount}` }).end();
+        return;
+      }
+      const next = String(this.uploads.size + 1);
+      this.uploads.set(next, Buffer.alloc(0));
+      response.writeHead(202, { location: `/v2/${repository}/blobs/uploads/${next}` }).end();
+      return;
+    }
+    const bytes = Buffer.concat([this.uploads.get(id) ?? Buffer.alloc(0), body]);
+    this.uploads.set(id, bytes);
+    if (request.method === "DELETE") {
+      response.writeHead(204).end();
+    } else if (request.method === "PATCH") {
+      response.writeHead(202, { location: `/v2/${repository}/blobs/uploads/${id}?state=1` }).end();
+    } else {
+      const digest = digestOf(bytes);
+      if (digest !== parameters.get("digest")) {
+        refuse(response, 400, "DIGEST_INVALID", "provided digest did not match uploaded content");
+        return;
+      }
+      this.blobs.set(digest, bytes);
+      this.linked.add(`${repository} ${digest}`);
+      response.writeHead(201, { location: `/v2/${repository}/blobs/${digest}` }).end();
+    }
+  }
+
+  async #takeManifest(
+    repository: string,
+    name: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const bytes = await bodyOf(request);
+    const { config, layers } = JSON.parse(bytes.toString("utf8"));
+    for (const { digest } of [config, ...layers]) {
+      if (this.blobs.has(digest) && this.#mayRead(repository, digest)) continue;
+      refuse(response, 404, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry");
+      return;
+    }
+    const digest = digestOf(bytes);
+    const type = request.headers["content-type"] ?? "";
+    this.manifests.set(`${repository}:${name}`, { type, bytes });
+    this.manifests.set(`${repository}@${digest}`, { type, bytes });
+    response.writeHead(201, { "docker-content-digest": digest }).end();
+  }
+
+  #mayRead(repository: string, digest: string): boolean {
+    return this.linked.size === 0 || this.linked.has(`${repository} ${digest}`);
   }
 
   #serveManifest(repository: string, name: string, response: ServerResponse): void {
@@ -127,9 +219,9 @@ export class FakeRegistry {
       .end(found.bytes);
   }
 
-  #serveBlob(digest: string, request: IncomingMessage, response: ServerResponse): void {
+  #serveBlob(repository: string, digest: string, request: IncomingMessage, response: ServerResponse): void {
     const bytes = this.blobs.get(digest);
-    if (bytes === undefined) {
+    if (bytes === undefined || !this.#mayRead(repository, digest)) {
       refuse(response, 404, "BLOB_UNKNOWN", "blob unknown to registry");
       return;
     }
@@ -138,6 +230,12 @@ export class FakeRegistry {
     const range = from > 0 ? { "content-range": `bytes ${from}-${bytes.length - 1}/${bytes.length}` } : {};
     response.writeHead(from > 0 ? 206 : 200, { "content-length": part.length, ...range }).end(part);
   }
+}
+
+async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of request) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces);
 }
 
 /** The error document of the distribution specification. */
