@@ -15,13 +15,14 @@ const services = ["runtime", "storage", "images", "networks", "volumes", "logs",
 const allowed: Record<string, string[]> = {
   errors: [],
   "api-types": [],
+  "go-template": [],
   program: foundation,
   kernel: ["program", ...foundation],
   state: ["kernel", ...foundation],
   config: foundation,
   runtime: kernelSide,
   storage: kernelSide,
-  logs: kernelSide,
+  logs: [...kernelSide, "go-template"],
   networks: [...kernelSide, "runtime"],
   volumes: [...kernelSide, "storage"],
   images: [...kernelSide, "storage"],
@@ -29,7 +30,7 @@ const allowed: Record<string, string[]> = {
   api: ["engine", "config", ...foundation],
   oci: ["runtime", ...kernelSide],
   client: foundation,
-  cli: ["client", ...foundation],
+  cli: ["client", "go-template", ...foundation],
 };
 const root = join(import.meta.dirname, "..");
 const problems: string[] = [];

@@ -1,12 +1,12 @@
 /** `berth events` */
 import type { EventMessage } from "#api-types/system.ts";
 import type { Command } from "#cli/command.ts";
-import { template } from "#cli/go-template/template.ts";
 import { encodeFilters, filterFlag } from "#cli/output/filters.ts";
 import { formatFlag } from "#cli/output/inspect.ts";
 import { zonedTime } from "#cli/output/text.ts";
 import { parseTime } from "#cli/times.ts";
 import { textLines } from "#client/json-lines.ts";
+import { template } from "#go-template/template.ts";
 
 const command: Command = {
   usage: "[OPTIONS]",

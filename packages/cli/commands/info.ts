@@ -1,9 +1,9 @@
 /** `berth info` */
 import type { Command } from "#cli/command.ts";
-import { template } from "#cli/go-template/template.ts";
 import { formatFlag } from "#cli/output/inspect.ts";
 import { goJson } from "#cli/output/table.ts";
 import { BERTH_VERSION } from "#cli/version.ts";
+import { template } from "#go-template/template.ts";
 
 type Info = Record<string, unknown>;
 

@@ -3,12 +3,12 @@ import type { ContainerSummary } from "#api-types/container.ts";
 import type { ImageSummary } from "#api-types/image.ts";
 import type { Volume } from "#api-types/system.ts";
 import type { Command } from "#cli/command.ts";
-import { template } from "#cli/go-template/template.ts";
 import { containerFormat, containerRow } from "#cli/output/container-row.ts";
 import { imageFormat, imageRows } from "#cli/output/image-row.ts";
 import { goJson, type ListFormat, plain, renderList } from "#cli/output/table.ts";
 import { volumeFormat, volumeRow } from "#cli/output/volume-row.ts";
 import { humanSize } from "#cli/sizes.ts";
+import { template } from "#go-template/template.ts";
 
 interface Usage {
   LayersSize: number;

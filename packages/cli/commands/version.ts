@@ -1,9 +1,9 @@
 /** `berth version` */
 import { type Command, messageOf } from "#cli/command.ts";
-import { template } from "#cli/go-template/template.ts";
 import { formatFlag } from "#cli/output/inspect.ts";
 import { goJson } from "#cli/output/table.ts";
 import { API_VERSION, BERTH_VERSION } from "#cli/version.ts";
+import { template } from "#go-template/template.ts";
 
 interface ServerVersion {
   Platform?: { Name: string };

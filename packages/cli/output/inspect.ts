@@ -2,9 +2,9 @@
 import type { Command, Context } from "#cli/command.ts";
 import { messageOf } from "#cli/command.ts";
 import type { Flag } from "#cli/flags.ts";
-import { template } from "#cli/go-template/template.ts";
 import { goJson } from "#cli/output/table.ts";
 import { type Client, DaemonError } from "#client/client.ts";
+import { template } from "#go-template/template.ts";
 
 export const formatFlag: Flag = {
   name: "format",

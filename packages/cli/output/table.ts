@@ -2,7 +2,7 @@
  * Tables and `--format`, as Docker prints lists: `table TEMPLATE` with headings, `json`, or a template once per row. A
  * row is an object of what its columns are called in templates.
  */
-import { MissingFieldError, template } from "#cli/go-template/template.ts";
+import { MissingFieldError, template } from "#go-template/template.ts";
 
 export interface ListFormat {
   /** Template of the default table, without the word "table". */

@@ -1,5 +1,5 @@
 /** The functions a `--format` may call: Go's own, and those Docker adds. */
-import { compare, show, sprintf, truth, type Value } from "#cli/go-template/values.ts";
+import { compare, show, sprintf, truth, type Value } from "#go-template/values.ts";
 
 type TemplateFunction = (...values: Value[]) => Value;
 

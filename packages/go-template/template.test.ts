@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { MissingFieldError, TemplateError, template } from "#cli/go-template/template.ts";
+import { MissingFieldError, TemplateError, template } from "#go-template/template.ts";
 
 const data = {
   Name: "web",

@@ -1,5 +1,5 @@
 /** Runs a parsed template over data: plain objects, lists and values, as JSON gives them. */
-import { functions } from "#cli/go-template/functions.ts";
+import { functions } from "#go-template/functions.ts";
 import {
   type Block,
   type Node,
@@ -7,8 +7,8 @@ import {
   type Pipe,
   parseTemplate,
   TemplateError,
-} from "#cli/go-template/parse.ts";
-import { show, truth, type Value } from "#cli/go-template/values.ts";
+} from "#go-template/parse.ts";
+import { show, truth, type Value } from "#go-template/values.ts";
 
 export { TemplateError };
 
