@@ -1,21 +1,9 @@
-/** What concerns registries rather than images here: push, search, log in, look at a name's manifest. */
-import type { RegistryAuth } from "#api-types/image.ts";
+/** What concerns registries rather than images here: push, search, look at a name's manifest. */
 import { BerthError } from "#errors/errors.ts";
 import { streamProgress } from "./images.ts";
 import { decodeRegistryAuth } from "./registry-auth.ts";
 import { sendJson } from "./reply.ts";
 import { type Handlers, nameOf } from "./request-context.ts";
-import { object, text } from "./shape.ts";
-
-const authShape = object<RegistryAuth>({
-  username: text,
-  password: text,
-  auth: text,
-  email: text,
-  serveraddress: text,
-  identitytoken: text,
-  registrytoken: text,
-});
 
 export const registryHandlers: Handlers = {
   async ImagePush(context) {
@@ -45,11 +33,6 @@ export const registryHandlers: Handlers = {
       signal,
     );
     sendJson(context.response, 200, results);
-  },
-
-  async SystemAuth(context) {
-    const auth = await context.json(authShape, { optional: true });
-    sendJson(context.response, 200, await context.engine.images.registries.logIn(auth, context.signal));
   },
 
   async DistributionInspect(context) {

@@ -33,6 +33,8 @@ export interface DaemonConfig {
   maxConcurrentDownloads: number;
   maxConcurrentUploads: number;
   maxDownloadAttempts: number;
+  /** By what way registries are reached; empty: directly. */
+  proxy: { http: string; https: string; no: string };
   // containers
   storageDriver: string;
   storageOpts: string[];

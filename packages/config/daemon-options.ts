@@ -99,10 +99,10 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "selinux-enabled", kind: "boolean", help: "SELinux labels", inert: true },
   { flag: "feature", key: "features", kind: "map", help: "Feature flags", inert: true },
   { flag: "builder", key: "builder", kind: "object", help: "Builder settings", inert: true },
-  { flag: "proxies", key: "proxies", kind: "object", help: "Proxy settings", inert: true },
-  { flag: "http-proxy", kind: "string", help: "Proxy for HTTP", inert: true },
-  { flag: "https-proxy", kind: "string", help: "Proxy for HTTPS", inert: true },
-  { flag: "no-proxy", kind: "string", help: "Hosts without proxy", inert: true },
+  { flag: "proxies", key: "proxies", kind: "object", help: "Proxy settings" },
+  { flag: "http-proxy", kind: "string", help: "Proxy for HTTP" },
+  { flag: "https-proxy", kind: "string", help: "Proxy for HTTPS" },
+  { flag: "no-proxy", kind: "string", help: "Hosts without proxy" },
   { flag: "raw-logs", kind: "boolean", help: "Plain log lines", inert: true },
 ];
 

@@ -83,6 +83,7 @@ function complete(raw: RawConfig): DaemonConfig {
     maxConcurrentDownloads: get("max-concurrent-downloads", 3),
     maxConcurrentUploads: get("max-concurrent-uploads", 5),
     maxDownloadAttempts: get("max-download-attempts", 5),
+    proxy: proxy(raw),
     storageDriver: get("storage-driver", ""),
     storageOpts: get("storage-opts", []),
     logDriver: get("log-driver", "json-file"),
@@ -187,6 +188,30 @@ function ulimits(value: unknown): { Name: string; Soft: number; Hard: number }[]
     if (match === null) throw invalid(`invalid ulimit argument: ${entry}`, entry);
     return { Name: match[1] ?? "", Soft: Number(match[2]), Hard: Number(match[3] ?? match[2]) };
   });
+}
+
+/** Flags, `proxies` of the file ({ "http-proxy": … }), or the environment, each setting by itself. */
+function proxy(raw: RawConfig): DaemonConfig["proxy"] {
+  const section = (raw.proxies ?? {}) as Record<string, unknown>;
+  const read = (key: string, variable: string): string => {
+    const value =
+      raw[key] ?? section[key] ?? process.env[variable] ?? process.env[variable.toLowerCase()] ?? "";
+    if (typeof value === "string") return value;
+    throw invalid(`invalid value for proxies.${key}: it must be a string`, key);
+  };
+  return {
+    http: proxyAddress(read("http-proxy", "HTTP_PROXY")),
+    https: proxyAddress(read("https-proxy", "HTTPS_PROXY")),
+    no: read("no-proxy", "NO_PROXY"),
+  };
+}
+
+/** "proxy:3128" means http, as in Go. What is wrong is not shown: it may hold a password. */
+function proxyAddress(text: string): string {
+  const address = text === "" || text.includes("://") ? text : `http://${text}`;
+  const url = URL.parse(address);
+  if (address === "" || (url !== null && /^https?:$/.test(url.protocol))) return address;
+  throw invalid("invalid proxy address: it must be http://host:port or https://host:port", "proxies");
 }
 
 const UNITS: Record<string, number> = { "": 1, b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };

@@ -5,7 +5,6 @@ import type { EngineContext } from "#engine/engine-context.ts";
 import type { Filters, SystemService } from "#engine/engine-types.ts";
 import { checkPruneFilters } from "#engine/prune-containers.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
-import { BerthError } from "#errors/errors.ts";
 import type { SystemFacts } from "#kernel/host-facts.ts";
 
 export const BERTH_VERSION = "0.1.0";
@@ -92,9 +91,9 @@ export class System implements SystemService {
       IndexServerAddress: "https://index.docker.io/v1/",
       RegistryConfig: registryConfig(config.insecureRegistries, config.registryMirrors),
       GenericResources: null,
-      HttpProxy: "",
-      HttpsProxy: "",
-      NoProxy: "",
+      HttpProxy: withoutCredentials(config.proxy.http),
+      HttpsProxy: withoutCredentials(config.proxy.https),
+      NoProxy: config.proxy.no,
       Labels: config.labels,
       ExperimentalBuild: config.experimental,
       Runtimes: { berth: { path: "berth-oci" } },
@@ -137,11 +136,7 @@ export class System implements SystemService {
   }
 
   async authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }> {
-    throw new BerthError("not-implemented", "POST /auth (SystemAuth) is not implemented in this Berth", {
-      operation: "check credentials",
-      object: auth.serveraddress ?? "",
-      hint: "credentials that the client keeps are used by pull as they are",
-    });
+    return this.#context.images.registries.logIn(auth);
   }
 
   #warnings(): string[] | null {
@@ -156,6 +151,11 @@ export class System implements SystemService {
 /** Go's names for architectures, which Docker's JSON uses. */
 function goArchitecture(): string {
   return arch() === "x64" ? "amd64" : arch();
+}
+
+/** Docker shows that a proxy has credentials, not which. */
+function withoutCredentials(address: string): string {
+  return address.replace(/^([a-z]+:\/\/)[^@/]*@/i, "$1xxxxx:xxxxx@");
 }
 
 function registryConfig(insecure: string[], mirrors: string[]): Record<string, unknown> {
