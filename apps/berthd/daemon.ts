@@ -4,10 +4,13 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { dirname, join } from "node:path";
 import { createApiServer } from "#api/server.ts";
 import type { DaemonConfig } from "#config/config-types.ts";
+import { loadConfig } from "#config/load-config.ts";
 import { createLogger } from "#config/logger.ts";
+import { reloadConfig } from "#config/reload-config.ts";
 import { containerMigrations } from "#engine/container-record.ts";
 import { Containers } from "#engine/container-service.ts";
 import { ContainerStore } from "#engine/container-store.ts";
+import { publishReload } from "#engine/daemon-events.ts";
 import { BackgroundWork, type EngineContext } from "#engine/engine-context.ts";
 import type { Engine } from "#engine/engine-types.ts";
 import { EventBus } from "#engine/event-bus.ts";
@@ -32,7 +35,12 @@ import { launcherPath } from "./launcher-path.ts";
 
 /** Runs until a signal ends it. Containers go on: nothing here owns them. */
 export async function runDaemon(config: DaemonConfig, warnings: string[]): Promise<void> {
-  const logger = createLogger({ level: config.debug ? "debug" : config.logLevel, format: config.logFormat });
+  const logger = createLogger({
+    get level() {
+      return config.debug ? "debug" : config.logLevel;
+    },
+    format: config.logFormat,
+  });
   for (const warning of warnings) logger.warn(warning);
   makeRoots(config);
   takePidfile(config.pidfile);
@@ -46,6 +54,7 @@ export async function runDaemon(config: DaemonConfig, warnings: string[]): Promi
       : {}),
   });
   logger.info("Berth is ready", { version: BERTH_VERSION, address: address.join(" ") });
+  process.on("SIGHUP", () => reload(daemon.context, daemon.id));
   await ending(logger);
   await daemon.server.close(config.shutdownTimeout * 1000);
   await daemon.context.background.drain();
@@ -108,13 +117,26 @@ async function compose(config: DaemonConfig, logger: Logger) {
       cpus: facts.cpus,
       cgroupVersion: cgroups.version,
       swapLimit: hasSwapAccounting(cgroups),
-      defaultShmSize: config.defaultShmSize,
-      defaultIpcMode: config.defaultIpcMode,
-      defaultCgroupnsMode: config.defaultCgroupnsMode,
       cgroupParent: config.cgroupParent,
-      logDriver: config.logDriver,
-      logOpts: config.logOpts,
-      init: config.init,
+      // As the configuration has them now: it may be reloaded.
+      get defaultShmSize() {
+        return config.defaultShmSize;
+      },
+      get defaultIpcMode() {
+        return config.defaultIpcMode;
+      },
+      get defaultCgroupnsMode() {
+        return config.defaultCgroupnsMode;
+      },
+      get logDriver() {
+        return config.logDriver;
+      },
+      get logOpts() {
+        return config.logOpts;
+      },
+      get init() {
+        return config.init;
+      },
     },
     background: new BackgroundWork(logger),
   };
@@ -124,6 +146,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
   await recoverContainers(context);
   await images.collect(imagesInUse(context));
   await storage.reconcile(new Set([...images.cacheIds(), ...context.containers.storedIds()]));
+  const id = stableId(config.dataRoot);
   const engine: Engine = {
     containers: new Containers(context),
     execs: new ExecRegistry(context),
@@ -131,11 +154,17 @@ async function compose(config: DaemonConfig, logger: Logger) {
     networks,
     volumes,
     events,
-    system: new System(context, facts, stableId(config.dataRoot)),
+    system: new System(context, facts, id),
   };
-  const server = createApiServer({ engine, logger, productVersion: BERTH_VERSION });
+  const server = createApiServer({
+    engine,
+    logger,
+    productVersion: BERTH_VERSION,
+    experimental: config.experimental,
+  });
   return {
     context,
+    id,
     server,
     stop: async () => {
       await networks.stop();
@@ -187,6 +216,28 @@ function stableId(dataRoot: string): string {
   return readFileSync(path, "utf8").trim();
 }
 
+/** SIGHUP: the command line and the file are read again. A file that is wrong changes nothing. */
+function reload(context: EngineContext, id: string): void {
+  const { config, logger, images } = context;
+  logger.info("reading the configuration again", { file: config.configFile });
+  try {
+    const loaded = loadConfig(process.argv.slice(2));
+    if (!("config" in loaded)) return;
+    for (const warning of loaded.warnings) logger.warn(warning);
+    const { changed, waiting } = reloadConfig(config, loaded.config);
+    if (waiting.length > 0) {
+      logger.warn("changes that wait for the daemon's next start", { options: waiting.join(", ") });
+    }
+    images.reload();
+    logger.info("the configuration has been reloaded", { changed: changed.join(", ") });
+    publishReload(context, id);
+  } catch (error) {
+    logger.error("the configuration is left as it was", {
+      reason: error instanceof Error ? error.message : String(error),
+    });
+  }
+}
+
 function ending(logger: Logger): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
@@ -195,6 +246,5 @@ function ending(logger: Logger): Promise<void> {
         resolve();
       });
     }
-    process.on("SIGHUP", () => logger.warn("SIGHUP: reloading the configuration is not there yet"));
   });
 }

@@ -25,6 +25,7 @@ export interface DispatchOptions {
   engine: Engine;
   logger: Logger;
   spoken: SpokenVersions;
+  experimental: boolean;
   /** What the Server header says. */
   product: string;
 }
@@ -49,7 +50,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     const { path, search } = splitUrl(request.url ?? "/");
     let operation = "";
     response.setHeader("Api-Version", options.spoken.newest);
-    response.setHeader("Docker-Experimental", "false");
+    response.setHeader("Docker-Experimental", String(options.experimental));
     response.setHeader("Ostype", "linux");
     response.setHeader("Server", options.product);
     try {
@@ -92,6 +93,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       response,
       version,
       spoken: options.spoken,
+      experimental: options.experimental,
       parameters: match.parameters,
       query,
       body,

@@ -22,6 +22,7 @@ export interface RequestContext {
   readonly response: ServerResponse;
   readonly version: ApiVersion;
   readonly spoken: SpokenVersions;
+  readonly experimental: boolean;
   readonly parameters: Readonly<Record<string, string>>;
   readonly query: Query;
   readonly body: RequestBody;

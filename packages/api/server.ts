@@ -32,6 +32,8 @@ export interface ApiServerOptions {
   /** "1.24" */
   oldestApiVersion?: string;
   newestApiVersion?: string;
+  /** Experimental operations are served, and clients told so. */
+  experimental?: boolean;
 }
 
 export interface ApiServer {
@@ -72,7 +74,13 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     oldest: options.oldestApiVersion ?? oldestVersion,
     newest: options.newestApiVersion ?? newestVersion,
   };
-  const dispatch = createDispatch({ engine, logger, spoken, product: `Berth/${productVersion} (linux)` });
+  const dispatch = createDispatch({
+    engine,
+    logger,
+    spoken,
+    experimental: options.experimental ?? false,
+    product: `Berth/${productVersion} (linux)`,
+  });
   const connections = new Connections();
   const listeners: Listener[] = [];
 

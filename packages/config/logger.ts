@@ -15,11 +15,11 @@ const SECRET = /password|secret|token|auth|credential/i;
 
 export function createLogger(options: LoggerOptions): Logger {
   const write = options.write ?? ((line: string) => void process.stderr.write(line));
-  const lowest = LEVELS.indexOf(options.level as Level);
   const log =
     (level: Level) =>
     (message: string, fields: Record<string, unknown> = {}) => {
-      if (LEVELS.indexOf(level) < lowest) return;
+      // Asked each time: a reloaded configuration may have changed it.
+      if (LEVELS.indexOf(level) < LEVELS.indexOf(options.level as Level)) return;
       const entry = { time: new Date().toISOString(), level, msg: message, ...redact(fields) };
       write(`${options.format === "json" ? JSON.stringify(entry) : logfmt(entry)}\n`);
     };

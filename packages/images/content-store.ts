@@ -69,6 +69,11 @@ export class ContentStore {
     this.#slots = new Slots(Math.max(1, options.maxConcurrentDownloads));
   }
 
+  /** How many layers come at once from now on. */
+  resize(maxConcurrentDownloads: number): void {
+    this.#slots.resize(Math.max(1, maxConcurrentDownloads));
+  }
+
   /** Removes what an earlier process left, except partial downloads young enough to be resumed. */
   async start(): Promise<void> {
     await rm(this.#blobs, { recursive: true, force: true });

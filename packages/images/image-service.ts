@@ -104,6 +104,12 @@ class Images implements ImageService {
     this.registries = new Registries(this.#connect);
   }
 
+  reload(): void {
+    const { options } = this.#dependencies;
+    this.#content.resize(options.maxConcurrentDownloads);
+    this.#uploadSlots.resize(Math.max(1, options.maxConcurrentUploads));
+  }
+
   async start(): Promise<void> {
     await mkdir(this.#root, { recursive: true, mode: 0o700 });
     await rm(this.#scratch, { recursive: true, force: true });

@@ -74,6 +74,8 @@ export interface ImageListFilters {
 export type ImageUsers = (imageId: string) => { id: string; running: boolean }[];
 
 export interface ImageService {
+  /** The options have changed: takes their numbers over. (Lists among them are the caller's own, and read each time.) */
+  reload(): void;
   start(): Promise<void>;
   /** Pulls; progress as Docker prints it. Throws BerthError: not-found with Docker's "pull access denied for x…" / "manifest for x not found: manifest unknown…". */
   pull(request: PullRequest): Promise<void>;

@@ -2,16 +2,29 @@
  * A number of places; who finds none free waits in line.
  */
 export class Slots {
+  #count: number;
+  /** Below 0 while there are fewer places than were given. */
   #free: number;
   readonly #waiting: (() => void)[] = [];
 
   constructor(count: number) {
+    this.#count = count;
     this.#free = count;
+  }
+
+  /** Other numbers from now on; whoever has a place keeps it. */
+  resize(count: number): void {
+    this.#free += count - this.#count;
+    this.#count = count;
+    while (this.#free > 0 && this.#waiting.length > 0) {
+      this.#free--;
+      this.#waiting.shift()?.();
+    }
   }
 
   /** Is somebody who comes now going to wait? */
   get full(): boolean {
-    return this.#free === 0;
+    return this.#free <= 0;
   }
 
   /** Waits for a place; dispose gives it back. Throws the signal's reason where the wait is given up. */
@@ -40,7 +53,7 @@ export class Slots {
       [Symbol.dispose]: () => {
         if (!taken) return;
         taken = false;
-        const next = this.#waiting.shift();
+        const next = this.#free < 0 ? undefined : this.#waiting.shift();
         if (next === undefined) this.#free++;
         else next();
       },
