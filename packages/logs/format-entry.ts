@@ -9,20 +9,33 @@ export function formatEntry(entry: LogEntry, options: LogReadOptions): Buffer | 
   if (!(entry.stream === "stdout" ? options.stdout : options.stderr)) return undefined;
   const time = options.timestamps ? `${fixedTime(entry.time)} ` : "";
   const details = options.details ? `${attributeText(entry.attributes)} ` : "";
-  const text = `${time}${details}${entry.text}`;
-  if (!options.framed) return Buffer.from(text);
-  const length = Buffer.byteLength(text);
-  const framed = Buffer.alloc(FRAME_HEAD + length);
-  framed[0] = entry.stream === "stdout" ? 1 : 2;
-  framed.writeUInt32BE(length, 4);
-  framed.write(text, FRAME_HEAD);
-  return framed;
+  const before = time + details;
+  const head = options.framed ? FRAME_HEAD : 0;
+  const { text } = entry;
+  const textLength = typeof text === "string" ? Buffer.byteLength(text) : text.length;
+  const length = Buffer.byteLength(before) + textLength;
+  const bytes = Buffer.allocUnsafe(head + length);
+  if (options.framed) {
+    bytes.writeUInt32BE(entry.stream === "stdout" ? 0x01000000 : 0x02000000, 0);
+    bytes.writeUInt32BE(length, 4);
+  }
+  const at = head + bytes.write(before, head);
+  if (typeof text === "string") bytes.write(text, at);
+  else bytes.set(text, at);
+  return bytes;
 }
 
-/** "a=b,c=d", sorted, with the characters that would be taken for separators escaped as in a URL query. */
-function attributeText(attributes: Record<string, string>): string {
+/** "a=b,c=d", sorted, escaped as in a query. */
+function attributeText(attributes: Readonly<Record<string, string>>): string {
   return Object.entries(attributes)
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, value]) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`)
+    .map(([key, value]) => `${queryEscape(key)}=${queryEscape(value)}`)
     .join(",");
+}
+
+/** As Go's url.QueryEscape: a space becomes a plus, and of the marks only - _ . ~ are left. */
+function queryEscape(text: string): string {
+  return encodeURIComponent(text.toWellFormed())
+    .replace(/[!'()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`)
+    .replaceAll("%20", "+");
 }

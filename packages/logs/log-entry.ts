@@ -1,41 +1,42 @@
-/** One line of a json-file log: {"log":"text\n","stream":"stdout","time":"…Z","attrs":{…}}. Pure. */
+/** One entry of a container's log, whatever form it is kept in. */
+
+export type LogStream = "stdout" | "stderr";
 
 export interface LogEntry {
-  text: string;
-  stream: "stdout" | "stderr";
-  /** As written: RFC 3339 with nanoseconds, trailing zeros of the fraction cut. */
-  time: string;
-  attributes: Record<string, string>;
+  stream: LogStream;
+  /** With the newline at its end, unless the line goes on in the next entry or the container's output ended in it. */
+  text: string | Uint8Array;
+  /** RFC 3339 as written, or nanoseconds since the epoch: whichever the form has; see `nanosecondsOf`. */
+  time: string | bigint;
+  attributes: Readonly<Record<string, string>>;
 }
 
-/** undefined for a line that is no entry (a disk that was full cuts lines short). */
-export function parseEntry(line: string): LogEntry | undefined {
-  let value: { log?: unknown; stream?: unknown; time?: unknown; attrs?: Record<string, string> };
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return undefined;
-  }
-  if (typeof value?.log !== "string" || typeof value.time !== "string") return undefined;
-  return {
-    text: value.log,
-    stream: value.stream === "stderr" ? "stderr" : "stdout",
-    time: value.time,
-    attributes: value.attrs ?? {},
-  };
+/** A line that was longer than an entry may be: one of its parts. */
+export interface PartialLine {
+  id: string;
+  /** From 1. */
+  ordinal: number;
+  last: boolean;
 }
 
-/** "2026-01-02T03:04:05.6Z" as nanoseconds since the epoch; undefined if it is no such time. */
-export function timeOf(text: string): bigint | undefined {
-  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$/.exec(text);
-  if (match === null) return undefined;
+const SECOND = 1_000_000_000n;
+
+/** Nanoseconds since the epoch; 0 for a time that is none. */
+export function nanosecondsOf(time: string | bigint): bigint {
+  if (typeof time === "bigint") return time;
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$/.exec(time);
+  if (match === null) return 0n;
   const seconds = Date.parse(`${match[1]}Z`) / 1000;
-  if (Number.isNaN(seconds)) return undefined;
-  return BigInt(seconds) * 1_000_000_000n + BigInt((match[2] ?? "").padEnd(9, "0"));
+  if (Number.isNaN(seconds)) return 0n;
+  return BigInt(seconds) * SECOND + BigInt((match[2] ?? "").padEnd(9, "0"));
 }
 
-/** With all nine digits of the fraction, as `docker logs --timestamps` prints it. */
-export function fixedTime(text: string): string {
-  const [whole = "", fraction = ""] = text.slice(0, -1).split(".");
+/** RFC 3339 with all nine digits of the fraction, as `docker logs --timestamps` prints it. */
+export function fixedTime(time: string | bigint): string {
+  if (typeof time === "bigint") {
+    const whole = new Date(Number(time / SECOND) * 1000).toISOString().slice(0, 19);
+    return `${whole}.${String(time % SECOND).padStart(9, "0")}Z`;
+  }
+  const [whole = "", fraction = ""] = time.slice(0, -1).split(".");
   return `${whole}.${fraction.padEnd(9, "0")}Z`;
 }

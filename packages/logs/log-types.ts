@@ -1,5 +1,15 @@
 /** Reading what shims wrote. */
 
+/** How entries are written: Docker's json-file, or the frames of its local driver. */
+export type LogFormName = "json-file" | "local";
+
+/** Where a log's files are: `name` is being written, `name.1`, `name.2.gz` … are older. */
+export interface LogLocation {
+  directory: string;
+  name: string;
+  form: LogFormName;
+}
+
 export interface LogReadOptions {
   follow: boolean;
   stdout: boolean;
@@ -18,8 +28,7 @@ export interface LogReadOptions {
 }
 
 /** What a reader asks about the container while following. */
-export interface LogSource {
-  path: string;
+export interface LogSource extends LogLocation {
   /** Resolves when no more will be written (the container ended). Following stops once all that was written is read. */
   ended: Promise<void>;
 }

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import { readLog } from "#logs/json-file-reader.ts";
 import type { LogReadOptions } from "#logs/log-types.ts";
+import { readLog } from "#logs/read-log.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "berth-logs-"));
 after(() => rmSync(directory, { recursive: true }));
@@ -42,7 +42,11 @@ async function read(
   signal = new AbortController().signal,
 ) {
   const parts: Buffer[] = [];
-  for await (const part of readLog({ path, ended }, { ...PLAIN, ...options }, signal))
+  for await (const part of readLog(
+    { directory, name: "x-json.log", form: "json-file", ended },
+    { ...PLAIN, ...options },
+    signal,
+  ))
     parts.push(part as Buffer);
   return Buffer.concat(parts).toString();
 }
