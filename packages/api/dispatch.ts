@@ -20,6 +20,7 @@ import { discardRest, type RequestBody } from "./request-body.ts";
 import type { RequestContext, SpokenVersions } from "./request-context.ts";
 import { createRouter, type Match } from "./router.ts";
 import { type ApiVersion, compareVersions, negotiate, splitVersion } from "./versions.ts";
+import { acceptWebSocket } from "./websocket.ts";
 
 export interface DispatchOptions {
   engine: Engine;
@@ -101,18 +102,17 @@ export function createDispatch(options: DispatchOptions): Dispatch {
       filters: () => decodeFilters(query.text("filters")),
       json: (shape, jsonOptions) => readJson(request, body, shape, jsonOptions),
       takeOver(contentType) {
-        if (socket === undefined) {
-          throw new BerthError(
-            "invalid",
-            "this connection cannot be taken over: ask for it with Upgrade: tcp",
-            {
-              operation: match.operation.id,
-            },
-          );
-        }
+        if (socket === undefined) throw notTakenOver(match, "tcp");
         response.statusCode = request.headers.upgrade === undefined ? 200 : 101;
         sendTakeoverHead(request, response, socket, contentType);
         return socket;
+      },
+      async takeWebSocket() {
+        if (socket === undefined) throw notTakenOver(match, "websocket");
+        const messages = await acceptWebSocket(request, socket);
+        response.statusCode = 101;
+        response.detachSocket(socket);
+        return messages;
       },
     };
   }
@@ -136,6 +136,11 @@ export function createDispatch(options: DispatchOptions): Dispatch {
 function predatesJson(url: string): boolean {
   const { version } = splitVersion(splitUrl(url).path);
   return version !== undefined && compareVersions(version, "1.24") < 0;
+}
+
+function notTakenOver({ operation }: Match, protocol: string): BerthError {
+  const message = `this connection cannot be taken over: ask for it with Upgrade: ${protocol}`;
+  return new BerthError("invalid", message, { operation: operation.id });
 }
 
 function notServed({ operation }: Match): BerthError {

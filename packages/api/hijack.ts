@@ -13,13 +13,18 @@ import type { Duplex } from "node:stream";
 export const rawStream = "application/vnd.docker.raw-stream";
 export const multiplexedStream = "application/vnd.docker.multiplexed-stream";
 
-const takeoverPath = /^(?:\/v[0-9.]+)?\/(?:containers\/.+\/attach|exec\/.+\/start)$/s;
+const takeoverPaths: Readonly<Record<string, RegExp>> = {
+  POST: /^(?:\/v[0-9.]+)?\/(?:containers\/.+\/attach|exec\/.+\/start)$/s,
+  GET: /^(?:\/v[0-9.]+)?\/containers\/.+\/attach\/ws$/s,
+};
 
 /** May this request take its connection over? Decided on method and path alone. */
 export function takesOver(request: Pick<IncomingMessage, "method" | "url">): boolean {
-  if (request.method !== "POST" || request.url === undefined) return false;
-  const end = request.url.indexOf("?");
-  return takeoverPath.test(end < 0 ? request.url : request.url.slice(0, end));
+  const { method = "", url } = request;
+  const paths = takeoverPaths[method];
+  if (paths === undefined || url === undefined) return false;
+  const end = url.indexOf("?");
+  return paths.test(end < 0 ? url : url.slice(0, end));
 }
 
 interface Parser {

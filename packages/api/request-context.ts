@@ -33,6 +33,8 @@ export interface RequestContext {
   json<T>(shape: Shape<T>, options?: { optional?: boolean }): Promise<T>;
   /** Answers the head and gives the bare connection; only in operations that take it over (hijack.ts). */
   takeOver(contentType: string): Duplex;
+  /** The connection as a WebSocket. Throws "invalid" where the client has asked for none. */
+  takeWebSocket(): Promise<Duplex>;
 }
 
 /** Resolves when the answer is complete; what it throws becomes the answer if none was begun. */

@@ -1,24 +1,31 @@
 /** Attach and exec start: the operations that take their connection over. */
 import type { Duplex } from "node:stream";
+import type { ContainerService } from "#engine/engine-types.ts";
 import { execStartShape } from "./container-shapes.ts";
 import { streamErrorText } from "./error-table.ts";
 import { finish, frame, multiplexedStream, rawStream } from "./hijack.ts";
 import { sendEmpty } from "./reply.ts";
 import { type Handlers, nameOf, type RequestContext } from "./request-context.ts";
 import { atLeast } from "./versions.ts";
+import { withoutFrames } from "./websocket.ts";
 
 export const takeoverHandlers: Handlers = {
   async ContainerAttach(context) {
-    const { engine, query } = context;
-    const attachment = await engine.containers.attach(nameOf(context), {
-      stdin: query.flag("stdin"),
-      stdout: query.flag("stdout"),
-      stderr: query.flag("stderr"),
-      stream: query.flag("stream"),
-      logs: query.flag("logs"),
-      detachKeys: query.text("detachKeys"),
-    });
-    await converse(context, attachment);
+    await converse(context, await attachment(context));
+  },
+
+  async ContainerAttachWebsocket(context) {
+    const { tty, connect } = await attachment(context);
+    const messages = await context.takeWebSocket();
+    const client = tty ? messages : withoutFrames(messages);
+    try {
+      await connect(client);
+    } catch (error) {
+      if (messages.writable) {
+        messages.write(`${streamErrorText(error, context.logger, context.operation)}\r\n`);
+      }
+    }
+    client.end();
   },
 
   async ExecStart(context) {
@@ -33,6 +40,17 @@ export const takeoverHandlers: Handlers = {
     else await converse(context, started);
   },
 };
+
+function attachment({ engine, query, ...context }: RequestContext): ReturnType<ContainerService["attach"]> {
+  return engine.containers.attach(context.parameters.id ?? "", {
+    stdin: query.flag("stdin"),
+    stdout: query.flag("stdout"),
+    stderr: query.flag("stderr"),
+    stream: query.flag("stream"),
+    logs: query.flag("logs"),
+    detachKeys: query.text("detachKeys"),
+  });
+}
 
 /** The content type of a stream of container output. */
 export function outputType(context: RequestContext, tty: boolean): string {

@@ -1,0 +1,50 @@
+/**
+ * Attach over a WebSocket, for clients that have nothing else (browsers): the same bytes, without the framing, in
+ * binary messages. The handshake and the messages are the ws library's, which is loaded when somebody comes with one.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
+import { Deframer } from "#engine/multiplex.ts";
+import { BerthError } from "#errors/errors.ts";
+
+/** Answers the handshake. What is written to the stream goes out as messages, what comes in is read from it. */
+export async function acceptWebSocket(request: IncomingMessage, socket: Socket): Promise<Duplex> {
+  const { createWebSocketStream, WebSocketServer } = await import("ws");
+  const server = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false });
+  return await new Promise((resolve, reject) => {
+    server.on("wsClientError", (error) => {
+      reject(new BerthError("invalid", `bad WebSocket handshake: ${error.message}`, { operation: "attach" }));
+    });
+    server.handleUpgrade(request, socket, Buffer.alloc(0), (client) => {
+      resolve(createWebSocketStream(client));
+    });
+  });
+}
+
+/** The stream as the engine speaks to it: output that comes framed leaves it bare. */
+export function withoutFrames(client: Duplex): Duplex {
+  const pieces: Buffer[] = [];
+  const deframer = new Deframer((_stream, content) => pieces.push(content));
+  const outer = new Duplex({
+    read: () => client.resume(),
+    write(chunk: Buffer, _encoding, done) {
+      deframer.push(chunk);
+      const content = Buffer.concat(pieces.splice(0));
+      if (content.length === 0) done();
+      else client.write(content, done);
+    },
+    final: (done) => void client.end(done),
+    destroy(error, done) {
+      client.destroy();
+      done(error);
+    },
+  });
+  client.on("data", (chunk: Buffer) => {
+    if (!outer.push(chunk)) client.pause();
+  });
+  client.on("end", () => outer.push(null));
+  client.on("error", () => outer.destroy());
+  client.on("close", () => outer.destroy());
+  return outer;
+}
