@@ -1,12 +1,12 @@
 /**
  * Compressed layer blobs on their way from a registry to a layer directory.
  *
- * Owns `<data root>/image/blobs/sha256` (verified, flushed, named by digest) and `<data root>/image/partial` (incomplete,
- * resumable). A blob is wanted by at least one running pull or is removed: once its layer is unpacked it would only take
- * the space a second time. Partial downloads cut by the network stay for an hour if they are worth resuming.
+ * Owns `<data root>/image/blobs/sha256` (verified, flushed, named by digest) and `<data root>/image/partial` (of pulls that did
+ * not come to their end, resumable). A blob is wanted by at least one running pull or is removed: once its image is there it
+ * would only take the space a second time. What a pull had when network, client or daemon left it stays for an hour.
  * Must never give out a file that was not compared with its digest.
  */
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import { type Digest, hexOf } from "./digest.ts";
@@ -74,11 +74,11 @@ export class ContentStore {
     this.#slots.resize(Math.max(1, maxConcurrentDownloads));
   }
 
-  /** Removes what an earlier process left, except partial downloads young enough to be resumed. */
+  /** Removes what an earlier process left, except downloads young enough to be gone on with. */
   async start(): Promise<void> {
-    await rm(this.#blobs, { recursive: true, force: true });
     await mkdir(this.#blobs, { recursive: true, mode: 0o700 });
     await mkdir(this.#partial, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(this.#blobs)) await this.#putBack(`sha256:${name}`);
     await this.sweep();
   }
 
@@ -128,7 +128,22 @@ export class ContentStore {
     }
   }
 
-  async #release(digest: Digest): Promise<void> {
+  /**
+   * Keeps blobs from being removed until `close`: then they go, or, where `error` is a reason to come back, stay for the
+   * next pull, which only compares them with their digests again.
+   */
+  hold(digests: readonly Digest[]): { close(error?: unknown): Promise<void> } {
+    const held = [...new Set(digests)];
+    for (const digest of held) this.#wanted.set(digest, (this.#wanted.get(digest) ?? 0) + 1);
+    return {
+      close: async (error) => {
+        const keep = error !== undefined && isResumable(error);
+        for (const digest of held.splice(0)) await this.#release(digest, keep);
+      },
+    };
+  }
+
+  async #release(digest: Digest, keep = false): Promise<void> {
     const left = (this.#wanted.get(digest) ?? 1) - 1;
     if (left > 0) {
       this.#wanted.set(digest, left);
@@ -137,7 +152,9 @@ export class ContentStore {
     this.#wanted.delete(digest);
     await this.#downloads.settled(digest);
     if (this.#wanted.has(digest)) return;
-    const removal = rm(this.#target(digest), { force: true }).finally(() => this.#removals.delete(digest));
+    const removal = (keep ? this.#putBack(digest) : rm(this.#target(digest), { force: true })).finally(() =>
+      this.#removals.delete(digest),
+    );
     this.#removals.set(digest, removal);
     await removal;
   }
@@ -168,11 +185,18 @@ export class ContentStore {
     return target;
   }
 
+  /** A whole blob becomes a partial download that lacks nothing, if it is worth it. */
+  async #putBack(digest: Digest): Promise<void> {
+    const target = this.#target(digest);
+    const { size } = await stat(target).catch(() => ({ size: 0 })); // none was made
+    if (size >= resumableBytes) await rename(target, join(this.#partial, hexOf(digest)));
+    else await rm(target, { force: true });
+  }
+
   /** Keeps a partial file only if the network, not its content or the disk, was the trouble. */
   async #tidy(partial: string, error: unknown): Promise<void> {
     const { size } = await stat(partial).catch(() => ({ size: 0 })); // none was made
-    const resumable = !(error instanceof BerthError) || error.cause instanceof ExchangeError;
-    if (resumable && size >= resumableBytes) return;
+    if (isResumable(error) && size >= resumableBytes) return;
     await rm(partial, { force: true });
   }
 
@@ -186,6 +210,7 @@ export class ContentStore {
   }): Promise<void> {
     const { blob, source, partial, target, report, signal } = task;
     let challenged = false;
+    let resumed = (await stat(partial).catch(() => ({ size: 0 }))).size > 0; // there may be none
     for (let attempt = 1; ; attempt++) {
       report({ phase: "downloading", current: 0, total: blob.size });
       const request = { ...source.blobAddress(blob.digest), partial, target, ...blob };
@@ -201,6 +226,13 @@ export class ContentStore {
       );
       if (result.outcome === "complete") return;
       signal.throwIfAborted();
+      if (result.outcome === "digest" && resumed) {
+        // What was left from before may be what is wrong: a machine that lost power loses parts of files.
+        resumed = false;
+        await rm(partial, { force: true });
+        attempt--;
+        continue;
+      }
       if (result.outcome === "refused" && result.status === 401 && !challenged) {
         challenged = true;
         if (await source.reauthorize(result.wwwAuthenticate, signal)) {
@@ -220,10 +252,17 @@ export class ContentStore {
   }
 }
 
+/** Nothing was wrong with what came: the network broke, the client or the daemon went. */
+function isResumable(error: unknown): boolean {
+  return (
+    !(error instanceof BerthError) || error.code === "unavailable" || error.cause instanceof ExchangeError
+  );
+}
+
 function isWorthRepeating(result: BlobResult): boolean {
   if (result.outcome === "refused") return isTransientStatus(result.status);
   // Unlike for a manifest, nobody listening is worth waiting for: this registry did answer a moment ago.
-  return result.outcome === "network" && result.code !== "ETOOLONG" && result.code !== "EREDIRECT";
+  return result.outcome === "network" && !["ETOOLONG", "ESIZE", "EREDIRECT"].includes(result.code);
 }
 
 function transferError(result: BlobResult, blob: Blob, source: BlobSource): BerthError {
@@ -245,7 +284,9 @@ function transferError(result: BlobResult, blob: Blob, source: BlobSource): Bert
       return new BerthError("internal", result.message, {
         ...detail,
         // Says that what came so far is good; a registry that sends too much is not to be believed.
-        ...(result.code === "ETOOLONG" ? {} : { cause: new ExchangeError(result.message, result.code) }),
+        ...(["ETOOLONG", "ESIZE"].includes(result.code)
+          ? {}
+          : { cause: new ExchangeError(result.message, result.code) }),
       });
     default:
       return new BerthError("internal", `download of ${blob.digest} ended: ${result.outcome}`, detail);

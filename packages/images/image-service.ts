@@ -74,7 +74,6 @@ class Images implements ImageService {
   readonly #layers: LayerStore;
   readonly #images: ImageStore;
   readonly #content: ContentStore;
-  readonly #connect: ConnectOptions;
   readonly #uploads: Uploads = new SharedWork();
   readonly #uploadSlots: Slots;
   readonly registries: Registries;
@@ -95,13 +94,8 @@ class Images implements ImageService {
       maxDownloadAttempts: dependencies.options.maxDownloadAttempts,
       delay: dependencies.retryDelay ?? exponentialDelay,
     });
-    this.#connect = {
-      ...dependencies.options,
-      delay: dependencies.retryDelay ?? exponentialDelay,
-      tokens: this.#tokens,
-    };
     this.#uploadSlots = new Slots(Math.max(1, dependencies.options.maxConcurrentUploads));
-    this.registries = new Registries(this.#connect);
+    this.registries = new Registries(() => this.#connect);
   }
 
   reload(): void {
@@ -273,6 +267,12 @@ class Images implements ImageService {
     await Promise.allSettled(this.#running);
     await this.#transfer.close();
     closeConnections();
+  }
+
+  /** Asked for each time: mirrors and insecure registries may change under a running daemon. */
+  get #connect(): ConnectOptions {
+    const { options, retryDelay } = this.#dependencies;
+    return { ...options, delay: retryDelay ?? exponentialDelay, tokens: this.#tokens };
   }
 
   get #scratch(): string {

@@ -193,10 +193,18 @@ async function fetchImage(
   const document = parseImageConfig(config, name);
   checkConfig(document, manifest, name);
   await using stack = layers.hold(document.rootfs.diff_ids);
-  await makeLayers({ stack, document, manifest, session, layers, content, request });
-  await flush();
-  request.signal?.throwIfAborted();
-  images.commit({ id: digest, config, chain: stack.chain, size: stack.size() }, names);
+  // A pull that is cut short goes on later from what it has, so nothing is given up before the image is whole.
+  const blobs = content.hold(manifest.layers.map((layer) => layer.digest));
+  try {
+    await makeLayers({ stack, document, manifest, session, layers, content, request });
+    await flush();
+    request.signal?.throwIfAborted();
+    images.commit({ id: digest, config, chain: stack.chain, size: stack.size() }, names);
+  } catch (error) {
+    await blobs.close(error);
+    throw error;
+  }
+  await blobs.close();
 }
 
 function isImageConfigType(mediaType: string): boolean {

@@ -10,20 +10,20 @@ import { type LoginAnswer, logIn } from "./registry/login.ts";
 import { type SearchRequest, type SearchResult, searchImages } from "./registry/search.ts";
 
 export class Registries {
-  readonly #connect: ConnectOptions;
+  readonly #connect: () => ConnectOptions;
 
-  constructor(connect: ConnectOptions) {
+  constructor(connect: () => ConnectOptions) {
     this.#connect = connect;
   }
 
   /** docker login: are these credentials good? Throws "unauthorized" where the registry says no. */
   logIn(auth: RegistryAuth, signal?: AbortSignal): Promise<LoginAnswer> {
-    return logIn(auth, this.#connect, signal);
+    return logIn(auth, this.#connect(), signal);
   }
 
   /** docker search. Throws where the registry has no search. */
   search(request: SearchRequest, signal?: AbortSignal): Promise<SearchResult[]> {
-    return searchImages(request, this.#connect, signal);
+    return searchImages(request, this.#connect(), signal);
   }
 
   /** Digest, type and platforms of what a name stands for, without fetching it. */
@@ -32,6 +32,6 @@ export class Registries {
     auth: RegistryAuth | undefined,
     signal?: AbortSignal,
   ): Promise<DistributionAnswer> {
-    return inspectDistribution(name, auth, this.#connect, signal);
+    return inspectDistribution(name, auth, this.#connect(), signal);
   }
 }

@@ -28,10 +28,12 @@ export function isPermanentNetworkError(code: string): boolean {
   );
 }
 
-/** The registry's own wish (`Retry-After`, in seconds) where it has one, at most two minutes. */
+/** The registry's own wish (`Retry-After`: seconds or a date) where it has one, at most two minutes. */
 export function delayFor(attempt: number, retryAfter: string | undefined, delay: RetryDelay): number {
-  const asked = retryAfter !== undefined && /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) * 1000 : 0;
-  return Math.min(Math.max(asked, delay(attempt)), 120_000);
+  const asked = /^\d{1,9}$/.test(retryAfter ?? "")
+    ? Number(retryAfter) * 1000
+    : Date.parse(retryAfter ?? "") - Date.now();
+  return Math.min(Math.max(Number.isNaN(asked) ? 0 : asked, delay(attempt)), 120_000);
 }
 
 /** Waits, or throws the signal's reason. */

@@ -83,6 +83,7 @@ async function transfer(
       );
     }
   }
+  checkLength(response, state.received, request);
   await write(onProgress, file, state, request, response);
   return undefined;
 }
@@ -95,6 +96,9 @@ async function write(
   response: ExchangeResponse,
 ): Promise<void> {
   const body = (response.body as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+  const { patience } = request.transport;
+  let since = performance.now();
+  let before = state.received;
   try {
     for (;;) {
       const piece = await next(body, request);
@@ -109,11 +113,30 @@ async function write(
       state.hash.update(piece);
       for (let at = 0; at < piece.length; ) at += writeSync(file.fd, piece, at);
       onProgress(state.received, false);
+      const now = performance.now();
+      if (now - since < patience) continue;
+      // A kilobyte a second: whoever sends less keeps us, and a layer would take days.
+      if (state.received - before < patience) {
+        throw new ExchangeError(`Get "${request.url}": i/o timeout, the registry only trickles`, "ETIMEDOUT");
+      }
+      since = now;
+      before = state.received;
     }
   } finally {
     response.body.destroy();
   }
   if (state.received < request.size) throw new ExchangeError(`Get "${request.url}": unexpected EOF`, "EOF");
+}
+
+/** A registry that announces another length than the manifest is not worth reading. */
+function checkLength(response: ExchangeResponse, received: number, request: BlobRequest): void {
+  const announced = response.headers["content-length"];
+  if (announced === undefined || Number(announced) + received === request.size) return;
+  response.body.destroy();
+  throw new ExchangeError(
+    `Get "${request.url}": the registry has ${Number(announced) + received} bytes, its manifest says ${request.size}`,
+    "ESIZE",
+  );
 }
 
 /** Errors of the stream are the network's; those of writing must stay the disk's. */
