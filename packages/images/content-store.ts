@@ -59,6 +59,8 @@ export class ContentStore {
   readonly #downloads = new SharedWork<TransferProgress, string>();
   readonly #slots: Slots;
   readonly #wanted = new Map<Digest, number>();
+  /** Blobs that stay for the next pull when nobody wants them any more. */
+  readonly #kept = new Set<Digest>();
   /** Files being removed right now: a new download of the same blob waits, or it would find a file that vanishes. */
   readonly #removals = new Map<Digest, Promise<void>>();
 
@@ -138,12 +140,17 @@ export class ContentStore {
     return {
       close: async (error) => {
         const keep = error !== undefined && isResumable(error);
-        for (const digest of held.splice(0)) await this.#release(digest, keep);
+        for (const digest of held.splice(0)) {
+          // Its unpacking may not have noticed yet that it is cancelled, and be the last to let go.
+          if (keep) this.#kept.add(digest);
+          else this.#kept.delete(digest);
+          await this.#release(digest);
+        }
       },
     };
   }
 
-  async #release(digest: Digest, keep = false): Promise<void> {
+  async #release(digest: Digest): Promise<void> {
     const left = (this.#wanted.get(digest) ?? 1) - 1;
     if (left > 0) {
       this.#wanted.set(digest, left);
@@ -152,9 +159,9 @@ export class ContentStore {
     this.#wanted.delete(digest);
     await this.#downloads.settled(digest);
     if (this.#wanted.has(digest)) return;
-    const removal = (keep ? this.#putBack(digest) : rm(this.#target(digest), { force: true })).finally(() =>
-      this.#removals.delete(digest),
-    );
+    const removal = (
+      this.#kept.delete(digest) ? this.#putBack(digest) : rm(this.#target(digest), { force: true })
+    ).finally(() => this.#removals.delete(digest));
     this.#removals.set(digest, removal);
     await removal;
   }
