@@ -47,6 +47,7 @@ const image: Record<string, Entry> = {
   },
   load: { summary: "Load images from an archive", load: () => import("#cli/commands/load.ts") },
   pull: { summary: "Fetch an image from a registry", load: () => import("#cli/commands/pull.ts") },
+  push: { summary: "Send an image to a registry", load: () => import("#cli/commands/push.ts") },
   tag: { summary: "Give an image a further name", load: () => import("#cli/commands/tag.ts") },
 };
 
@@ -74,8 +75,20 @@ export const commands: Record<string, Entry> = {
   images,
   info,
   inspect,
+  login: {
+    summary: "Keep credentials for a registry",
+    load: () => import("#cli/commands/login.ts"),
+  },
+  logout: {
+    summary: "Forget the credentials for a registry",
+    load: () => import("#cli/commands/logout.ts"),
+  },
   ps,
   rmi,
+  search: {
+    summary: "Look for images in a registry that has a search",
+    load: () => import("#cli/commands/search.ts"),
+  },
   version: {
     summary: "Show the versions of client and daemon",
     load: () => import("#cli/commands/version.ts"),

@@ -2,10 +2,11 @@
  * Gets an image that is not there: from its registry, or, for Berth's own busybox, from the archive that the set-up
  * made, so that a machine without a network can run something.
  */
-import { createReadStream, readFileSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import type { ProgressMessage } from "#api-types/image.ts";
 import type { Context } from "#cli/command.ts";
-import { registryOf, splitImageName } from "#cli/image-name.ts";
+import { registryHeader } from "#cli/credentials.ts";
+import { splitImageName } from "#cli/image-name.ts";
 import { showProgress } from "#cli/output/progress.ts";
 import { jsonLines } from "#client/json-lines.ts";
 
@@ -17,6 +18,7 @@ export async function fetchImage(
   platform: string,
   output: { write(text: string): unknown; isTTY?: boolean; columns?: number } | undefined,
   context: Context,
+  options: { allTags?: boolean } = {},
 ): Promise<void> {
   const client = await context.client();
   const { repository, tag } = splitImageName(name);
@@ -31,32 +33,10 @@ export async function fetchImage(
     await showProgress(jsonLines<ProgressMessage>(loaded), quiet);
     return;
   }
-  const auth = registryAuth(registryOf(repository), context);
+  const auth = registryHeader(repository, context.env);
   const pulled = await client.request("POST", "/images/create", {
-    query: { fromImage: repository, tag: tag || "latest", platform },
+    query: { fromImage: repository, ...(options.allTags ? {} : { tag: tag || "latest" }), platform },
     ...(auth !== undefined && { headers: { "X-Registry-Auth": auth } }),
   });
   await showProgress(jsonLines<ProgressMessage>(pulled), output ?? quiet);
-}
-
-/** Credentials of docker's own settings file, as the header wants them; undefined if there are none for this registry. */
-function registryAuth(registry: string, context: Context): string | undefined {
-  const directory = context.env.DOCKER_CONFIG || `${context.env.HOME ?? ""}/.docker`;
-  let settings: { auths?: Record<string, { auth?: string; identitytoken?: string }> };
-  try {
-    settings = JSON.parse(readFileSync(`${directory}/config.json`, "utf8"));
-  } catch {
-    // No settings, or none that can be read: then without credentials, as docker does.
-    return undefined;
-  }
-  const entry = settings.auths?.[registry];
-  if (entry?.auth === undefined) return undefined;
-  const [username = "", ...password] = Buffer.from(entry.auth, "base64").toString("utf8").split(":");
-  const credentials = {
-    username,
-    password: password.join(":"),
-    serveraddress: registry,
-    ...(entry.identitytoken && { identitytoken: entry.identitytoken }),
-  };
-  return Buffer.from(JSON.stringify(credentials)).toString("base64url");
 }
