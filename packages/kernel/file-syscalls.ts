@@ -126,6 +126,15 @@ export function fstat(fd: number): FileStatus {
   return fstatat(fd, "");
 }
 
+const STATX_MNT_ID = 0x1000;
+
+/** Number of the mount an open file was reached by (Linux 5.8): the same for all names of one mount. */
+export function mountIdOf(fd: number): bigint {
+  const flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
+  if (cStatx(fd, encodePath(""), flags, STATX_MNT_ID, statxBuffer) < 0) fail("statx", [fd]);
+  return statxBuffer.readBigUInt64LE(0x90);
+}
+
 export function mkdirat(directory: number, path: string, mode: number): void {
   if (cMkdirat(directory, encodePath(path), mode) < 0) fail("mkdirat", [directory, path, mode]);
 }

@@ -50,6 +50,8 @@ const fileSystemNames = new Map<number, string>([
   [0x6e736673, "nsfs"],
 ]);
 
+const ST_RDONLY = 1n;
+
 export interface FileSystemStatus {
   /** Magic number. */
   type: number;
@@ -60,6 +62,8 @@ export interface FileSystemStatus {
   blocksAvailable: number;
   files: number;
   filesFree: number;
+  /** It, or this mount of it, may not be written to. */
+  readOnly: boolean;
 }
 
 /** Decodes `struct statfs` of 64-bit kernels. */
@@ -73,6 +77,7 @@ export function decodeStatfs(bytes: Buffer): FileSystemStatus {
     blocksAvailable: Number(bytes.readBigUInt64LE(32)),
     files: Number(bytes.readBigUInt64LE(40)),
     filesFree: Number(bytes.readBigUInt64LE(48)),
+    readOnly: (bytes.readBigUInt64LE(80) & ST_RDONLY) !== 0n,
   };
 }
 

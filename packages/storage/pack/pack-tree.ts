@@ -4,6 +4,7 @@
  * Walks by descriptors, follows no link, and crosses no mount point. The same tree gives the same bytes: names in
  * the order of their bytes, no access times, no user names. Sockets are left out, they mean nothing elsewhere.
  */
+import { ERRNO } from "#kernel/errno.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import {
   type FileStatus,
@@ -20,6 +21,7 @@ import {
   S_IFREG,
 } from "#kernel/file-syscalls.ts";
 import { pathBytes } from "#kernel/path-bytes.ts";
+import { isErrno, SyscallError } from "#kernel/syscall-error.ts";
 import {
   O_DIRECTORY,
   O_NOCTTY,
@@ -27,14 +29,14 @@ import {
   O_NONBLOCK,
   O_RDONLY,
   open,
-  openat,
-  openat2,
   RESOLVE_BENEATH,
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
   read,
+  tryOpenat,
+  tryOpenat2,
 } from "#kernel/syscalls.ts";
-import { getXattr, listXattr, xattrPath } from "#kernel/xattr-syscalls.ts";
+import { getXattr, listXattr, type XattrSubject, xattrPath } from "#kernel/xattr-syscalls.ts";
 import type { TarEntry, TarEntryType } from "#storage/tar/tar-entry.ts";
 import { encodeEntry, endOfArchive, paddingFor } from "#storage/tar/tar-writer.ts";
 import { opaqueMarker, whiteoutPrefix } from "#storage/unpack/entry-path.ts";
@@ -42,12 +44,8 @@ import { opaqueMarker, whiteoutPrefix } from "#storage/unpack/entry-path.ts";
 export interface PackOptions {
   /** The tree is one overlay layer: whiteouts and opaque directories become `.wh.` files. */
   overlayLayer?: boolean;
-}
-
-interface Walk {
-  options: PackOptions;
-  /** First path of inodes that have several names. */
-  firstPaths: Map<string, string>;
+  /** Go on into what is mounted below, too. */
+  crossMounts?: boolean;
 }
 
 const contentChunk = 256 * 1024;
@@ -63,16 +61,87 @@ const typeOfMode = new Map<number, TarEntryType>([
 /** Yields the bytes of an archive of everything below `directory` (a path of the host; the directory itself is not an entry). */
 export function* packTree(directory: string, options: PackOptions = {}): Generator<Buffer> {
   using root = new FileDescriptor(open(directory, O_RDONLY | O_DIRECTORY));
-  yield* packDirectory(root.number, "", { options, firstPaths: new Map() });
+  yield* new TreePacker(options).children(root.number, "");
   yield endOfArchive;
 }
 
-function* packDirectory(fd: number, path: string, walk: Walk): Generator<Buffer> {
-  for (const name of sortedNames(fd)) {
-    // Gone since it was listed: the tree of a running container changes.
-    const status = fstatatIfExists(fd, name);
-    if (status !== undefined) yield* packName(fd, name, path, status, walk);
+/** Packs parts of trees into one archive, whose end is the caller's to write. */
+export class TreePacker {
+  readonly #options: PackOptions;
+  /** First path of inodes that have several names. */
+  readonly #firstPaths = new Map<string, string>();
+
+  constructor(options: PackOptions = {}) {
+    this.#options = options;
   }
+
+  /** Everything in an open directory; names in the archive begin with `above`. */
+  *children(fd: number, above: string): Generator<Buffer> {
+    for (const name of sortedNames(fd)) {
+      // Gone since it was listed: the tree of a running container changes.
+      const status = fstatatIfExists(fd, name);
+      if (status === undefined) continue;
+      yield* this.entry(fd, name, `${above}${name}`, status);
+      if ((status.mode & S_IFMT) === S_IFDIR) yield* this.#subdirectory(fd, name, `${above}${name}`);
+    }
+  }
+
+  /** An open directory with everything in it, under another name: "." or "/" or one without slashes at its ends. */
+  *directory(fd: number, path: string): Generator<Buffer> {
+    yield encodeEntry(entryOf(fd, path, "directory", fstat(fd)));
+    yield* this.children(fd, path.endsWith("/") ? path : `${path}/`);
+  }
+
+  /** One name in an open directory as the entry `path`; of a directory not what is in it. Sockets are passed over. */
+  *entry(parent: number, name: string, path: string, status: FileStatus): Generator<Buffer> {
+    const type = typeOfMode.get(status.mode & S_IFMT);
+    if (type === undefined) return;
+    if (this.#options.overlayLayer === true && isWhiteout(status)) {
+      yield packWhiteout(path, status.modifiedAt);
+      return;
+    }
+    const entry = entryOf(xattrPath(parent, name), path, type, status);
+    if (type === "symlink") {
+      const target = linkTarget(parent, name);
+      if (target === undefined) return;
+      entry.linkName = target;
+    }
+    if (type !== "directory" && status.links > 1) {
+      const inode = `${status.device.major}:${status.device.minor}:${status.inode}`;
+      const first = this.#firstPaths.get(inode);
+      if (first !== undefined) {
+        yield encodeEntry({ ...entry, type: "hardlink", linkName: first, size: 0, xattrs: new Map() });
+        return;
+      }
+      this.#firstPaths.set(inode, path);
+    }
+    if (type === "file") yield* packFile(parent, name, entry);
+    else yield encodeEntry(entry);
+  }
+
+  *#subdirectory(parent: number, name: string, path: string): Generator<Buffer> {
+    const crossing = this.#options.crossMounts === true ? 0 : RESOLVE_NO_XDEV;
+    const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | crossing;
+    const flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+    const fd = tryOpenat2(parent, name, flags, 0, resolve);
+    // It went, or became something else, meanwhile; or it is another file system that was not asked for.
+    if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP || fd === -ERRNO.EXDEV) return;
+    if (fd < 0) throw new SyscallError("openat2", -fd, [name]);
+    using child = new FileDescriptor(fd);
+    if (
+      this.#options.overlayLayer === true &&
+      getXattr(child.number, "trusted.overlay.opaque")?.toString() === "y"
+    ) {
+      yield encodeEntry(markerEntry(`${path}/${opaqueMarker}`, fstat(child.number).modifiedAt));
+    }
+    yield* this.children(child.number, `${path}/`);
+  }
+}
+
+/** The entry that says that `path` is gone, in a layer's archive. */
+export function packWhiteout(path: string, modifiedAt: bigint): Buffer {
+  const slash = path.lastIndexOf("/") + 1;
+  return encodeEntry(markerEntry(`${path.slice(0, slash)}${whiteoutPrefix}${path.slice(slash)}`, modifiedAt));
 }
 
 function sortedNames(fd: number): string[] {
@@ -82,51 +151,14 @@ function sortedNames(fd: number): string[] {
     .map(({ name }) => name);
 }
 
-function* packName(
-  parent: number,
-  name: string,
-  above: string,
-  status: FileStatus,
-  walk: Walk,
-): Generator<Buffer> {
-  const type = typeOfMode.get(status.mode & S_IFMT);
-  if (type === undefined) return;
-  const path = above + name;
-  if (walk.options.overlayLayer === true && isWhiteout(status)) {
-    yield encodeEntry(markerEntry(`${above}${whiteoutPrefix}${name}`, status));
-    return;
-  }
-  const entry = entryOf(parent, name, path, type, status);
-  if (type !== "directory" && status.links > 1) {
-    const inode = `${status.device.major}:${status.device.minor}:${status.inode}`;
-    const first = walk.firstPaths.get(inode);
-    if (first !== undefined) {
-      yield encodeEntry({ ...entry, type: "hardlink", linkName: first, size: 0, xattrs: new Map() });
-      return;
-    }
-    walk.firstPaths.set(inode, path);
-  }
-  if (type === "file") yield* packFile(parent, name, entry);
-  else if (type === "directory") yield* packSubdirectory(parent, name, entry, walk);
-  else yield encodeEntry(entry);
-}
-
-function* packSubdirectory(parent: number, name: string, entry: TarEntry, walk: Walk): Generator<Buffer> {
-  yield encodeEntry(entry);
-  const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
-  using child = new FileDescriptor(openat2(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, resolve));
-  if (
-    walk.options.overlayLayer === true &&
-    getXattr(child.number, "trusted.overlay.opaque")?.toString() === "y"
-  ) {
-    yield encodeEntry(markerEntry(`${entry.name}/${opaqueMarker}`, fstat(child.number)));
-  }
-  yield* packDirectory(child.number, `${entry.name}/`, walk);
-}
-
 function* packFile(parent: number, name: string, entry: TarEntry): Generator<Buffer> {
-  using file = new FileDescriptor(openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
-  const size = fstat(file.number).size;
+  const fd = tryOpenat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+  if (fd === -ERRNO.ENOENT || fd === -ERRNO.ELOOP) return; // as above
+  if (fd < 0) throw new SyscallError("openat", -fd, [name]);
+  using file = new FileDescriptor(fd);
+  const { size, mode } = fstat(file.number);
+  // Something else by now: what a device or fifo says is no content.
+  if ((mode & S_IFMT) !== S_IFREG) return;
   yield encodeEntry({ ...entry, size });
   let left = size;
   while (left > 0) {
@@ -139,18 +171,23 @@ function* packFile(parent: number, name: string, entry: TarEntry): Generator<Buf
   yield paddingFor(size);
 }
 
-function entryOf(
-  parent: number,
-  name: string,
-  path: string,
-  type: TarEntryType,
-  status: FileStatus,
-): TarEntry {
+/** Undefined for one that went, or became something else, meanwhile. */
+function linkTarget(parent: number, name: string): string | undefined {
+  try {
+    return readlinkat(parent, name);
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "EINVAL")) return undefined;
+    throw error;
+  }
+}
+
+/** `attributes`: what its extended attributes are read by. A link's target is the caller's to fill in. */
+function entryOf(attributes: XattrSubject, path: string, type: TarEntryType, status: FileStatus): TarEntry {
   const device = type === "character-device" || type === "block-device";
   return {
     type,
     name: path,
-    linkName: type === "symlink" ? readlinkat(parent, name) : "",
+    linkName: "",
     mode: status.mode & 0o7777,
     uid: status.uid,
     gid: status.gid,
@@ -160,18 +197,22 @@ function entryOf(
     modifiedAt: status.modifiedAt,
     major: device ? status.special.major : 0,
     minor: device ? status.special.minor : 0,
-    xattrs: attributesOf(xattrPath(parent, name)),
+    xattrs: attributesOf(attributes),
   };
 }
 
 /** Attributes that mean the same on another host. */
-function attributesOf(path: string): Map<string, Buffer> {
+function attributesOf(subject: XattrSubject): Map<string, Buffer> {
   const attributes = new Map<string, Buffer>();
-  for (const name of listXattr(path)) {
-    if (name !== "security.capability" && !name.startsWith("user.")) continue;
-    if (name.startsWith("user.overlay.")) continue;
-    const value = getXattr(path, name);
-    if (value !== undefined) attributes.set(name, value);
+  try {
+    for (const name of listXattr(subject)) {
+      if (name !== "security.capability" && !name.startsWith("user.")) continue;
+      if (name.startsWith("user.overlay.")) continue;
+      const value = getXattr(subject, name);
+      if (value !== undefined) attributes.set(name, value);
+    }
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw error; // gone meanwhile: so are its attributes
   }
   return attributes;
 }
@@ -181,7 +222,7 @@ function isWhiteout(status: FileStatus): boolean {
 }
 
 /** An empty file whose name is what matters. */
-function markerEntry(name: string, status: FileStatus): TarEntry {
+function markerEntry(name: string, modifiedAt: bigint): TarEntry {
   return {
     type: "file",
     name,
@@ -192,7 +233,7 @@ function markerEntry(name: string, status: FileStatus): TarEntry {
     userName: "",
     groupName: "",
     size: 0,
-    modifiedAt: status.modifiedAt,
+    modifiedAt,
     major: 0,
     minor: 0,
     xattrs: new Map(),

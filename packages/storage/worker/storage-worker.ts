@@ -38,6 +38,12 @@ async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
       copyTree(task.task, () => Atomics.load(stop, 0) !== 0);
       return undefined;
     }
+    case "files": {
+      // Loaded where it is needed: most threads never do.
+      const { performFileTask } = await import("#storage/files/file-tasks.ts");
+      const stop = new Int32Array(abort);
+      return await performFileTask(task.task, () => Atomics.load(stop, 0) !== 0);
+    }
     case "remove":
       removeTree(task.path);
       return undefined;

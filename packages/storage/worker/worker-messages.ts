@@ -3,11 +3,14 @@
  */
 import { BerthError, type ErrorCode } from "#errors/errors.ts";
 import type { CopyTask } from "#storage/copy/copy-tree.ts";
+import type { FileTask } from "#storage/files/file-tasks.ts";
 import type { UnpackTask } from "#storage/unpack/unpack-layer.ts";
 
 export type StorageTask =
   | { kind: "unpack"; task: UnpackTask }
   | { kind: "copy"; task: CopyTask }
+  /** Work on a container's files (files/file-tasks.ts). */
+  | { kind: "files"; task: FileTask }
   /** Delete a tree that has no other user. */
   | { kind: "remove"; path: string }
   /** Bytes below a directory; answers a number. */

@@ -1,0 +1,87 @@
+/**
+ * The files of containers, for the engine: what changed, archives out of and into them, layers made of changes. All work is
+ * done in threads of its own, which a slow client may hold up without anybody else noticing.
+ */
+import { FileDescriptor } from "#kernel/fd.ts";
+import type { LayerChange } from "#storage/changes/layer-changes.ts";
+import type { LayerComparison, UnpackResult, Whiteouts } from "#storage/driver-types.ts";
+import type { ExtractOptions } from "#storage/files/extract-tree.ts";
+import type { FileTask, Sink, TakenPath } from "#storage/files/file-tasks.ts";
+import type { PathStatus } from "#storage/files/path-status.ts";
+import type { RootRequest } from "#storage/files/root-types.ts";
+import { StorageWorkers } from "#storage/worker/storage-workers.ts";
+
+/** Archives on their way at once; threads exist only while there is work. */
+const threads = 16;
+
+export class ContainerFiles implements AsyncDisposable {
+  readonly #workers = new StorageWorkers(threads);
+
+  /** As `docker diff` tells it: sorted by path, what was deleted after what is there. */
+  async changes(comparison: LayerComparison): Promise<LayerChange[]> {
+    return (await this.#run({ kind: "changes", comparison })) as LayerChange[];
+  }
+
+  /** Opens a path in a container's root; undefined if nothing is there. Links of its directories are followed inside. */
+  async open(root: RootRequest, path: string): Promise<OpenPath | undefined> {
+    const taken = (await this.#run({ kind: "take", root, path })) as TakenPath | undefined;
+    return taken && new OpenPath(this.#workers, taken);
+  }
+
+  /**
+   * Unpacks an archive, compressed or not, into the directory `path`, reading it from a pipe (which is taken over). Throws
+   * "not-found", "invalid" (no directory, or what is wrong with the archive), "forbidden" (read-only).
+   */
+  async extract(
+    root: RootRequest,
+    path: string,
+    source: FileDescriptor,
+    options: ExtractOptions,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#run({ kind: "extract", root, path, source: source.release(), options }, signal);
+  }
+
+  /** Fills `target`, the directory of a new layer, with what a container changed; it is on the disk then. */
+  async commit(comparison: LayerComparison, target: string, whiteouts: Whiteouts): Promise<UnpackResult> {
+    return (await this.#run({ kind: "commit", comparison, target, whiteouts })) as UnpackResult;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#workers.close();
+  }
+
+  #run(task: FileTask, signal?: AbortSignal): Promise<unknown> {
+    return this.#workers.run({ kind: "files", task }, { signal });
+  }
+}
+
+/** A path that stays open, with everything mounted below it, until disposed: whatever becomes of the container. */
+export class OpenPath implements Disposable {
+  readonly status: PathStatus;
+  readonly #workers: StorageWorkers;
+  readonly #taken: TakenPath;
+  readonly #handles: FileDescriptor[];
+
+  constructor(workers: StorageWorkers, taken: TakenPath) {
+    this.#workers = workers;
+    this.#taken = taken;
+    this.status = taken.status;
+    this.#handles = [new FileDescriptor(taken.directory), new FileDescriptor(taken.tree)];
+  }
+
+  /**
+   * Writes it as an archive. "named": under the name it was asked by. "inside": what is in it, and on its own file
+   * system. Rejects with an AbortError when the reader is gone.
+   */
+  async pack(content: "named" | "inside", sink: Sink, signal: AbortSignal): Promise<void> {
+    await this.#workers.run(
+      { kind: "files", task: { kind: "pack", taken: this.#taken, content, sink } },
+      { signal },
+    );
+  }
+
+  [Symbol.dispose](): void {
+    for (const handle of this.#handles) handle.close();
+  }
+}

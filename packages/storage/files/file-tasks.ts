@@ -1,0 +1,162 @@
+/**
+ * Work on a container's files, as storage workers do it. Everything that travels is plain data; descriptors travel as
+ * numbers, since all threads of a process share them, and belong to whom they are given.
+ */
+import { createHash } from "node:crypto";
+import { Socket } from "node:net";
+import { BerthError } from "#errors/errors.ts";
+import { DescriptorOutput, type Framing } from "#kernel/descriptor-output.ts";
+import { FileDescriptor } from "#kernel/fd.ts";
+import { fstatatIfExists, mountIdOf, S_IFDIR, S_IFMT } from "#kernel/file-syscalls.ts";
+import { fstatfs } from "#kernel/file-system-status.ts";
+import { RootDirectory } from "#kernel/root-directory.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, open, openat, syncfs } from "#kernel/syscalls.ts";
+import { type LayerChange, layerChanges } from "#storage/changes/layer-changes.ts";
+import type { LayerComparison, UnpackResult, Whiteouts } from "#storage/driver-types.ts";
+import { type ExtractOptions, ExtractTree } from "#storage/files/extract-tree.ts";
+import { absolutePath, followLinks, resolveInside } from "#storage/files/inside-path.ts";
+import { describePath, findPath, type PathStatus } from "#storage/files/path-status.ts";
+import type { RootRequest } from "#storage/files/root-types.ts";
+import { assembleRoot, takeRoot } from "#storage/files/take-root.ts";
+import { uncompressed } from "#storage/files/uncompressed.ts";
+import { packLayerChanges } from "#storage/pack/pack-changes.ts";
+import { TreePacker } from "#storage/pack/pack-tree.ts";
+import { TarReader } from "#storage/tar/tar-reader.ts";
+import { endOfArchive } from "#storage/tar/tar-writer.ts";
+import { LayerTree } from "#storage/unpack/layer-tree.ts";
+
+export type FileTask =
+  /** Answers LayerChange[]. */
+  | { kind: "changes"; comparison: LayerComparison }
+  /** Answers TakenPath, or undefined where nothing is at the path. */
+  | { kind: "take"; root: RootRequest; path: string }
+  | { kind: "pack"; taken: TakenPath; content: "named" | "inside"; sink: Sink }
+  | { kind: "extract"; root: RootRequest; path: string; source: number; options: ExtractOptions }
+  /** Answers UnpackResult. */
+  | { kind: "commit"; comparison: LayerComparison; target: string; whiteouts: Whiteouts };
+
+/** Where an archive goes. */
+export interface Sink {
+  fd: number;
+  framing: Framing;
+}
+
+/** A path in a root that was put together; the descriptors are the receiver's to close. */
+export interface TakenPath {
+  /** Owner of the mounts. */
+  tree: number;
+  /** The directory that holds it (O_PATH). */
+  directory: number;
+  /** "." for the directory itself. */
+  name: string;
+  status: PathStatus;
+}
+
+/** A cheap look whether somebody still wants the result. */
+export type Aborted = () => boolean;
+
+export async function performFileTask(task: FileTask, aborted: Aborted): Promise<unknown> {
+  switch (task.kind) {
+    case "changes":
+      return tellChanges(task.comparison);
+    case "take":
+      return takePath(task.root, task.path);
+    case "pack":
+      return pack(task.taken, task.content, new DescriptorOutput(task.sink.fd, task.sink.framing, aborted));
+    case "extract":
+      return await extract(task, aborted);
+    case "commit":
+      return commit(task);
+  }
+}
+
+function tellChanges(comparison: LayerComparison): LayerChange[] {
+  const changes: LayerChange[] = [];
+  for (const { path, kind } of layerChanges(comparison)) changes.push({ path, kind });
+  return changes;
+}
+
+function takePath(request: RootRequest, path: string): TakenPath | undefined {
+  using tree = takeRoot(request);
+  using root = new RootDirectory(tree.procPath);
+  const inside = resolveInside(root, path);
+  using found = findPath(root, inside);
+  if (found === undefined) return undefined;
+  const status = describePath(root, inside, found);
+  return { tree: tree.release(), directory: found.directory.release(), name: found.name, status };
+}
+
+/** "named": under its label, as for docker cp. "inside": what is in the directory, from the archive's root. */
+function pack(taken: TakenPath, content: "named" | "inside", output: DescriptorOutput): void {
+  for (const bytes of archiveOf(taken, content)) output.write(bytes);
+  output.write(endOfArchive);
+  output.flush();
+}
+
+function* archiveOf(taken: TakenPath, content: "named" | "inside"): Generator<Buffer> {
+  const { directory, name } = taken;
+  const packer = new TreePacker({ crossMounts: content === "named" });
+  const status = fstatatIfExists(directory, name);
+  if (status === undefined) return; // It went meanwhile.
+  if ((status.mode & S_IFMT) !== S_IFDIR) {
+    yield* packer.entry(directory, name, taken.status.name, status);
+    return;
+  }
+  using here = new FileDescriptor(openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  if (content === "inside") yield* packer.children(here.number, "");
+  else yield* packer.directory(here.number, taken.status.name);
+}
+
+/** The thread stays in its private mounts until all is written, so that the kernel knows what something is mounted on. */
+async function extract(
+  { root: request, path, source, options }: Extract<FileTask, { kind: "extract" }>,
+  aborted: Aborted,
+): Promise<void> {
+  const input = new Socket({ fd: source, readable: true, writable: false });
+  try {
+    using assembled = assembleRoot(request);
+    const { root } = assembled;
+    const directory = followLinks(root, absolutePath(path));
+    checkTarget(root, directory, path);
+    using tree = new ExtractTree(root, directory, options);
+    const reader = new TarReader(tree);
+    for await (const chunk of uncompressed(input)) {
+      if (aborted()) throw new DOMException("extracting was cancelled", "AbortError");
+      reader.write(chunk);
+    }
+    reader.finish();
+    tree.finish();
+  } finally {
+    input.destroy();
+  }
+}
+
+function checkTarget(root: RootDirectory, directory: string, path: string): void {
+  const detail = { operation: "extract archive", object: path };
+  const status = root.stat(directory);
+  if (status === undefined) throw new BerthError("not-found", `Could not find the file ${path}`, detail);
+  if ((status.mode & S_IFMT) !== S_IFDIR) {
+    throw new BerthError("invalid", "extraction point is not a directory", detail);
+  }
+  using target = root.open(directory, O_PATH | O_DIRECTORY);
+  if (!fstatfs(target.number).readOnly) return;
+  const own = mountIdOf(target.number) === mountIdOf(root.descriptor);
+  const what = own ? "container rootfs is marked read-only" : "mounted volume is marked read-only";
+  throw new BerthError("forbidden", what, detail);
+}
+
+/** A container's changes as a layer of their own: packed, hashed and unpacked in one go, on the disk when it returns. */
+function commit({ comparison, target, whiteouts }: Extract<FileTask, { kind: "commit" }>): UnpackResult {
+  const hash = createHash("sha256");
+  using tree = new LayerTree(target, { whiteouts });
+  const reader = new TarReader(tree);
+  for (const bytes of packLayerChanges(comparison)) {
+    hash.update(bytes);
+    reader.write(bytes);
+  }
+  reader.finish();
+  tree.finish();
+  using directory = new FileDescriptor(open(target, O_RDONLY | O_DIRECTORY));
+  syncfs(directory.number);
+  return { diffId: `sha256:${hash.digest("hex")}`, size: tree.size };
+}
