@@ -8,6 +8,8 @@ import { open } from "node:fs/promises";
 import { pipeline } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { BerthError } from "#errors/errors.ts";
+import { isalInflater } from "#kernel/isal-inflate.ts";
+import { gunzipFile } from "#storage/unpack/gunzip-file.ts";
 
 export type Compression = "none" | "gzip" | "zstd" | "bzip2" | "xz";
 
@@ -45,12 +47,35 @@ const chunkSize = 512 * 1024;
  */
 export async function* readLayer(path: string, consumed: (bytes: number) => void): AsyncGenerator<Buffer> {
   const compression = await readCompression(path);
+  try {
+    yield* readAs(compression, path, consumed);
+  } catch (cause) {
+    if (!isCompressionError(cause)) throw cause;
+    throw new BerthError("invalid", `layer is damaged: ${compression}: ${(cause as Error).message}`, {
+      operation: "unpack layer",
+      object: path,
+      hint: "The file is truncated or was changed; fetch it again.",
+      cause,
+    });
+  }
+}
+
+async function* readAs(
+  compression: Compression,
+  path: string,
+  consumed: (bytes: number) => void,
+): AsyncGenerator<Buffer> {
   if (compression === "bzip2" || compression === "xz") {
     throw new BerthError("invalid", `layer is compressed with ${compression}, which is not supported`, {
       operation: "unpack layer",
       object: path,
       hint: "Compress it with gzip or zstd, or not at all.",
     });
+  }
+  const inflater = compression === "gzip" ? isalInflater() : undefined;
+  if (inflater !== undefined) {
+    yield* gunzipFile(path, inflater, consumed);
+    return;
   }
   const file = createReadStream(path, { highWaterMark: chunkSize });
   if (compression === "none") {
@@ -69,16 +94,6 @@ export async function* readLayer(path: string, consumed: (bytes: number) => void
       consumed(file.bytesRead);
       yield chunk;
     }
-  } catch (cause) {
-    if (isCompressionError(cause)) {
-      throw new BerthError("invalid", `layer is damaged: ${compression}: ${(cause as Error).message}`, {
-        operation: "unpack layer",
-        object: path,
-        hint: "The file is truncated or was changed; fetch it again.",
-        cause,
-      });
-    }
-    throw cause;
   } finally {
     file.destroy();
     decompressor.destroy();
