@@ -10,6 +10,7 @@ import { publishContainerEvent, publishNetworkEvents } from "#engine/container-e
 import { runDirectory } from "#engine/container-paths.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { stopHealthMonitor } from "#engine/health/health-monitor.ts";
+import { joinedContainers } from "#engine/joined-containers.ts";
 import { removeContainer } from "#engine/remove.ts";
 import { nextBackoff, wantsRestart } from "#engine/restart-policy.ts";
 import { startContainer } from "#engine/start.ts";
@@ -100,6 +101,11 @@ function scheduleRestart(context: EngineContext, container: Container): void {
     context.background.run("restart by policy", () =>
       container.queue.run(async () => {
         if (container.record.state.Status !== "restarting") return;
+        // Both ended together, and the other one comes first.
+        if (joinedContainers(context, container).some(({ record }) => record.state.Restarting)) {
+          scheduleRestart(context, container);
+          return;
+        }
         await startContainer(context, container, { byPolicy: true });
       }),
     );

@@ -10,6 +10,7 @@ import { controlSocket, exitFile, runDirectory } from "#engine/container-paths.t
 import type { EngineContext } from "#engine/engine-context.ts";
 import { followToExit, releaseRun } from "#engine/exit.ts";
 import { updateHealthMonitor } from "#engine/health/health-monitor.ts";
+import { joinedContainers } from "#engine/joined-containers.ts";
 import { recoverExecs } from "#engine/recover-execs.ts";
 import { purge, removeContainer } from "#engine/remove.ts";
 import { wantsStartWithDaemon } from "#engine/restart-policy.ts";
@@ -160,15 +161,4 @@ export function startLevels<T>(all: readonly T[], needs: (item: T) => T[]): T[][
     levels[depth]?.push(item);
   }
   return levels;
-}
-
-/** Those whose namespaces it joins. */
-function joinedContainers(context: EngineContext, { record }: Container): Container[] {
-  const { NetworkMode, IpcMode, PidMode } = record.hostConfig;
-  return [NetworkMode, IpcMode, PidMode].flatMap((mode) => {
-    const other = mode?.startsWith("container:")
-      ? context.containers.find(mode.slice("container:".length))
-      : undefined;
-    return other === undefined ? [] : [other];
-  });
 }

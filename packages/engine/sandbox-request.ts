@@ -33,7 +33,7 @@ function resolveMode(context: EngineContext, mode: string): string {
   if (!mode.startsWith("container:")) return mode;
   const name = mode.slice("container:".length);
   const other = context.containers.get(name);
-  if (!other.isRunning) {
+  if (!other.isRunning || other.record.state.Restarting) {
     throw new BerthError("conflict", `cannot join network of a non running container: ${name}`, {
       operation: "start container",
       object: name,
