@@ -148,10 +148,8 @@ class Images implements ImageService {
         },
       ),
     );
-    for (const { reference, id } of pushed) {
-      const name = familiarRepository(repositoryOf(reference));
-      this.#emit("push", familiarText(reference), id, { name });
-    }
+    const name = familiarRepository(repositoryOf(pushed.reference));
+    this.#emit("push", familiarText(pushed.reference), pushed.id, { name });
   }
 
   async load(archive: Readable, options: LoadOptions): Promise<void> {

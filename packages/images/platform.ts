@@ -38,7 +38,14 @@ export function hostPlatform(arch: string = process.arch): Platform {
 export function parsePlatform(text: string): Platform {
   if (text === "") return hostPlatform();
   const parts = text.toLowerCase().split("/");
-  if (parts.length > 3 || parts.some((part) => !/^[a-z0-9_.-]+$/.test(part))) {
+  if (parts.length > 3) {
+    throw new BerthError("invalid", `"${text}": cannot parse platform specifier: invalid argument`, {
+      operation: "parse platform",
+      object: text,
+      hint: "give it as os/architecture[/variant], for example linux/arm64",
+    });
+  }
+  if (parts.some((part) => !/^[a-z0-9_.-]+$/.test(part))) {
     throw new BerthError(
       "invalid",
       `"${text}" is an invalid component of "${text}": platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument`,

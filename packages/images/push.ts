@@ -40,24 +40,21 @@ export interface PushDependencies extends UploadDependencies {
   connect: ConnectOptions;
 }
 
-/** Pushes one tag, or all tags of the repository where none is given. Answers what was pushed, for the events. */
+/** Pushes one tag, or all tags of the repository where none is given. Answers what was pushed, for the event. */
 export async function pushImages(
   request: PushRequest,
   dependencies: PushDependencies,
-): Promise<{ reference: Reference; id: Digest }[]> {
+): Promise<{ reference: Reference; id: Digest }> {
   const { report, signal } = request;
   const repository = pushReference(request.name, request.tag);
   const { images } = dependencies;
   report({ status: `The push refers to repository [${repositoryOf(repository)}]` });
   const chosen = chooseTags(repository, request.platform, images);
   const session = await connectToPush(repository, usableAuth(request.auth), dependencies.connect, signal);
-  const pushed: { reference: Reference; id: Digest }[] = [];
   for (const { tag, image } of chosen) {
-    const reference = { ...repository, tag };
-    await pushTag(reference, image, session, request, dependencies);
-    pushed.push({ reference, id: image.id });
+    await pushTag({ ...repository, tag }, image, session, request, dependencies);
   }
-  return pushed;
+  return { reference: repository, id: chosen.at(-1)?.image.id ?? "" };
 }
 
 function pushReference(name: string, tag: string): Reference {

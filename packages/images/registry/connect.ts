@@ -13,6 +13,7 @@ import { type Endpoint, type EndpointOptions, endpointsFor } from "./endpoint.ts
 import { ExchangeError } from "./http-exchange.ts";
 import { PushSession } from "./push-session.ts";
 import { RegistryCaller } from "./registry-caller.ts";
+import { pullError } from "./registry-error.ts";
 import { type FetchedManifest, RegistrySession } from "./registry-session.ts";
 
 export interface ConnectOptions extends EndpointOptions {
@@ -47,6 +48,7 @@ export function connectToPull<Result>(
   options: ConnectOptions,
   signal: AbortSignal | undefined,
   first: (session: RegistrySession) => Promise<Result>,
+  explain = pullError,
 ): Promise<Result> {
   return firstEndpoint(reference, "pull image", options, signal, async (endpoint) => {
     const caller = new RegistryCaller({
@@ -63,7 +65,7 @@ export function connectToPull<Result>(
       object: familiarText(reference),
     });
     await caller.ping(signal);
-    return first(new RegistrySession(caller, reference));
+    return first(new RegistrySession(caller, reference, explain));
   });
 }
 

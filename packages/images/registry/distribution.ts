@@ -8,6 +8,7 @@ import { configLimit, parseImageConfig } from "../image-config.ts";
 import { familiarText, parseReference, withDefaultTag } from "../reference.ts";
 import { type ConnectOptions, connectToPull } from "./connect.ts";
 import { parseManifest } from "./manifest.ts";
+import { inspectError } from "./registry-error.ts";
 import type { RegistrySession } from "./registry-session.ts";
 import { usableAuth } from "./usable-auth.ts";
 
@@ -30,7 +31,7 @@ export function inspectDistribution(
   signal: AbortSignal | undefined,
 ): Promise<DistributionAnswer> {
   const reference = withDefaultTag(parseReference(name));
-  return connectToPull(reference, usableAuth(auth), options, signal, async (session) => {
+  const look = async (session: RegistrySession): Promise<DistributionAnswer> => {
     const { bytes, digest, mediaType } = await session.manifest(
       reference.digest ?? reference.tag ?? "latest",
       signal,
@@ -47,7 +48,8 @@ export function inspectDistribution(
         : [await platformOf(session, parsed.config.digest, text, signal)];
     const type = mediaType.split(";")[0]?.trim() ?? "";
     return { Descriptor: { mediaType: type, digest, size: bytes.length }, Platforms };
-  });
+  };
+  return connectToPull(reference, usableAuth(auth), options, signal, look, inspectError);
 }
 
 async function platformOf(

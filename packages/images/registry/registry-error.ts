@@ -59,6 +59,17 @@ export function pullError(refused: Refusal, reference: Reference): BerthError {
   return new BerthError("internal", refused.text, detail);
 }
 
+/** The error a look at `reference` ends with: the registry's words alone. */
+export function inspectError(refused: Refusal, reference: Reference): BerthError {
+  const codes = { DENIED: "forbidden", UNAUTHORIZED: "unauthorized", MANIFEST_UNKNOWN: "not-found" } as const;
+  const missing = refused.status === 404 || refused.code === "NAME_UNKNOWN";
+  const code = missing ? "not-found" : (codes[refused.code as keyof typeof codes] ?? "internal");
+  return new BerthError(code, refused.text, {
+    operation: "inspect distribution",
+    object: familiarText(reference),
+  });
+}
+
 /** The error a push of `reference` ends with. */
 export function pushError(refused: Refusal, reference: Reference): BerthError {
   const denied = refused.code === "DENIED" || refused.code === "UNAUTHORIZED";

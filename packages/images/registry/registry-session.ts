@@ -10,7 +10,7 @@ import { canonicalText, familiarText, type Reference, repositoryOf } from "../re
 import type { ExchangeResponse } from "./http-exchange.ts";
 import { manifestLimit, manifestTypes } from "./manifest.ts";
 import type { RegistryCaller } from "./registry-caller.ts";
-import { pullError, readRefusal } from "./registry-error.ts";
+import { pullError, type Refusal, readRefusal } from "./registry-error.ts";
 import type { Transport } from "./transport.ts";
 
 /** What the transfer worker needs for one attempt at a blob. */
@@ -33,9 +33,13 @@ export class RegistrySession {
   readonly #caller: RegistryCaller;
   readonly #reference: Reference;
 
-  constructor(caller: RegistryCaller, reference: Reference) {
+  readonly #explain: (refused: Refusal, reference: Reference) => BerthError;
+
+  /** `explain` makes errors of refusals; those of a pull, if not given. */
+  constructor(caller: RegistryCaller, reference: Reference, explain = pullError) {
     this.#caller = caller;
     this.#reference = reference;
+    this.#explain = explain;
   }
 
   /** Canonical repository name, for the record of where a layer came from. */
@@ -126,7 +130,7 @@ export class RegistrySession {
     const called = await this.#caller.call({ method: "GET", path, headers, limit }, signal);
     const { status, headers: answered } = called.response;
     if (status === 200) return called;
-    throw pullError(
+    throw this.#explain(
       readRefusal(status, answered["www-authenticate"], called.bytes.toString("utf8")),
       this.#reference,
     );
