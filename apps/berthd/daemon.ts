@@ -15,6 +15,7 @@ import { BackgroundWork, type EngineContext } from "#engine/engine-context.ts";
 import type { Engine } from "#engine/engine-types.ts";
 import { EventBus } from "#engine/event-bus.ts";
 import { ExecRegistry } from "#engine/exec.ts";
+import { watchForOom } from "#engine/oom-watch.ts";
 import { recoverContainers } from "#engine/recover.ts";
 import { imagesInUse } from "#engine/remove.ts";
 import { BERTH_VERSION, System } from "#engine/system-service.ts";
@@ -144,6 +145,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
   await launcher.ensureZygote();
   await Promise.all([images.start(), volumes.start(), networks.start()]);
   await recoverContainers(context);
+  const stopOomWatch = watchForOom(context);
   await images.collect(imagesInUse(context));
   await storage.reconcile(new Set([...images.cacheIds(), ...context.containers.storedIds()]));
   const id = stableId(config.dataRoot);
@@ -167,6 +169,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
     id,
     server,
     stop: async () => {
+      stopOomWatch();
       await networks.stop();
       await images.stop();
       await unpacker.close();

@@ -42,6 +42,8 @@ export class Container {
   cleaned: Promise<void> = Promise.resolve();
   /** `docker restart` is under way: the end in its middle is no reason to remove it. */
   restartingByHand = false;
+  /** How many of this run's out-of-memory kills have been told. */
+  oomKillsTold = 0;
   /** The last pause before a restart by policy, ms; 0 when there was none. */
   backoff = 0;
   restartTimer: NodeJS.Timeout | undefined;

@@ -16,7 +16,7 @@ import { nextBackoff, wantsRestart } from "#engine/restart-policy.ts";
 import { startContainer } from "#engine/start.ts";
 import { formatNanoseconds, parseNanoseconds } from "#engine/timestamps.ts";
 import type { ExitRecord, ShimHandle } from "#program/launcher-client.types.ts";
-import { wasOomKilled } from "#runtime/cgroups/events.ts";
+import { readOomKills } from "#runtime/cgroups/events.ts";
 import { removeContainerCgroups } from "#runtime/cgroups/remove.ts";
 
 /** Follows a shim to its end. Call once for each launch or reconnection. */
@@ -30,8 +30,9 @@ export function followToExit(context: EngineContext, container: Container, shim:
 async function recordExit(context: EngineContext, container: Container, exit: ExitRecord): Promise<void> {
   const { record } = container;
   const { state } = record;
-  const toldOom = state.OOMKilled;
-  state.OOMKilled ||= wasOomKilled(context.cgroups, record);
+  const kills = readOomKills(context.cgroups, record);
+  const untold = kills - container.oomKillsTold;
+  if (untold > 0) state.OOMKilled = true;
   state.ExitCode = exit.exitCode;
   state.FinishedAt = formatNanoseconds(exit.at);
   state.Pid = 0;
@@ -45,7 +46,7 @@ async function recordExit(context: EngineContext, container: Container, exit: Ex
   container.setStatus(restart ? "restarting" : "exited");
   stopHealthMonitor(container);
   context.containers.save(container);
-  if (state.OOMKilled && !toldOom) publishContainerEvent(context, container, "oom");
+  if (untold > 0) publishContainerEvent(context, container, "oom");
   publishContainerEvent(context, container, "die", {
     execDuration: String(ranFor / 1_000_000_000n),
     exitCode: String(exit.exitCode),

@@ -74,6 +74,7 @@ async function launch(context: EngineContext, container: Container): Promise<voi
   record.state.ExitCode = 0;
   record.state.Error = "";
   record.state.OOMKilled = false;
+  container.oomKillsTold = 0;
   // All in one turn of the event loop: the exit may come before the caller goes on.
   container.setStatus("running");
   initHealth(container);

@@ -68,3 +68,9 @@ export function readInterfaceCounters(pid: number): InterfaceCounters[] {
     return []; // It ended in between.
   }
 }
+
+/** Processes killed for want of memory since boot, on the whole machine, in containers too (/proc/vmstat). */
+export function readOomKillsOfHost(): number {
+  const [, count] = /^oom_kill (\d+)$/m.exec(readFileSync("/proc/vmstat", "latin1")) ?? [];
+  return Number(count ?? 0);
+}

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { LaunchError } from "#program/launch-error.ts";
 import { cgroupDirectories } from "#runtime/cgroups/container-cgroup.ts";
-import { wasOomKilled } from "#runtime/cgroups/events.ts";
+import { readOomKills } from "#runtime/cgroups/events.ts";
 import { freeze, thaw } from "#runtime/cgroups/freezer.ts";
 import { containerProcesses } from "#runtime/cgroups/processes.ts";
 import { Containers, type RunOptions } from "#runtime/container.test-tool.ts";
@@ -619,8 +619,8 @@ describe("control groups", () => {
       },
     });
     assert.equal((await container.exited).exitCode, 137);
-    assert.equal(wasOomKilled(containers.cgroups, container.id), true);
-    assert.equal(wasOomKilled(containers.cgroups, "nosuch"), false);
+    assert.ok(readOomKills(containers.cgroups, container.id) > 0);
+    assert.equal(readOomKills(containers.cgroups, "nosuch"), 0);
   });
 
   it("lie where the configuration says", async () => {

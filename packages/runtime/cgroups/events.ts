@@ -4,15 +4,15 @@ import { type CgroupOwner, controllerDirectory } from "#runtime/cgroups/containe
 import { isGone } from "#runtime/cgroups/processes.ts";
 import type { CgroupLayout } from "#runtime/launch-types.ts";
 
-/** Has the kernel killed a process of this container for want of memory? False once the group has gone. */
-export function wasOomKilled(layout: CgroupLayout, owner: CgroupOwner): boolean {
+/** How many processes of this container has the kernel killed for want of memory? None once the group has gone. */
+export function readOomKills(layout: CgroupLayout, owner: CgroupOwner): number {
   const directory = controllerDirectory(layout, owner, "memory");
-  if (directory === undefined) return false;
+  if (directory === undefined) return 0;
   const file = layout.version === 2 ? "memory.events" : "memory.oom_control";
   try {
-    return oomKills(readFileSync(`${directory}/${file}`, "utf8")) > 0;
+    return oomKills(readFileSync(`${directory}/${file}`, "utf8"));
   } catch (error) {
-    if (isGone(error)) return false;
+    if (isGone(error)) return 0;
     throw error;
   }
 }
