@@ -248,6 +248,12 @@ function reasonText(url: URL, error: NodeJS.ErrnoException): string {
     case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
       return "tls: failed to verify certificate: x509: certificate signed by unknown authority";
     default:
-      return first.message;
+      return remoteAlert(error) ?? first.message;
   }
+}
+
+/** What the other side of a TLS connection complains of: most often that it wants a certificate of ours. */
+function remoteAlert(error: NodeJS.ErrnoException): string | undefined {
+  const alert = /^ERR_SSL_(?:TLSV1\d?|SSLV3)_ALERT_(\w+)$/.exec(error.code ?? "")?.[1];
+  return alert === undefined ? undefined : `remote error: tls: ${alert.toLowerCase().replaceAll("_", " ")}`;
 }
