@@ -38,6 +38,13 @@ interface Live {
   dirty: boolean;
 }
 
+/** A layer that was taken out of the table; its directory is next. */
+interface Doomed {
+  chainId: Digest;
+  cacheId: string;
+  created: Promise<void> | undefined;
+}
+
 export interface LayerStoreOptions {
   database: Database;
   storage: StorageDriver;
@@ -209,27 +216,62 @@ export class LayerStore {
 
   /** Lets go of a stack; removes, topmost first, what nothing needs any more. Answers the chain ids removed. */
   async release(chain: readonly Digest[]): Promise<Digest[]> {
-    const doomed: { chainId: Digest; cacheId: string; created: Promise<void> | undefined }[] = [];
     const waits: Promise<void>[] = [];
     for (const chainId of chain) {
       const live = this.#live.get(chainId);
       if (live !== undefined && --live.holds === 0) waits.push(this.#unpacks.settled(chainId));
     }
     await Promise.all(waits);
-    this.#rows.transaction(() => {
-      for (const chainId of chain.toReversed()) {
-        const live = this.#live.get(chainId);
-        if (live !== undefined && live.holds > 0) continue;
-        this.#live.delete(chainId);
-        const cacheId = this.#rows.unlink(chainId);
-        if (cacheId !== undefined) doomed.push({ chainId, cacheId, created: live?.created });
-      }
-    });
+    const doomed = await this.#unlink(chain);
     for (const { cacheId, created } of doomed) {
       await created?.catch(() => {}); // a directory that could not be made is removed like any other
       await this.#erase(cacheId);
     }
     return doomed.map(({ chainId }) => chainId);
+  }
+
+  /** Takes what is held no more and not needed out of the table. What a full disk forbids is left to `collectGarbage`. */
+  async #unlink(chain: readonly Digest[]): Promise<Doomed[]> {
+    try {
+      return this.#tryUnlink(chain);
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+    }
+    // What was never complete is garbage whatever its row says: it makes the room to say so.
+    await Promise.all(chain.map((chainId) => this.#emptyUnfinished(chainId)));
+    try {
+      return this.#tryUnlink(chain);
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+      this.#log.warn("no space to write down that layers are not needed; prune, or the next start, removes them");
+      for (const chainId of chain) if (this.#live.get(chainId)?.holds === 0) this.#live.delete(chainId);
+      return [];
+    }
+  }
+
+  #tryUnlink(chain: readonly Digest[]): Doomed[] {
+    const doomed: Doomed[] = [];
+    const free = chain.toReversed().filter((chainId) => (this.#live.get(chainId)?.holds ?? 0) === 0);
+    this.#rows.transaction(() => {
+      for (const chainId of free) {
+        const cacheId = this.#rows.unlink(chainId);
+        if (cacheId === undefined) continue;
+        doomed.push({ chainId, cacheId, created: this.#live.get(chainId)?.created });
+      }
+    });
+    for (const chainId of free) this.#live.delete(chainId);
+    return doomed;
+  }
+
+  async #emptyUnfinished(chainId: Digest): Promise<void> {
+    const live = this.#live.get(chainId);
+    if (live === undefined || live.holds > 0 || this.row(chainId)?.state !== "making") return;
+    live.unpacked = false;
+    live.dirty = true;
+    const directory = this.#storage.diffPath(live.cacheId);
+    // Whoever begins with it again meanwhile waits for this.
+    live.created = (live.created ?? Promise.resolve()).then(() => empty(directory));
+    await live.created.catch(() => {}); // a directory that was never made takes no space
   }
 
   /**
@@ -240,7 +282,7 @@ export class LayerStore {
     const doomed = this.#rows.inState("removing").map(({ cache_id }) => cache_id);
     let bytes = 0;
     for (;;) {
-      const unneeded = this.#rows.unneeded().filter((chainId) => !this.#live.has(chainId));
+      const unneeded = this.#rows.unneeded().filter((chainId) => !this.#live.get(chainId)?.holds);
       if (unneeded.length === 0) break;
       this.#rows.transaction(() => {
         for (const chainId of unneeded) {
@@ -249,6 +291,7 @@ export class LayerStore {
           if (cacheId !== undefined) doomed.push(cacheId);
         }
       });
+      for (const chainId of unneeded) this.#live.delete(chainId);
     }
     for (const cacheId of doomed) await this.#erase(cacheId);
     return bytes;
@@ -256,7 +299,14 @@ export class LayerStore {
 
   async #erase(cacheId: string): Promise<void> {
     await this.#storage.remove(cacheId);
-    this.#rows.delete(cacheId);
+    try {
+      this.#rows.delete(cacheId);
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+      // There is room once what was removed is gone.
+      await this.#storage.settled();
+      this.#rows.delete(cacheId);
+    }
   }
 
   #begin(chainId: Digest, diffId: Digest, parent: Digest | undefined): Live {

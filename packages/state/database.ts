@@ -13,6 +13,9 @@ const QUIET_MS = 1000;
 /** After so many writes it is moved even if no quiet moment comes. */
 const MAX_LOGGED_WRITES = 20_000;
 
+/** Bytes kept free in the database for a full disk: some dozens of small transactions. */
+const ROOM_BYTES = 512 * 1024;
+
 /** Migrations of one package, applied in order, each exactly once. */
 export interface Migrations {
   /** The package: "images", "containers". */
@@ -52,7 +55,24 @@ export class Database implements Disposable {
     }
     const database = new Database(db);
     database.#migrate(migrations);
+    database.#makeRoom();
     return database;
+  }
+
+  /**
+   * Lets database and log have some pages that are free again at once, so that on a full disk there is room for the rows that
+   * say that something is being removed. The log is new after a clean end, hence at each opening.
+   */
+  #makeRoom(): void {
+    try {
+      this.#db.exec(
+        `CREATE TABLE IF NOT EXISTS room (bytes BLOB); INSERT INTO room VALUES (zeroblob(${ROOM_BYTES}))`,
+      );
+      this.#db.exec("DELETE FROM room");
+      this.#scheduleCheckpoint();
+    } catch {
+      // The disk is full already.
+    }
   }
 
   #migrate(migrations: readonly Migrations[]): void {
@@ -105,7 +125,7 @@ export class Database implements Disposable {
   /** Runs a writing statement; answers the number of rows changed. */
   run(sql: string, ...values: SqlValue[]): number {
     this.#scheduleCheckpoint();
-    return Number(this.#prepare(sql).run(...values).changes);
+    return explained(() => Number(this.#prepare(sql).run(...values).changes));
   }
 
   /** Moving the log into the database syncs the disk: in a quiet moment, not in the middle of a start. */
@@ -115,7 +135,12 @@ export class Database implements Disposable {
     this.#checkpoint = setTimeout(() => {
       this.#writes = 0;
       this.#checkpoint = undefined;
-      this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+      try {
+        this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+      } catch {
+        // A full disk: the log keeps what it has, and the next quiet moment tries again.
+        this.#scheduleCheckpoint();
+      }
     }, QUIET_MS);
     this.#checkpoint.unref();
   }
@@ -123,14 +148,15 @@ export class Database implements Disposable {
   /** All or nothing. Synchronous only: no await inside. Nested calls join the outermost. */
   transaction<T>(body: () => T): T {
     if (this.#depth > 0) return body();
-    this.#db.exec("BEGIN IMMEDIATE");
+    explained(() => this.#db.exec("BEGIN IMMEDIATE"));
     this.#depth++;
     try {
       const result = body();
-      this.#db.exec("COMMIT");
+      explained(() => this.#db.exec("COMMIT"));
       return result;
     } catch (error) {
-      this.#db.exec("ROLLBACK");
+      // A full disk has rolled it back already.
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       throw error;
     } finally {
       this.#depth--;
@@ -151,6 +177,24 @@ export class Database implements Disposable {
     clearTimeout(this.#checkpoint);
     this.#statements.clear();
     this.#db.close();
+  }
+}
+
+/** SQLITE_FULL and SQLITE_IOERR_SHMSIZE, sqlite.org/rescode.html: both are what a full disk is told by. */
+const fullCodes = [13, 4874];
+
+/** Says of a full disk that it is one. */
+function explained<T>(action: () => T): T {
+  try {
+    return action();
+  } catch (cause) {
+    const { errcode } = cause as { errcode?: number };
+    if (errcode === undefined || !fullCodes.includes(errcode)) throw cause;
+    throw new BerthError("no-space", "write state: no space left on device", {
+      operation: "write state",
+      hint: "free space under the data root, for example by removing unused images: docker image prune",
+      cause,
+    });
   }
 }
 
