@@ -6,12 +6,12 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
-import { logPath } from "#engine/container-paths.ts";
 import { DetachFilter, parseDetachKeys } from "#engine/detach-keys.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { AttachOptions } from "#engine/engine-types.ts";
+import { readableLog } from "#engine/log-plan.ts";
 import { BerthError } from "#errors/errors.ts";
-import { readLog } from "#logs/json-file-reader.ts";
+import { readLog } from "#logs/read-log.ts";
 import type { AttachStreams } from "#program/launcher-client.types.ts";
 
 /** Checks, and answers how to go on once the client's connection has been taken over. */
@@ -142,7 +142,7 @@ async function sendLogged(
   client: Duplex,
 ): Promise<void> {
   const log = readLog(
-    { path: logPath(context.config, container.id), ended: Promise.resolve() },
+    { ...readableLog(container.record, context.config), ended: Promise.resolve() },
     {
       follow: false,
       stdout: options.stdout,

@@ -15,11 +15,6 @@ export function containerDirectory(roots: Roots, id: string): string {
   return join(roots.dataRoot, "containers", id);
 }
 
-/** The file `docker inspect` names as LogPath; shippers follow it there. */
-export function logPath(roots: Roots, id: string): string {
-  return join(containerDirectory(roots, id), `${id}-json.log`);
-}
-
 /** `<exec-root>/containers/<id>`: what lives as long as one run. */
 export function runDirectory(roots: Roots, id: string): string {
   return join(roots.execRoot, "containers", id.slice(0, RUN_ID_DIGITS));

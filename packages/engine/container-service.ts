@@ -10,7 +10,6 @@ import type {
 import { attachToContainer } from "#engine/attach.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { asksForStopped, containerFilter } from "#engine/container-filters.ts";
-import { logPath } from "#engine/container-paths.ts";
 import { containerSizes } from "#engine/container-sizes.ts";
 import { inspectContainer, summarize } from "#engine/container-view.ts";
 import { createContainer } from "#engine/create.ts";
@@ -23,6 +22,7 @@ import type {
   LogOptions,
   WaitCondition,
 } from "#engine/engine-types.ts";
+import { readableLog } from "#engine/log-plan.ts";
 import { freezeContainer } from "#engine/pause.ts";
 import { pruneContainers } from "#engine/prune-containers.ts";
 import { imagesInUse, removeContainer } from "#engine/remove.ts";
@@ -34,7 +34,7 @@ import { listProcesses } from "#engine/top.ts";
 import { updateContainer } from "#engine/update.ts";
 import { waitForContainer } from "#engine/wait.ts";
 import { BerthError } from "#errors/errors.ts";
-import { readLog } from "#logs/json-file-reader.ts";
+import { readLog } from "#logs/read-log.ts";
 
 export class Containers implements ContainerService {
   readonly #context: EngineContext;
@@ -181,19 +181,13 @@ export class Containers implements ContainerService {
   ): Promise<{ tty: boolean; stream: Readable }> {
     const container = this.#context.containers.get(nameOrId);
     const tty = container.record.config.Tty ?? false;
-    const driver = container.record.hostConfig.LogConfig?.Type;
-    if (driver === "none") {
-      throw new BerthError("not-implemented", "configured logging driver does not support reading", {
-        operation: "read logs",
-        object: nameOrId,
-      });
-    }
+    const log = readableLog(container.record, this.#context.config);
     const ended = container.isRunning
       ? new Promise<void>((resolve) => {
           container.exitWaiters.add(() => resolve());
         })
       : Promise.resolve();
-    const source = { path: logPath(this.#context.config, container.id), ended };
+    const source = { ...log, ended };
     return { tty, stream: readLog(source, { ...options, framed: !tty }, signal) };
   }
 

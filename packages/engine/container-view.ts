@@ -4,12 +4,13 @@ import { join } from "node:path";
 import type { ContainerInspect, ContainerSummary, NetworkSettings, Port } from "#api-types/container.ts";
 import type { EndpointSettings, PortBinding } from "#api-types/network.ts";
 import type { Container } from "#engine/container.ts";
-import { containerDirectory, logPath } from "#engine/container-paths.ts";
+import { containerDirectory } from "#engine/container-paths.ts";
 import { mountPoint } from "#engine/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { inspectedLogPath } from "#engine/log-plan.ts";
 import { FROM_TMPFS_FLAG } from "#engine/resolve-mounts.ts";
 import { statusText } from "#engine/status-text.ts";
-import { nowNanoseconds } from "#engine/timestamps.ts";
+import { nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
 
 export async function inspectContainer(
   context: EngineContext,
@@ -27,7 +28,7 @@ export async function inspectContainer(
     ResolvConfPath: join(directory, "resolv.conf"),
     HostnamePath: join(directory, "hostname"),
     HostsPath: join(directory, "hosts"),
-    LogPath: record.hostConfig.LogConfig?.Type === "none" ? "" : logPath(context.config, record.id),
+    LogPath: record.state.StartedAt === ZERO_TIME ? "" : inspectedLogPath(record, context.config),
     Name: `/${record.name}`,
     RestartCount: record.restartCount,
     Driver: context.storage.name,

@@ -12,7 +12,7 @@ import type { ContainerMount, ContainerRecord } from "#engine/container-record.t
 import { containerSpec } from "#engine/container-spec.ts";
 import { containerUser } from "#engine/container-user.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
-import { logPlan } from "#engine/log-plan.ts";
+import { checkLogHost, logPlan, planLogs } from "#engine/log-plan.ts";
 import { sandboxRequest } from "#engine/sandbox-request.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Sandbox } from "#networks/network-types.ts";
@@ -25,6 +25,9 @@ export async function prepareLaunch(
   directory: string,
 ): Promise<ContainerLaunch> {
   const { record } = container;
+  checkLogHost(record);
+  const logs = planLogs(record, context.config);
+  if (logs !== undefined) await mkdir(logs.log.directory, { recursive: true, mode: 0o700 });
   const user = await containerUser(
     context.storage,
     record.id,
@@ -58,7 +61,7 @@ export async function prepareLaunch(
       expectedAttaches: container.pendingAttaches.size,
       ...(rows > 0 && columns > 0 ? { rows, columns } : {}),
     },
-    log: logPlan(record, context.config),
+    log: logPlan(logs),
     execDirectory: directory,
     host: context.host,
     ...(hostConfig.Init ? { initPath: context.launcherPath } : {}),
@@ -120,7 +123,7 @@ function writeEtcFiles(context: EngineContext, record: ContainerRecord, sandbox:
 /** Host pid of a running container whose namespaces are to be shared. */
 function joinedPid(context: EngineContext, nameOrId: string): number {
   const other = context.containers.get(nameOrId);
-  if (!other.record.state.Running) {
+  if (!other.record.state.Running || other.record.state.Restarting) {
     throw new BerthError("conflict", `cannot join namespace of a non running container: ${nameOrId}`, {
       operation: "start container",
       object: nameOrId,

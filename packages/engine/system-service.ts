@@ -6,6 +6,7 @@ import type { Filters, SystemService } from "#engine/engine-types.ts";
 import { checkPruneFilters } from "#engine/prune-containers.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
 import type { SystemFacts } from "#kernel/host-facts.ts";
+import { LOG_DRIVERS } from "#logs/options/known-options.ts";
 
 export const BERTH_VERSION = "0.1.0";
 
@@ -61,7 +62,7 @@ export class System implements SystemService {
         Volume: ["local"],
         Network: ["bridge", "host", "null"],
         Authorization: null,
-        Log: ["json-file", "none"],
+        Log: LOG_DRIVERS,
       },
       MemoryLimit: true,
       SwapLimit: limits.swapLimit,

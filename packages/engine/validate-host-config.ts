@@ -4,6 +4,7 @@
  */
 import type { HostConfig } from "#api-types/container.ts";
 import { BerthError } from "#errors/errors.ts";
+import { completeLogConfig } from "#logs/options/known-options.ts";
 
 export interface HostLimits {
   cpus: number;
@@ -40,10 +41,8 @@ export function completeHostConfig(
   }
   if (!given.ShmSize) hostConfig.ShmSize = limits.defaultShmSize;
   if (given.ShmSize !== undefined && given.ShmSize < 0) throw invalid("SHM size can not be less than 0");
-  if (!given.LogConfig?.Type) {
-    const options = { ...limits.logOpts, ...given.LogConfig?.Config };
-    hostConfig.LogConfig = { Type: limits.logDriver, Config: options };
-  }
+  const logDefaults = { driver: limits.logDriver, options: limits.logOpts };
+  hostConfig.LogConfig = completeLogConfig(given.LogConfig, logDefaults);
   if (!given.CgroupParent && limits.cgroupParent) hostConfig.CgroupParent = limits.cgroupParent;
   hostConfig.RestartPolicy = completeRestartPolicy(given);
   if (given.Init == null && limits.init) hostConfig.Init = true;

@@ -53,8 +53,8 @@ export function compileBundleExec(launch: BundleExecLaunch): CompiledLaunch {
   if (send !== undefined) w.close(send);
   if (listening !== undefined) passListener(w, listening, pid, failed);
   if (relayed !== undefined && stdio !== undefined) {
-    const log = { fd: undefined, attrs: "" };
-    relay(w, { stdio, plan: relayPlan(relayed), pid, statusPipe, listener, log, closeOnExit: true, failed });
+    const ending = { pid, statusPipe, listener, log: undefined, closeOnExit: true, failed };
+    relay(w, { stdio, plan: relayPlan(relayed), ...ending });
   } else {
     b.place(failed);
     b.awaitExec(statusPipe, pid);

@@ -196,7 +196,7 @@ function writeParent(w: ProgramWriter, plan: ContainerPlan, launch: BundleLaunch
       pid,
       statusPipe: statusRead,
       listener: relayed.listener,
-      log: { fd: undefined, attrs: "" },
+      log: undefined,
       closeOnExit: !plan.namespaces.isNew("pid"),
       failed,
     });

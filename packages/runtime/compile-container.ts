@@ -170,7 +170,7 @@ function writeShim(w: ProgramWriter, plan: ContainerPlan, launch: ContainerLaunc
     pid,
     statusPipe: statusRead,
     listener,
-    log: { fd: log, attrs: launch.log.attrs },
+    log,
     closeOnExit: !namespaces.isNew("pid"),
     failed,
   });

@@ -52,7 +52,7 @@ export function compileExec(launch: ExecLaunch): CompiledLaunch {
     pid,
     statusPipe,
     listener,
-    log: { fd: undefined, attrs: "" },
+    log: undefined,
     // What the process leaves running in the container keeps nobody waiting.
     closeOnExit: true,
     failed,

@@ -59,11 +59,13 @@ export interface SandboxProgram {
 }
 
 export interface LogPlan {
-  /** json-file: the shim writes entries itself. none: output goes to attach connections only. */
-  format: "json-file" | "none";
+  /** The shim writes entries itself, in one form or the other. none: output goes to attach connections only. */
+  format: "json-file" | "local" | "none";
   path: string;
-  /** Put into every entry, already JSON: `,"attrs":{…}` or "". */
+  /** Put into every json-file entry, already JSON: `,"attrs":{…}` or "". */
   attrs: string;
+  /** A new file at so many bytes, and how many files there may be, 0 for any number. */
+  rotation?: { limit: number; files: number };
 }
 
 export interface StdioPlan {

@@ -2,6 +2,7 @@
  * What every shim does around its child, a container's first process or an exec: control socket, log, stdio, status
  * pipe, and at the end the relay.
  */
+import { basename, dirname } from "node:path";
 import type { Label, Register } from "#program/types.ts";
 import { AF_UNIX, AT_FDCWD, ERRNO, SOCK_CLOEXEC, SOCK_STREAM } from "#runtime/compile/kernel-constants.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
@@ -90,12 +91,24 @@ export function closeChildEnds(w: ProgramWriter, stdio: Stdio): void {
     if (end !== undefined) w.close(end);
 }
 
-export function openLog(w: ProgramWriter, log: LogPlan): Register | undefined {
-  if (log.format !== "json-file") return undefined;
+/** The log as the relay gets it. */
+export interface OpenLog {
+  fd: Register;
+  format: LogPlan["format"];
+  attrs: string;
+  rotation?: { directory: Register; name: string; limit: number; files: number };
+}
+
+export function openLog(w: ProgramWriter, log: LogPlan): OpenLog | undefined {
+  if (log.format === "none") return undefined;
   const { O } = w;
   const fd = w.b.register("log");
   w.open(log.path, O.WRONLY | O.APPEND | O.CREAT, fd, `open log ${log.path}`, { mode: LOG_MODE });
-  return fd;
+  const opened: OpenLog = { fd, format: log.format, attrs: log.attrs };
+  if (log.rotation === undefined) return opened;
+  const directory = w.b.register("log directory");
+  w.open(dirname(log.path), O.RDONLY | O.DIRECTORY, directory, `open the directory of ${log.path}`);
+  return { ...opened, rotation: { directory, name: basename(log.path), ...log.rotation } };
 }
 
 export interface Ending {
@@ -104,7 +117,7 @@ export interface Ending {
   pid: Register;
   statusPipe: Register;
   listener: Register;
-  log: { fd: Register | undefined; attrs: string };
+  log: OpenLog | undefined;
   closeOnExit: boolean;
   /** Where the shim goes on when the child has reported a failure before. */
   failed?: Label;
@@ -130,17 +143,19 @@ export function relay(w: ProgramWriter, ending: Ending): void {
   b.relay({
     pid,
     terminal: plan.terminal,
-    logJson: log.fd !== undefined,
+    logJson: log?.format === "json-file",
+    logLocal: log?.format === "local",
     stdinOnce: plan.stdinOnce,
     closeOnExit: ending.closeOnExit,
     ...((plan.openStdin || plan.terminal) && input !== undefined && { stdin: input }),
     ...(output !== undefined && { stdout: output }),
     ...(stdio.error !== undefined && { stderr: stdio.error }),
-    ...(log.fd !== undefined && { log: log.fd }),
+    ...(log !== undefined && { log: log.fd }),
     listen: listener,
     expectedAttaches: plan.expectedAttaches,
     exitPath: EXIT_NAME,
     unlinkPath: SOCKET_NAME,
-    ...(log.attrs !== "" && { logAttrs: log.attrs }),
+    ...(log !== undefined && log.attrs !== "" && { logAttrs: log.attrs }),
+    ...(log?.rotation !== undefined && { logRotation: log.rotation }),
   });
 }
