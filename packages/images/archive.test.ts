@@ -233,7 +233,7 @@ test("an import that fails leaves nothing", async (t) => {
   });
   await assert.rejects(
     fixture.service.importArchive(stream(fileLayer("a")), { ...options, changes: ["RUN x"] }),
-    { code: "invalid", message: "RUN is not a valid change command" },
+    { code: "invalid", message: "run is not a valid change command" },
   );
   const broken = new Readable({
     read() {

@@ -109,11 +109,14 @@ export function imageHistory(image: StoredImage, images: ImageStore, layers: Lay
     Comment: item.comment ?? "",
   }));
   items.reverse();
-  const top = items[0];
-  if (top !== undefined) {
-    top.Id = image.id;
-    const tags = tagsOf(images.namesOf(image.id));
-    top.Tags = tags.length === 0 ? null : tags;
+  // Each step below an image that was made here is its parent, for as far as that is known.
+  let owner: StoredImage | undefined = image;
+  for (const item of items) {
+    if (owner === undefined) break;
+    item.Id = owner.id;
+    const tags = tagsOf(images.namesOf(owner.id));
+    item.Tags = tags.length === 0 ? null : tags;
+    owner = owner.parent === null ? undefined : images.get(owner.parent);
   }
   return items;
 }

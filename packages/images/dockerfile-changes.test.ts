@@ -41,15 +41,15 @@ test("exec form of a health check, and none", () => {
 
 test("what is not allowed", () => {
   const cases: [string, RegExp][] = [
-    ["RUN x", /^RUN is not a valid change command$/],
-    ["FROM x", /^FROM is not a valid change command$/],
+    ["RUN x", /^run is not a valid change command$/],
+    ["FROM x", /^from is not a valid change command$/],
     ["CMD", /^CMD requires at least one argument$/],
     ["ENV A", /^ENV must have two arguments$/],
     ["ENV =x", /names can not be blank/],
     ["LABEL a=b c", /can't find = in "c"/],
     ['LABEL a="b', /matching quote/],
-    ["EXPOSE http", /^invalid containerPort: http$/],
-    ["EXPOSE 90000", /^invalid containerPort: 90000$/],
+    ["EXPOSE http", /^Invalid containerPort: http$/],
+    ["EXPOSE 90000", /^Invalid containerPort: 90000$/],
     ["USER a b", /exactly one argument/],
     ["ONBUILD ONBUILD RUN x", /Chaining ONBUILD/],
     ["ONBUILD FROM x", /FROM isn't allowed/],
@@ -68,4 +68,38 @@ test("the given configuration is not touched", () => {
   const before = { Env: ["A=1"], Labels: { a: "b" } };
   applyChanges(before, ["ENV A=2", "LABEL a=c"]);
   assert.deepEqual(before, { Env: ["A=1"], Labels: { a: "b" } });
+});
+
+test("variables stand for the environment's values, also those set before", () => {
+  const changed = applyChanges({ Env: ["A=1", 'Q=two "words"', "EMPTY="] }, [
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the variables are the instruction's.
+    "ENV B=$A C=${A}x D=\"q $Q\" E=${NONE:-default} F=${A:+yes} G=\\$A H='$A' I=$NONE",
+    "ENV J=$B$Q",
+    "ENV K some words $A",
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the variables are the instruction's.
+    "ENV L=${EMPTY:-filled} M=${EMPTY-kept}",
+    "USER $A:x",
+    "WORKDIR /srv/$A",
+    'LABEL a=$A "b"="$Q"',
+    "EXPOSE 8$A",
+    "VOLUME /v$A",
+    "CMD echo $A",
+  ]);
+  const lines = ["B=1", "C=1x", 'D=q two "words"', "E=default", "F=yes", "G=$A", "H=$A", "I="];
+  lines.push('J=1two "words"', "K=some words 1", "L=filled", "M=");
+  assert.deepEqual(changed.Env?.slice(3), lines);
+  assert.equal(changed.User, "1:x");
+  assert.equal(changed.WorkingDir, "/srv/1");
+  assert.deepEqual(changed.Labels, { a: "1", b: 'two "words"' });
+  assert.deepEqual(changed.ExposedPorts, { "81/tcp": {} });
+  assert.deepEqual(changed.Volumes, { "/v1": {} });
+  assert.deepEqual(changed.Cmd, ["/bin/sh", "-c", "echo $A"]);
+  assert.throws(() => applyChanges({}, ["ENV A=${"]), { code: "invalid" });
+});
+
+test("a new entrypoint takes the old command away, one that is given along stays", () => {
+  const before = { Cmd: ["old"], Entrypoint: ["x"] };
+  assert.equal(applyChanges(before, ['ENTRYPOINT ["y"]']).Cmd, undefined);
+  assert.deepEqual(applyChanges(before, ['CMD ["new"]', 'ENTRYPOINT ["y"]']).Cmd, ["new"]);
+  assert.deepEqual(applyChanges(before, ['ENTRYPOINT ["y"]', 'CMD ["new"]']).Cmd, ["new"]);
 });

@@ -7,7 +7,11 @@
 import { posix } from "node:path";
 import type { ImageContainerConfig } from "#api-types/image.ts";
 import { BerthError } from "#errors/errors.ts";
+import { expandVariables } from "./expand-variables.ts";
 import { parseGoDuration } from "./go-duration.ts";
+
+/** Instructions in whose words variables stand for the environment's values. */
+const expandable = new Set(["ENV", "EXPOSE", "LABEL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"]);
 
 type Instruction = (argument: string, config: ImageContainerConfig) => void;
 
@@ -61,15 +65,22 @@ const instructions: Record<string, Instruction> = {
 /** Applies the instructions in order to a copy. Throws BerthError "invalid" in Docker's words. */
 export function applyChanges(config: ImageContainerConfig, changes: readonly string[]): ImageContainerConfig {
   const changed = structuredClone(config);
+  let commandGiven = false;
   for (const line of changes.flatMap((change) => change.split("\n")).map((text) => text.trim())) {
     if (line === "" || line.startsWith("#")) continue;
     const [, name = "", argument = ""] = /^(\S+)\s*([\s\S]*)$/.exec(line) ?? [];
     const instruction = Object.hasOwn(instructions, name.toUpperCase())
       ? instructions[name.toUpperCase()]
       : undefined;
-    if (instruction === undefined) throw invalid(`${name.toUpperCase()} is not a valid change command`);
+    if (instruction === undefined) throw invalid(`${name.toLowerCase()} is not a valid change command`);
     if (argument === "") throw invalid(`${name.toUpperCase()} requires at least one argument`);
-    instruction(argument, changed);
+    const expanded = expandable.has(name.toUpperCase())
+      ? expandVariables(argument, changed.Env ?? [])
+      : argument;
+    instruction(expanded, changed);
+    if (name.toUpperCase() === "CMD") commandGiven = true;
+    // A new entrypoint makes the command that was there before meaningless.
+    else if (name.toUpperCase() === "ENTRYPOINT" && !commandGiven) delete changed.Cmd;
   }
   return changed;
 }
@@ -142,7 +153,7 @@ function ports(word: string): string[] {
     /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(tcp|udp|sctp))?$/i.exec(word) ?? [];
   const low = Number(from);
   const high = Number(to);
-  if (from === "" || low > high || high > 65535) throw invalid(`invalid containerPort: ${word}`);
+  if (from === "" || low > high || high > 65535) throw invalid(`Invalid containerPort: ${word}`);
   return Array.from({ length: high - low + 1 }, (_, index) => `${low + index}/${protocol.toLowerCase()}`);
 }
 

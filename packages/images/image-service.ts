@@ -12,10 +12,12 @@ import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import type { Database } from "#state/database.ts";
 import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
+import { commitImage } from "./commit.ts";
 import { ContentStore } from "./content-store.ts";
 import { imageHistory, inspectImage, listImages } from "./describe.ts";
-import { ImageStore, type StoredImage } from "./image-store.ts";
+import { type ImageName, ImageStore, type StoredImage } from "./image-store.ts";
 import type {
+  CommitRequest,
   Image,
   ImageEventListener,
   ImageListFilters,
@@ -167,6 +169,16 @@ class Images implements ImageService {
     return id;
   }
 
+  async commit(request: CommitRequest): Promise<string> {
+    // Everything that can be wrong with the name is told before the work is done.
+    const target = request.repository === "" ? undefined : newTag(request.repository, request.tag);
+    const names = target === undefined ? [] : [target.name];
+    const dependencies = { images: this.#images, layers: this.#layers };
+    const id = await this.#track(commitImage(request, names, dependencies));
+    if (target !== undefined) this.#emit("tag", id, id, { name: target.familiar });
+    return id;
+  }
+
   resolve(reference: string): Image {
     return resolveImage(reference, this.#images);
   }
@@ -185,20 +197,9 @@ class Images implements ImageService {
 
   tag(reference: string, repository: string, tag: string): void {
     const image = this.#find(reference);
-    const target = parseReference(repository);
-    if (target.digest !== undefined) {
-      throw new BerthError("invalid", "refusing to create a tag with a digest reference", {
-        operation: "tag image",
-        object: repository,
-      });
-    }
-    const name = {
-      repository: repositoryOf(target),
-      tag: tag === "" ? (target.tag ?? "latest") : parseTag(tag),
-      digest: undefined,
-    };
+    const { name, familiar } = newTag(repository, tag);
     this.#images.setName(name, image.id);
-    this.#emit("tag", image.id, image.id, { name: familiarText({ ...target, tag: name.tag }) });
+    this.#emit("tag", image.id, image.id, { name: familiar });
   }
 
   async remove(reference: string, options: RemoveOptions): Promise<ImageDeleteItem[]> {
@@ -323,4 +324,20 @@ class Images implements ImageService {
 /** A client may vanish before its upload is read; the reader will see that, but until then the event needs an ear. */
 function tolerateEarlyError(archive: Readable): void {
   archive.on("error", () => {});
+}
+
+/** A name to give: without a tag it is "latest", with a digest it cannot be given. */
+function newTag(repository: string, tag: string): { name: ImageName; familiar: string } {
+  const target = parseReference(repository);
+  if (target.digest !== undefined) {
+    throw new BerthError("invalid", "refusing to create a tag with a digest reference", {
+      operation: "tag image",
+      object: repository,
+    });
+  }
+  const chosen = tag === "" ? (target.tag ?? "latest") : parseTag(tag);
+  return {
+    name: { repository: repositoryOf(target), tag: chosen, digest: undefined },
+    familiar: familiarText({ ...target, tag: chosen }),
+  };
 }

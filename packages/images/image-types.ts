@@ -15,6 +15,7 @@ import type {
   ProgressMessage,
   RegistryAuth,
 } from "#api-types/image.ts";
+import type { UnpackResult, Whiteouts } from "#storage/driver-types.ts";
 import type { Registries } from "./registries.ts";
 import type { ProxySettings } from "./registry/proxy.ts";
 
@@ -60,6 +61,23 @@ export interface PushRequest {
   signal?: AbortSignal;
 }
 
+export interface CommitRequest {
+  /** Id of the image the container was made from. */
+  base: string;
+  container: { id: string; config: ImageContainerConfig };
+  /** What the new image says. */
+  config: ImageContainerConfig;
+  author: string;
+  comment: string;
+  /** The engine's own version. */
+  version: string;
+  /** "" for no name. */
+  repository: string;
+  tag: string;
+  /** Puts what the container changed into the directory of the new layer, on the disk when it answers. */
+  fill: (directory: string, whiteouts: Whiteouts) => Promise<UnpackResult>;
+}
+
 export interface ImageListFilters {
   all: boolean;
   /** Docker's filters: reference, label, label!, dangling, before, since, until. */
@@ -101,6 +119,8 @@ export interface ImageService {
     },
   ): Promise<string>;
   /** By name, name@digest, id or unique id prefix. Throws not-found "No such image: x". */
+  /** docker commit; answers the id. Throws "not-found" if the base is gone, "invalid" for a name that cannot be. */
+  commit(request: CommitRequest): Promise<string>;
   resolve(reference: string): Image;
   list(options: ImageListFilters): Promise<ImageSummary[]>;
   inspect(reference: string): Promise<ImageInspect>;

@@ -87,12 +87,13 @@ export class LayerRows {
     return cacheId;
   }
 
-  /** Gives a lowest layer the identity that was only known after unpacking it. */
-  identify(cacheId: string, diffId: Digest): void {
+  /** Gives a layer the identity that was only known after it was filled. */
+  identify(cacheId: string, diffId: Digest, chainId: Digest = diffId, parent: Digest | null = null): void {
     this.#database.run(
-      "UPDATE image_layer SET chain_id = ?, diff_id = ? WHERE cache_id = ?",
+      "UPDATE image_layer SET chain_id = ?, diff_id = ?, parent = ? WHERE cache_id = ?",
+      chainId,
       diffId,
-      diffId,
+      parent,
       cacheId,
     );
   }

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
 import type { Database } from "#state/database.ts";
-import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
+import type { LayerUnpacker, StorageDriver, UnpackResult, Whiteouts } from "#storage/driver-types.ts";
 import { chainIds, type Digest } from "./digest.ts";
 import { diskError, isNoSpace } from "./disk-errors.ts";
 import { type LayerRow, LayerRows } from "./layer-rows.ts";
@@ -23,6 +23,9 @@ import { Slots } from "./slots.ts";
 export type ArchiveFile = { path: string } & Partial<AsyncDisposable>;
 
 export type UnpackProgress = { phase: "extracting"; current: number; total: number } | { phase: "unpacked" };
+
+/** Fills the directory of a new layer; what is in it is on the disk when it answers. */
+export type FillLayer = (directory: string, whiteouts: Whiteouts) => Promise<UnpackResult>;
 
 /** A layer held by a stack, or being made. */
 interface Live {
@@ -200,6 +203,56 @@ export class LayerStore {
     } catch (error) {
       await this.#erase(cacheId);
       throw diskError(error, "unpack layer", cacheId);
+    }
+  }
+
+  /**
+   * Makes a layer on a held stack with these diff ids; what it holds is only known when `fill` has put it into the
+   * directory it is given. Answers the whole stack, held; without a new layer if that would be `nothing`.
+   */
+  async makeOn(
+    below: LayerStack,
+    diffIds: readonly Digest[],
+    fill: FillLayer,
+    nothing: Digest,
+  ): Promise<LayerStack & { diffId: Digest }> {
+    const cacheId = this.#rows.insert(null, null, null);
+    try {
+      const parent = below.top === null ? undefined : this.row(below.top)?.cache_id;
+      await this.#storage.create(cacheId, parent);
+      const { diffId, size } = await fill(this.#storage.diffPath(cacheId), this.#storage.whiteouts);
+      const all = diffId === nothing ? diffIds : [...diffIds, diffId];
+      const chainId = chainIds(all).at(-1) ?? "";
+      if (diffId === nothing || this.#live.has(chainId) || this.row(chainId) !== undefined) {
+        const existing = this.hold(all);
+        await this.#erase(cacheId);
+        // Somebody else is fetching these very bytes, for the first time.
+        await this.#unpacks.settled(chainId);
+        if (existing.missing().length === 0) return Object.assign(existing, { diffId });
+        await existing.release();
+        throw new BerthError("conflict", `layer ${diffId} is being fetched`, {
+          operation: "make layer",
+          object: diffId,
+          hint: "Try again.",
+        });
+      }
+      this.#rows.identify(cacheId, diffId, chainId, below.top);
+      this.#rows.setSize(cacheId, size);
+      const created = Promise.resolve();
+      const live = {
+        cacheId,
+        diffId,
+        parent: below.top ?? undefined,
+        created,
+        holds: 0,
+        unpacked: true,
+        dirty: false,
+      };
+      this.#live.set(chainId, live);
+      return Object.assign(this.hold(all), { diffId });
+    } catch (error) {
+      await this.#erase(cacheId);
+      throw diskError(error, "make layer", cacheId);
     }
   }
 

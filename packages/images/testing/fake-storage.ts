@@ -9,7 +9,13 @@ import type { Readable } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { BerthError } from "#errors/errors.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
-import type { LayerUnpacker, StorageDriver, UnpackRequest, UnpackResult } from "#storage/driver-types.ts";
+import type {
+  LayerComparison,
+  LayerUnpacker,
+  StorageDriver,
+  UnpackRequest,
+  UnpackResult,
+} from "#storage/driver-types.ts";
 import { TarReader } from "#storage/tar/tar-reader.ts";
 import { detectCompression } from "#storage/unpack/layer-source.ts";
 
@@ -66,6 +72,11 @@ export class FakeStorage implements StorageDriver {
   async layerDirectories(cacheId: string): Promise<string[]> {
     const parent = this.parents.get(cacheId);
     return [this.diffPath(cacheId), ...(parent === undefined ? [] : await this.layerDirectories(parent))];
+  }
+
+  async comparison(cacheId: string): Promise<LayerComparison> {
+    const [directory = "", ...lower] = await this.layerDirectories(cacheId);
+    return { directory, lower, whiteouts: this.whiteouts };
   }
 
   async metadata(cacheId: string): Promise<Record<string, string>> {
