@@ -201,16 +201,22 @@ export class Overlay2Driver implements StorageDriver {
     // What a crash left under this name.
     if (pathExists(building)) this.#discard(newPrefix + cacheId);
     mkdirat(AT_FDCWD, building, 0o710);
-    this.#makeDiff(building, parent, fill);
-    writeFileSync(join(building, "link"), link, { mode: 0o644 });
-    if (lower.length > 0) {
-      writeFileSync(join(building, "lower"), lower.join(":"), { mode: 0o644 });
-      mkdirat(AT_FDCWD, join(building, "work"), 0o700);
+    try {
+      this.#makeDiff(building, parent, fill);
+      writeFileSync(join(building, "link"), link, { mode: 0o644 });
+      if (lower.length > 0) {
+        writeFileSync(join(building, "lower"), lower.join(":"), { mode: 0o644 });
+        mkdirat(AT_FDCWD, join(building, "work"), 0o700);
+      }
+      if (writable) mkdirat(AT_FDCWD, join(building, "merged"), 0o700);
+      symlinkat(linkTarget(cacheId), AT_FDCWD, join(this.#home, linkDirectory, link));
+      if (parent !== undefined) this.#markCommitted(parent);
+      renameat2(AT_FDCWD, building, AT_FDCWD, this.#path(cacheId));
+    } catch (error) {
+      removeIfExists(join(this.#home, linkDirectory, link));
+      this.#discard(newPrefix + cacheId);
+      throw error;
     }
-    if (writable) mkdirat(AT_FDCWD, join(building, "merged"), 0o700);
-    symlinkat(linkTarget(cacheId), AT_FDCWD, join(this.#home, linkDirectory, link));
-    if (parent !== undefined) this.#markCommitted(parent);
-    renameat2(AT_FDCWD, building, AT_FDCWD, this.#path(cacheId));
     this.#records.set(cacheId, { link, lower });
   }
 
