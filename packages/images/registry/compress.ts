@@ -4,7 +4,7 @@
  * Gzip and nothing newer, because every client of every registry reads it. The same content gives the same bytes on the same
  * machine, so that a layer pushed twice has one digest. See docs/decisions for how the two were chosen.
  */
-import { once } from "node:events";
+import { pipeline, Readable } from "node:stream";
 import { createGzip } from "node:zlib";
 import { type Deflater, isalDeflater } from "#kernel/isal.ts";
 
@@ -30,23 +30,13 @@ async function* byIsal(
 export async function* byZlib(
   source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): AsyncIterable<Uint8Array> {
-  const gzip = createGzip({
-    level: zlibLevel,
-    chunkSize: pieceSize,
-    memLevel: 9,
-  });
-  const fed = (async () => {
-    try {
-      for await (const piece of source) if (!gzip.write(piece)) await once(gzip, "drain");
-      gzip.end();
-    } catch (error) {
-      gzip.destroy(error as Error);
-    }
-  })();
-  try {
-    for await (const piece of gzip) yield piece as Buffer;
-    await fed;
-  } finally {
-    gzip.destroy();
-  }
+  const gzip = createGzip({ level: zlibLevel, chunkSize: pieceSize, memLevel: 9 });
+  // Ends the source too, whichever side gives up; what it throws comes out of the loop below.
+  pipeline(Readable.from(copies(source), { objectMode: false }), gzip, () => {});
+  yield* gzip as AsyncIterable<Buffer>;
+}
+
+/** A source may use its buffer again at once; zlib reads it later. */
+async function* copies(source: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): AsyncIterable<Buffer> {
+  for await (const piece of source) yield Buffer.from(piece);
 }
