@@ -6,7 +6,7 @@
  * migration once released never changes. Statements are synchronous and take microseconds: rows are small.
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { BerthError } from "#errors/errors.ts";
+import { BerthError, isBerthError } from "#errors/errors.ts";
 
 /** Milliseconds without a write before the log is moved into the database. */
 const QUIET_MS = 1000;
@@ -125,7 +125,8 @@ export class Database implements Disposable {
   /** Runs a writing statement; answers the number of rows changed. */
   run(sql: string, ...values: SqlValue[]): number {
     this.#scheduleCheckpoint();
-    return explained(() => Number(this.#prepare(sql).run(...values).changes));
+    const action = () => explained(() => Number(this.#prepare(sql).run(...values).changes));
+    return this.#depth > 0 ? action() : this.#withRoom(action);
   }
 
   /** Moving the log into the database syncs the disk: in a quiet moment, not in the middle of a start. */
@@ -163,13 +164,32 @@ export class Database implements Disposable {
     }
   }
 
-  /** A transaction that has reached the disk when it returns (images, volumes, networks). */
+  /**
+   * A transaction that has reached the disk when it returns (images, volumes, networks). On a full disk the body may run
+   * twice.
+   */
   durably<T>(body: () => T): T {
+    if (this.#depth > 0) return body();
     this.#db.exec("PRAGMA synchronous = FULL");
     try {
-      return this.transaction(body);
+      return this.#withRoom(() => this.transaction(body));
     } finally {
       this.#db.exec("PRAGMA synchronous = NORMAL");
+    }
+  }
+
+  /** On a full disk once more, after the log was moved into the database: its own space can be written to again then. */
+  #withRoom<T>(action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      if (!isBerthError(error, "no-space")) throw error;
+      try {
+        this.#db.exec("PRAGMA wal_checkpoint(RESTART)");
+      } catch {
+        throw error; // There is no room for that either.
+      }
+      return action();
     }
   }
 
