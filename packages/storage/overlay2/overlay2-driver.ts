@@ -4,6 +4,7 @@
  *   overlay2/<id>/diff    content of the layer          overlay2/<id>/link    its short name
  *   overlay2/<id>/lower   "l/AAA:l/BBB", above first    overlay2/<id>/work    for the kernel
  *   overlay2/<id>/merged  mount point                   overlay2/l/<name>     → ../<id>/diff
+ *   overlay2/<id>/layout  how its archive was laid out (Berth's own)
  *
  * A layer is built under the name `.new-<id>` and renamed when it is whole; it is renamed to `.gone-…` before it is deleted.
  * So a directory with a plain name is always complete, and what a crash leaves is known by its name. Nothing is mounted
@@ -39,7 +40,7 @@ import {
 } from "#storage/overlay2/layer-links.ts";
 import { checkOverlay2Options } from "#storage/overlay2/overlay2-options.ts";
 import { type OverlaySupport, probeOverlay } from "#storage/overlay2/probe.ts";
-import { spreadLayers } from "#storage/spread-layers.ts";
+import { makeLayerDirectory, spreadLayers } from "#storage/spread-layers.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Layers below one another at most; as Docker. */
@@ -69,10 +70,10 @@ export function createOverlay2Driver(options: Overlay2Options): Overlay2Driver {
   const home = join(options.dataRoot, "overlay2");
   mkdirSync(home, { recursive: true, mode: 0o710 });
   mkdirSync(join(home, linkDirectory), { recursive: true, mode: 0o700 });
-  spreadLayers(home);
+  const spread = spreadLayers(home);
   const support = probeOverlay(home);
   checkOverlay2Options(options.options ?? [], support.backingFileSystem);
-  return new Overlay2Driver(home, support, options.owner ?? { uid: 0, gid: 0 });
+  return new Overlay2Driver(home, support, spread, options.owner ?? { uid: 0, gid: 0 });
 }
 
 export class Overlay2Driver implements StorageDriver {
@@ -81,14 +82,16 @@ export class Overlay2Driver implements StorageDriver {
   readonly #home: string;
   readonly #support: OverlaySupport;
   readonly #owner: Owner;
+  readonly #spread: boolean;
   readonly #records = new Map<string, LayerRecord>();
   /** Plans of init layers by the image layer they go on. */
   readonly #initPlans = new Map<string, InitStep[]>();
   readonly #removal = new BackgroundRemoval();
   readonly #measuring = new StorageWorkers(1);
 
-  constructor(home: string, support: OverlaySupport, owner: Owner) {
+  constructor(home: string, support: OverlaySupport, spread: boolean, owner: Owner) {
     this.#home = home;
+    this.#spread = spread;
     this.#owner = owner;
     this.#support = support;
   }
@@ -130,6 +133,10 @@ export class Overlay2Driver implements StorageDriver {
 
   diffPath(cacheId: string): string {
     return this.#path(cacheId, "diff");
+  }
+
+  layoutPath(cacheId: string): string {
+    return this.#path(cacheId, "layout");
   }
 
   async rootfs(cacheId: string): Promise<RootfsPlan> {
@@ -200,7 +207,13 @@ export class Overlay2Driver implements StorageDriver {
     const building = join(this.#home, newPrefix + cacheId);
     // What a crash left under this name.
     if (pathExists(building)) this.#discard(newPrefix + cacheId);
-    mkdirat(AT_FDCWD, building, 0o710);
+    // A container's layers are too small for the place to matter.
+    makeLayerDirectory(
+      this.#home,
+      newPrefix + cacheId,
+      0o710,
+      this.#spread && !writable && fill === undefined,
+    );
     try {
       this.#makeDiff(building, parent, fill);
       writeFileSync(join(building, "link"), link, { mode: 0o644 });

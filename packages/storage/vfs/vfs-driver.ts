@@ -8,9 +8,9 @@
  */
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { FileDescriptor } from "#kernel/fd.ts";
-import { fchmod, fchown, fstat, mkdirat, renameat2, utimensat } from "#kernel/file-syscalls.ts";
+import { fchmod, fchown, fstat, renameat2, utimensat } from "#kernel/file-syscalls.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
@@ -28,7 +28,7 @@ import {
   noSuchLayer,
   ownerOf,
 } from "#storage/layer-names.ts";
-import { spreadLayers } from "#storage/spread-layers.ts";
+import { makeLayerDirectory, spreadLayers } from "#storage/spread-layers.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Trees copied at once: more would only make the disk's head, or its queue, busier. */
@@ -50,8 +50,8 @@ export function createVfsDriver({ dataRoot, options = [], owner }: VfsOptions): 
   const parents = join(dataRoot, "vfs", "parents");
   mkdirSync(home, { recursive: true, mode: 0o710 });
   mkdirSync(parents, { recursive: true, mode: 0o700 });
-  spreadLayers(home);
-  return new VfsDriver(home, parents, owner ?? { uid: 0, gid: 0 });
+  mkdirSync(join(dataRoot, "vfs", "layouts"), { recursive: true, mode: 0o700 });
+  return new VfsDriver(home, parents, spreadLayers(home), owner ?? { uid: 0, gid: 0 });
 }
 
 function checkOption(text: string): void {
@@ -66,6 +66,7 @@ export class VfsDriver implements StorageDriver {
   readonly whiteouts = "apply";
   readonly #home: string;
   readonly #parents: string;
+  readonly #spread: boolean;
   readonly #owner: Owner;
   readonly #removal = new BackgroundRemoval();
   readonly #workers = new StorageWorkers(copies);
@@ -73,9 +74,10 @@ export class VfsDriver implements StorageDriver {
   readonly #making = new Map<string, Promise<void>>();
 
   /** `home` holds the layers, `parents` a small file for each that was put on another. */
-  constructor(home: string, parents: string, owner: Owner) {
+  constructor(home: string, parents: string, spread: boolean, owner: Owner) {
     this.#home = home;
     this.#parents = parents;
+    this.#spread = spread;
     this.#owner = owner;
   }
 
@@ -116,6 +118,10 @@ export class VfsDriver implements StorageDriver {
     return this.#path(cacheId);
   }
 
+  layoutPath(cacheId: string): string {
+    return join(dirname(this.#home), "layouts", cacheId);
+  }
+
   async rootfs(cacheId: string): Promise<RootfsPlan> {
     return { kind: "directory", path: this.#present(cacheId) };
   }
@@ -143,6 +149,9 @@ export class VfsDriver implements StorageDriver {
     }
     for (const name of readdirSync(this.#parents)) {
       if (!pathExists(this.#path(name))) removeIfExists(this.#parentFile(name));
+    }
+    for (const name of readdirSync(this.layoutPath(""))) {
+      if (!pathExists(this.#path(name))) this.#discard(this.layoutPath(name), AT_FDCWD);
     }
   }
 
@@ -179,7 +188,7 @@ export class VfsDriver implements StorageDriver {
     const building = join(this.#home, newPrefix + cacheId);
     // What a crash left under this name.
     if (pathExists(building)) this.#discard(newPrefix + cacheId);
-    mkdirat(AT_FDCWD, building, 0o755);
+    makeLayerDirectory(this.#home, newPrefix + cacheId, 0o755, this.#spread);
     try {
       if (source === undefined) this.#ownRoot(building);
       else await this.#workers.run({ kind: "copy", task: { source, target: building, share } });
@@ -206,6 +215,8 @@ export class VfsDriver implements StorageDriver {
       if (!isErrno(error, "ENOENT")) throw error;
     }
     removeIfExists(this.#parentFile(cacheId));
+    const layout = this.layoutPath(cacheId);
+    if (pathExists(layout)) this.#discard(layout, AT_FDCWD);
   }
 
   /** Moves something, here or in an open directory, out of the way and deletes it. */
