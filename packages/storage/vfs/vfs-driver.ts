@@ -111,7 +111,9 @@ export class VfsDriver implements StorageDriver {
   }
 
   async size(cacheId: string): Promise<number> {
-    return (await this.#workers.run({ kind: "measure", path: this.diffPath(cacheId) })) as number;
+    if (!(await this.exists(cacheId))) return 0;
+    const comparison = await this.comparison(cacheId);
+    return (await this.#workers.run({ kind: "measure-changes", comparison })) as number;
   }
 
   diffPath(cacheId: string): string {

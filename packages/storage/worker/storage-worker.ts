@@ -8,6 +8,7 @@ import { FileDescriptor } from "#kernel/fd.ts";
 import { removeTree } from "#kernel/remove-tree.ts";
 import { O_RDONLY, open, syncfs } from "#kernel/syscalls.ts";
 import { treeSize } from "#kernel/tree-size.ts";
+import { changesSize } from "#storage/changes/changes-size.ts";
 import { copyTree } from "#storage/copy/copy-tree.ts";
 import { prepareThread, unpackLayer } from "#storage/unpack/unpack-layer.ts";
 import { packError, type ReplyMessage, type TaskMessage } from "#storage/worker/worker-messages.ts";
@@ -49,6 +50,8 @@ async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
       return undefined;
     case "measure":
       return treeSize(task.path);
+    case "measure-changes":
+      return changesSize(task.comparison);
     case "sync": {
       using directory = new FileDescriptor(open(task.path, O_RDONLY));
       syncfs(directory.number);

@@ -3,6 +3,7 @@
  */
 import { BerthError, type ErrorCode } from "#errors/errors.ts";
 import type { CopyTask } from "#storage/copy/copy-tree.ts";
+import type { LayerComparison } from "#storage/driver-types.ts";
 import type { FileTask } from "#storage/files/file-tasks.ts";
 import type { UnpackTask } from "#storage/unpack/unpack-layer.ts";
 
@@ -15,6 +16,8 @@ export type StorageTask =
   | { kind: "remove"; path: string }
   /** Bytes below a directory; answers a number. */
   | { kind: "measure"; path: string }
+  /** Bytes that a layer adds to those below; answers a number. */
+  | { kind: "measure-changes"; comparison: LayerComparison }
   /** Write back the file system `path` is on. */
   | { kind: "sync"; path: string };
 
