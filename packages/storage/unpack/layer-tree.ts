@@ -27,6 +27,7 @@ import {
   symlinkat,
   utimensat,
 } from "#kernel/file-syscalls.ts";
+import { encodePath } from "#kernel/path-bytes.ts";
 import { removeTreeAt } from "#kernel/remove-tree.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
@@ -45,6 +46,7 @@ import {
   tryOpenat,
   writeAll,
 } from "#kernel/syscalls.ts";
+import { treeSize } from "#kernel/tree-size.ts";
 import { setXattr, xattrPath } from "#kernel/xattr-syscalls.ts";
 import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import type { TarHandler } from "#storage/tar/tar-reader.ts";
@@ -74,8 +76,11 @@ interface OpenFile {
 }
 
 export class LayerTree implements TarHandler, Disposable {
-  /** Sum of the sizes of regular files, bytes. */
+  /** Bytes of the layer's files and symbolic links, each once; right after `finish`. */
   size = 0;
+  readonly #target: string;
+  /** Something that was counted is gone again. */
+  #replaced = false;
   readonly #root: RootDirectory;
   readonly #directories: OpenDirectories;
   readonly #overlay: boolean;
@@ -91,6 +96,7 @@ export class LayerTree implements TarHandler, Disposable {
   #current = "";
 
   constructor(target: string, options: LayerTreeOptions) {
+    this.#target = target;
     this.#root = new RootDirectory(target);
     this.#directories = new OpenDirectories(this.#root, options.lowerDirectory ?? (() => undefined));
     this.#overlay = options.whiteouts === "overlay";
@@ -139,6 +145,7 @@ export class LayerTree implements TarHandler, Disposable {
 
   /** Sets the times of directories; after the last entry. */
   finish(): void {
+    if (this.#replaced && this.#overlay) this.size = treeSize(this.#target);
     for (const [path, { accessedAt, modifiedAt }] of this.#directoryTimes) {
       this.#current = path;
       this.#explained(() => {
@@ -198,6 +205,8 @@ export class LayerTree implements TarHandler, Disposable {
         return;
       case "symlink":
         this.#making(parent, path, name, () => symlinkat(entry.linkName, parent.fd, name));
+        // With the NUL that ends it.
+        this.size += encodePath(entry.linkName).length - 1;
         break;
       default: {
         const kind = { "character-device": S_IFCHR, "block-device": S_IFBLK, fifo: S_IFIFO }[entry.type];
@@ -301,6 +310,7 @@ export class LayerTree implements TarHandler, Disposable {
 
   /** Removes an entry that a later one of the same name replaces. */
   #clear(parent: OpenDirectory, path: string, name: string): void {
+    this.#replaced = true;
     const kind = (fstatatIfExists(parent.fd, name)?.mode ?? 0) & S_IFMT;
     removeTreeAt(parent.fd, name);
     this.#whiteouts.delete(path);
