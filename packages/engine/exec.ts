@@ -58,7 +58,7 @@ export class ExecRegistry implements ExecService {
       const what = exec.state === "running" ? "is already running" : "has already run";
       throw new BerthError("conflict", `exec ${id} ${what}`, { operation: "start exec", object: id });
     }
-    mustRun(exec.container);
+    mustRun(exec.container, exec.container.id);
     exec.state = "running";
     if (options.detach) {
       await runExec(this.#context, exec, {
@@ -103,7 +103,8 @@ export class ExecRegistry implements ExecService {
       // It goes by itself.
       CanRemove: false,
       ContainerID: container.id,
-      DetachKeys: request.DetachKeys ?? "",
+      // As Docker tells them: the bytes, in base64.
+      DetachKeys: request.DetachKeys ? parseDetachKeys(request.DetachKeys).toString("base64") : "",
       Pid: pid,
     };
   }
@@ -155,8 +156,7 @@ export class ExecRegistry implements ExecService {
 
   #get(id: string): Exec {
     const exec = this.#context.execs.get(id);
-    // With its container it has gone, too.
-    if (exec === undefined || this.#context.containers.find(exec.container.id) !== exec.container) {
+    if (exec === undefined) {
       throw new BerthError("not-found", `No such exec instance: ${id}`, {
         operation: "look up exec",
         object: id,
@@ -166,11 +166,11 @@ export class ExecRegistry implements ExecService {
   }
 }
 
-function mustRun(container: Container): void {
+function mustRun(container: Container, called: string = container.record.name): void {
   const { record } = container;
   const detail = { operation: "exec", object: record.name };
   if (record.state.Paused) {
-    const text = `Container ${record.name} is paused, unpause the container before exec`;
+    const text = `Container ${called} is paused, unpause the container before exec`;
     throw new BerthError("conflict", text, detail);
   }
   if (record.state.Restarting) {

@@ -13,6 +13,7 @@ import { stopHealthMonitor } from "#engine/health/health-monitor.ts";
 import { joinedContainers } from "#engine/joined-containers.ts";
 import { removeContainer } from "#engine/remove.ts";
 import { nextBackoff, wantsRestart } from "#engine/restart-policy.ts";
+import { forgetUnstarted } from "#engine/run-exec.ts";
 import { startContainer } from "#engine/start.ts";
 import { formatNanoseconds, parseNanoseconds } from "#engine/timestamps.ts";
 import type { ExitRecord, ShimHandle } from "#program/launcher-client.types.ts";
@@ -45,6 +46,7 @@ async function recordExit(context: EngineContext, container: Container, exit: Ex
   if (restart) record.restartCount++;
   container.setStatus(restart ? "restarting" : "exited");
   stopHealthMonitor(container);
+  forgetUnstarted(context, container);
   context.containers.save(container);
   if (untold > 0) publishContainerEvent(context, container, "oom");
   publishContainerEvent(context, container, "die", {

@@ -17,7 +17,6 @@ export function filterProcesses(table: string, pids: ReadonlySet<string>): Proce
   if (pidColumn < 0) {
     throw new BerthError("internal", "Couldn't find PID field in ps output", {
       operation: "top",
-      hint: "include the pid column in the ps arguments",
     });
   }
   let ours = false;

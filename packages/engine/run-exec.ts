@@ -85,6 +85,15 @@ export async function runExec(
   }
 }
 
+/** The container has ended: those that were never started never will be. */
+export function forgetUnstarted(context: EngineContext, container: Container): void {
+  for (const id of container.execIds) {
+    if (context.execs.get(id)?.state !== "created") continue;
+    context.execs.delete(id);
+    container.execIds.delete(id);
+  }
+}
+
 function endExec(context: EngineContext, exec: Exec, exitCode: number): void {
   exec.state = "ended";
   exec.exitCode = exitCode;

@@ -1,9 +1,9 @@
 /** `docker run -it` under a real terminal (tmux): job control, resize, detaching. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
+import { Terminal } from "#test/fixtures/terminal.ts";
 
 const IMAGE = "berth/busybox";
 let daemon: TestDaemon;
@@ -13,57 +13,8 @@ before(async () => {
 });
 after(() => daemon.stop());
 
-/** A tmux server of its own with one window. */
-class Terminal {
-  readonly #socket: string;
-  constructor(name: string) {
-    this.#socket = `${daemon.directory}/${name}`;
-    this.#tmux(
-      "new-session",
-      "-d",
-      "-x",
-      "80",
-      "-y",
-      "24",
-      "-e",
-      `DOCKER_HOST=unix://${daemon.socket}`,
-      "sh",
-    );
-    this.#tmux("set-option", "-g", "remain-on-exit", "on");
-  }
-
-  #tmux(...args: string[]): string {
-    return spawnSync("tmux", ["-S", this.#socket, "-f", "/dev/null", ...args], { encoding: "utf8" }).stdout;
-  }
-
-  type(...keys: string[]): void {
-    this.#tmux("send-keys", ...keys);
-  }
-
-  resize(columns: number, rows: number): void {
-    this.#tmux("resize-window", "-x", String(columns), "-y", String(rows));
-  }
-
-  get screen(): string {
-    return this.#tmux("capture-pane", "-p", "-S", "-100");
-  }
-
-  /** Waits (ten seconds at most) until the screen matches. */
-  async shows(pattern: RegExp): Promise<void> {
-    for (let attempt = 0; attempt < 200; attempt++) {
-      if (pattern.test(this.screen)) return;
-      await sleep(50);
-    }
-    assert.match(this.screen, pattern);
-  }
-
-  [Symbol.dispose](): void {
-    this.#tmux("kill-server");
-  }
-}
-
 test("a shell on a terminal: PID 1, job control, Ctrl-C, resize, exit code", async () => {
-  using terminal = new Terminal("tty");
+  using terminal = new Terminal(daemon, "tty");
   terminal.type(`docker run --rm -it ${IMAGE} sh; echo "code=$?"`, "Enter");
   await terminal.shows(/\/ #/);
   terminal.type("ps", "Enter");
@@ -87,7 +38,7 @@ test("a shell on a terminal: PID 1, job control, Ctrl-C, resize, exit code", asy
 });
 
 test("the detach keys leave the container running", async () => {
-  using terminal = new Terminal("detach");
+  using terminal = new Terminal(daemon, "detach");
   terminal.type(`docker run --name left -it ${IMAGE} sh; echo "code=$?"`, "Enter");
   await terminal.shows(/\/ #/);
   terminal.type("C-p", "C-q");
@@ -104,7 +55,7 @@ test("the detach keys leave the container running", async () => {
 
 test("exec with a terminal", async () => {
   daemon.docker("run", "-d", "--name", "box", IMAGE, "sleep", "100");
-  using terminal = new Terminal("exec");
+  using terminal = new Terminal(daemon, "exec");
   terminal.type('docker exec -it box sh; echo "code=$?"', "Enter");
   await terminal.shows(/\/ #/);
   terminal.type("tty; stty size", "Enter");
