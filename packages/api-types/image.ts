@@ -40,7 +40,8 @@ export interface ImageInspect {
   ContainerConfig?: ImageContainerConfig;
   DockerVersion: string;
   Author: string;
-  Config: ImageContainerConfig;
+  /** Null where the image has none. */
+  Config: ImageContainerConfig | null;
   Architecture: string;
   Variant?: string;
   Os: string;

@@ -33,7 +33,7 @@ export function imageInspect(image: ImageInspect, version: ApiVersion): Record<s
       Container: Container ?? "",
       ContainerConfig: wholeConfig(ContainerConfig ?? {}),
     }),
-    Config: atLeast(version, "1.50") ? specifiedConfig(Config) : wholeConfig(Config),
+    Config: Config && (atLeast(version, "1.50") ? specifiedConfig(Config) : wholeConfig(Config)),
   };
 }
 

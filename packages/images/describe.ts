@@ -81,7 +81,7 @@ export async function inspectImage(
     ...(document.container_config ? { ContainerConfig: document.container_config } : {}),
     DockerVersion: document.docker_version ?? "",
     Author: document.author ?? "",
-    Config: document.config,
+    Config: document.unconfigured === true ? null : document.config,
     Architecture: document.architecture,
     ...(document.variant ? { Variant: document.variant } : {}),
     Os: document.os,

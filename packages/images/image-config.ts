@@ -33,6 +33,8 @@ export interface ImageConfig {
   container?: string;
   container_config?: ImageContainerConfig;
   config: ImageContainerConfig;
+  /** Does it have none? Then `config` is empty. */
+  unconfigured?: true;
   rootfs: { type: "layers"; diff_ids: Digest[] };
   history: ConfigHistory[];
 }
@@ -71,6 +73,7 @@ export function parseImageConfig(bytes: Uint8Array, name: string): ImageConfig {
     architecture: (document.architecture as string | null | undefined) ?? "",
     os: (document.os as string | null | undefined) ?? "",
     config: containerConfig(document.config, name),
+    ...(document.config == null ? { unconfigured: true } : {}),
     ...(document.container_config == null
       ? {}
       : { container_config: containerConfig(document.container_config, name) }),

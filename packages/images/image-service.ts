@@ -198,7 +198,7 @@ class Images implements ImageService {
   tag(reference: string, repository: string, tag: string): void {
     const image = this.#find(reference);
     const { name, familiar } = newTag(repository, tag);
-    this.#images.setName(name, image.id);
+    this.#images.setName(name, image.id, { tagged: true });
     this.#emit("tag", image.id, image.id, { name: familiar });
   }
 

@@ -45,6 +45,8 @@ export interface NewImage {
   chain: readonly Digest[];
   size: number;
   parent?: Digest;
+  /** It gets its names because a user said so, not because an archive or a registry has them. */
+  tagged?: boolean;
 }
 
 /** A compressed layer in a repository. */
@@ -184,13 +186,18 @@ export class ImageStore {
         image.parent ?? null,
       );
       for (const name of names) this.#setName(name, image.id);
+      if (image.tagged === true && names.length > 0) this.#setTagged(image.id);
     });
     this.#cache.delete(image.id);
   }
 
-  /** Makes a name stand for an image, durably. */
-  setName(name: ImageName, id: Digest): void {
-    this.#database.durably(() => this.#setName(name, id));
+  /** Makes a name stand for an image, durably. `tagged`: because a user said so, which is remembered with its time. */
+  setName(name: ImageName, id: Digest, options: { tagged?: boolean } = {}): void {
+    this.#database.durably(() => {
+      this.#setName(name, id);
+      if (options.tagged === true) this.#setTagged(id);
+    });
+    this.#cache.delete(id);
   }
 
   removeName({ repository, tag, digest }: ImageName): void {
@@ -299,8 +306,10 @@ export class ImageStore {
       tag ?? "latest",
       id,
     );
+  }
+
+  #setTagged(id: Digest): void {
     this.#database.run("UPDATE image SET last_tagged = ? WHERE id = ?", new Date().toISOString(), id);
-    this.#cache.delete(id);
   }
 
   #read(row: ImageRow): StoredImage {

@@ -57,7 +57,7 @@ export async function importImage(
       }),
     );
     const id = digestOf(bytes);
-    images.commit({ id, config: bytes, chain: stack.chain, size: stack.size() }, names);
+    images.commit({ id, config: bytes, chain: stack.chain, size: stack.size(), tagged: true }, names);
     return id;
   } finally {
     await rm(file, { force: true });

@@ -300,7 +300,7 @@ for (const format of ["docker-archive", "oci-archive"] as const) {
     ]);
     await host.service.load(createReadStream(archive), { quiet: true, report: () => {} });
     const image = await host.service.inspect("berth/copy:1");
-    assert.deepEqual(image.Config.Cmd, ["sh"]);
+    assert.deepEqual(image.Config?.Cmd, ["sh"]);
     assert.equal(statSync(await host.file("berth/copy:1", "bin/busybox")).mode & 0o7777, 0o755);
   });
 }

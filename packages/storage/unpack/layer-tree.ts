@@ -27,7 +27,7 @@ import {
   symlinkat,
   utimensat,
 } from "#kernel/file-syscalls.ts";
-import { encodePath } from "#kernel/path-bytes.ts";
+import { pathBytes } from "#kernel/path-bytes.ts";
 import { removeTreeAt } from "#kernel/remove-tree.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
@@ -205,8 +205,7 @@ export class LayerTree implements TarHandler, Disposable {
         return;
       case "symlink":
         this.#making(parent, path, name, () => symlinkat(entry.linkName, parent.fd, name));
-        // With the NUL that ends it.
-        this.size += encodePath(entry.linkName).length - 1;
+        this.size += pathBytes(entry.linkName).length;
         break;
       default: {
         const kind = { "character-device": S_IFCHR, "block-device": S_IFBLK, fifo: S_IFIFO }[entry.type];
