@@ -15,6 +15,7 @@ import { BackgroundWork, type EngineContext } from "#engine/engine-context.ts";
 import type { Engine } from "#engine/engine-types.ts";
 import { EventBus } from "#engine/event-bus.ts";
 import { ExecRegistry } from "#engine/exec.ts";
+import { ContainerFileService } from "#engine/files/file-service.ts";
 import { watchForOom } from "#engine/oom-watch.ts";
 import { recoverContainers } from "#engine/recover.ts";
 import { imagesInUse } from "#engine/remove.ts";
@@ -29,6 +30,7 @@ import { createNetworkController, networkMigrations } from "#networks/controller
 import { createLauncherClient } from "#program/launcher-client.ts";
 import { prepareParentGroup } from "#runtime/cgroups/parent-group.ts";
 import { Database } from "#state/database.ts";
+import { ContainerFiles } from "#storage/files/container-files.ts";
 import { openStorageDriver } from "#storage/open-driver.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
 import { createVolumeService, volumeMigrations } from "#volumes/volume-service.ts";
@@ -81,6 +83,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
     logger,
   });
   const unpacker = createLayerUnpacker();
+  const files = new ContainerFiles();
   const images = createImageService({
     database,
     storage,
@@ -104,6 +107,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
     logger,
     database,
     storage,
+    files,
     images,
     networks,
     volumes,
@@ -152,6 +156,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
   const engine: Engine = {
     containers: new Containers(context),
     execs: new ExecRegistry(context),
+    files: new ContainerFileService(context),
     images,
     networks,
     volumes,
@@ -173,6 +178,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
       await networks.stop();
       await images.stop();
       await unpacker.close();
+      await files[Symbol.asyncDispose]();
       await storage.close();
       database[Symbol.dispose]();
     },

@@ -1,5 +1,6 @@
 /** Every handler, by operation id. What isn't here is answered 501. */
 import { berthHandlers } from "./berth.ts";
+import { containerFileHandlers } from "./container-files.ts";
 import { containerStreamHandlers } from "./container-streams.ts";
 import { containerHandlers } from "./containers.ts";
 import { eventHandlers } from "./events.ts";
@@ -18,6 +19,7 @@ import { volumeHandlers } from "./volumes.ts";
 export const handlers: Handlers = {
   ...berthHandlers,
   ...containerHandlers,
+  ...containerFileHandlers,
   ...containerStreamHandlers,
   ...eventHandlers,
   ...execHandlers,

@@ -14,6 +14,7 @@ import type { LauncherClient } from "#program/launcher-client.types.ts";
 import type { CgroupLayout, HostFacts } from "#runtime/launch-types.ts";
 import type { Database } from "#state/database.ts";
 import type { StorageDriver } from "#storage/driver-types.ts";
+import type { ContainerFiles } from "#storage/files/container-files.ts";
 import type { VolumeService } from "#volumes/volume-types.ts";
 
 export interface EngineContext {
@@ -21,6 +22,7 @@ export interface EngineContext {
   readonly logger: Logger;
   readonly database: Database;
   readonly storage: StorageDriver;
+  readonly files: ContainerFiles;
   readonly images: ImageService;
   readonly networks: NetworkController;
   readonly volumes: VolumeService;

@@ -13,6 +13,7 @@ import type {
   HostConfig,
 } from "#api-types/container.ts";
 import type { EventMessage } from "#api-types/system.ts";
+import type { FileService } from "#engine/files/file-service-types.ts";
 import type { ImageService, ImageUsers } from "#images/image-types.ts";
 import type { NetworkController } from "#networks/network-types.ts";
 import type { VolumeService } from "#volumes/volume-types.ts";
@@ -23,6 +24,7 @@ export type Filters = Record<string, string[]>;
 export interface Engine {
   readonly containers: ContainerService;
   readonly execs: ExecService;
+  readonly files: FileService;
   readonly images: ImageService;
   readonly networks: NetworkController;
   readonly volumes: VolumeService;

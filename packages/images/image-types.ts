@@ -15,7 +15,7 @@ import type {
   ProgressMessage,
   RegistryAuth,
 } from "#api-types/image.ts";
-import type { UnpackResult, Whiteouts } from "#storage/driver-types.ts";
+import type { FillLayer } from "./layer-store.ts";
 import type { Registries } from "./registries.ts";
 import type { ProxySettings } from "./registry/proxy.ts";
 
@@ -74,8 +74,8 @@ export interface CommitRequest {
   /** "" for no name. */
   repository: string;
   tag: string;
-  /** Puts what the container changed into the directory of the new layer, on the disk when it answers. */
-  fill: (directory: string, whiteouts: Whiteouts) => Promise<UnpackResult>;
+  /** Puts what the container changed into the new layer. */
+  fill: FillLayer;
 }
 
 export interface ImageListFilters {

@@ -11,7 +11,8 @@ import { join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
 import type { Database } from "#state/database.ts";
-import type { LayerUnpacker, StorageDriver, UnpackResult, Whiteouts } from "#storage/driver-types.ts";
+import type { LayerUnpacker, StorageDriver, UnpackResult } from "#storage/driver-types.ts";
+import type { LayerTarget } from "#storage/unpack/layer-builder.ts";
 import { chainIds, type Digest } from "./digest.ts";
 import { diskError, isNoSpace } from "./disk-errors.ts";
 import { type LayerRow, LayerRows } from "./layer-rows.ts";
@@ -25,7 +26,7 @@ export type ArchiveFile = { path: string } & Partial<AsyncDisposable>;
 export type UnpackProgress = { phase: "extracting"; current: number; total: number } | { phase: "unpacked" };
 
 /** Fills the directory of a new layer; what is in it is on the disk when it answers. */
-export type FillLayer = (directory: string, whiteouts: Whiteouts) => Promise<UnpackResult>;
+export type FillLayer = (target: LayerTarget) => Promise<UnpackResult>;
 
 /** A layer held by a stack, or being made. */
 interface Live {
@@ -175,6 +176,7 @@ export class LayerStore {
       const { diffId, size } = await this.#unpacker.unpack({
         source: archive,
         target: this.#storage.diffPath(cacheId),
+        layout: this.#storage.layoutPath(cacheId),
         whiteouts: this.#storage.whiteouts,
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       });
@@ -220,7 +222,11 @@ export class LayerStore {
     try {
       const parent = below.top === null ? undefined : this.row(below.top)?.cache_id;
       await this.#storage.create(cacheId, parent);
-      const { diffId, size } = await fill(this.#storage.diffPath(cacheId), this.#storage.whiteouts);
+      const { diffId, size } = await fill({
+        target: this.#storage.diffPath(cacheId),
+        layout: this.#storage.layoutPath(cacheId),
+        whiteouts: this.#storage.whiteouts,
+      });
       const all = diffId === nothing ? diffIds : [...diffIds, diffId];
       const chainId = chainIds(all).at(-1) ?? "";
       if (diffId === nothing || this.#live.has(chainId) || this.row(chainId) !== undefined) {
@@ -296,7 +302,9 @@ export class LayerStore {
       return this.#tryUnlink(chain);
     } catch (error) {
       if (!isNoSpace(error)) throw error;
-      this.#log.warn("no space to write down that layers are not needed; prune, or the next start, removes them");
+      this.#log.warn(
+        "no space to write down that layers are not needed; prune, or the next start, removes them",
+      );
       for (const chainId of chain) if (this.#live.get(chainId)?.holds === 0) this.#live.delete(chainId);
       return [];
     }
@@ -432,6 +440,7 @@ export class LayerStore {
       const { diffId, size } = await this.#unpacker.unpack({
         source,
         target,
+        layout: this.#storage.layoutPath(live.cacheId),
         whiteouts: this.#storage.whiteouts,
         expectedDiffId: live.diffId,
         onProgress: (consumed) => tell({ phase: "extracting", current: consumed, total }),

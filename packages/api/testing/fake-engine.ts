@@ -25,6 +25,7 @@ import type {
   SystemService,
   WaitCondition,
 } from "#engine/engine-types.ts";
+import type { FileService } from "#engine/files/file-service-types.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { ImageService } from "#images/image-types.ts";
 import type { NetworkController } from "#networks/network-types.ts";
@@ -342,6 +343,14 @@ export class FakeEngine implements Engine {
       return [{ Untagged: reference }];
     },
   } as Partial<ImageService> as ImageService;
+
+  readonly files = {
+    changes: async () => [{ path: "/new", kind: 1 }],
+    commit: async (name, options) => {
+      this.calls.push(["commit", name, options]);
+      return `sha256:${"c".repeat(64)}`;
+    },
+  } as Partial<FileService> as FileService;
 
   readonly networks = {
     list: () => [network("bridge"), network("host"), network("mine")],

@@ -18,6 +18,7 @@ import {
 import { pathBytes } from "#kernel/path-bytes.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, tryOpenat } from "#kernel/syscalls.ts";
 import { getXattr, xattrPath } from "#kernel/xattr-syscalls.ts";
+import type { ChangeKind, LayerChange } from "#storage/changes/change-types.ts";
 import type { LayerComparison } from "#storage/driver-types.ts";
 import {
   type Found,
@@ -28,15 +29,7 @@ import {
   visibleNames,
 } from "#storage/layered-lookup.ts";
 
-/** Docker's numbers for it. */
-export const changeKinds = { modified: 0, added: 1, deleted: 2 } as const;
-export type ChangeKind = (typeof changeKinds)[keyof typeof changeKinds];
-
-export interface LayerChange {
-  /** Absolute inside the root: "/etc/passwd". */
-  path: string;
-  kind: ChangeKind;
-}
+const changeKinds = { modified: 0, added: 1, deleted: 2 } as const satisfies Record<string, ChangeKind>;
 
 /** A change with the open directory it is in, for who wants the content too; valid until the next one is asked for. */
 export interface FoundChange extends LayerChange {

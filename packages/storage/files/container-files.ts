@@ -3,12 +3,12 @@
  * done in threads of its own, which a slow client may hold up without anybody else noticing.
  */
 import { FileDescriptor } from "#kernel/fd.ts";
-import type { LayerChange } from "#storage/changes/layer-changes.ts";
-import type { LayerComparison, UnpackResult, Whiteouts } from "#storage/driver-types.ts";
+import type { LayerChange } from "#storage/changes/change-types.ts";
+import type { LayerComparison, UnpackResult } from "#storage/driver-types.ts";
 import type { ExtractOptions } from "#storage/files/extract-tree.ts";
 import type { FileTask, Sink, TakenPath } from "#storage/files/file-tasks.ts";
-import type { PathStatus } from "#storage/files/path-status.ts";
-import type { RootRequest } from "#storage/files/root-types.ts";
+import type { PathStatus, RootRequest } from "#storage/files/root-types.ts";
+import type { LayerTarget } from "#storage/unpack/layer-builder.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Archives on their way at once; threads exist only while there is work. */
@@ -42,9 +42,9 @@ export class ContainerFiles implements AsyncDisposable {
     await this.#run({ kind: "extract", root, path, source: source.release(), options }, signal);
   }
 
-  /** Fills `target`, the directory of a new layer, with what a container changed; it is on the disk then. */
-  async commit(comparison: LayerComparison, target: string, whiteouts: Whiteouts): Promise<UnpackResult> {
-    return (await this.#run({ kind: "commit", comparison, target, whiteouts })) as UnpackResult;
+  /** Fills `target`, the directories of a new layer, with what a container changed; it is on the disk then. */
+  async commit(comparison: LayerComparison, target: LayerTarget): Promise<UnpackResult> {
+    return (await this.#run({ kind: "commit", comparison, target })) as UnpackResult;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

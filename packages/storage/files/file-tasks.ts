@@ -2,7 +2,6 @@
  * Work on a container's files, as storage workers do it. Everything that travels is plain data; descriptors travel as
  * numbers, since all threads of a process share them, and belong to whom they are given.
  */
-import { createHash } from "node:crypto";
 import { Socket } from "node:net";
 import { BerthError } from "#errors/errors.ts";
 import { DescriptorOutput, type Framing } from "#kernel/descriptor-output.ts";
@@ -11,19 +10,20 @@ import { fstatatIfExists, mountIdOf, S_IFDIR, S_IFMT } from "#kernel/file-syscal
 import { fstatfs } from "#kernel/file-system-status.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, open, openat, syncfs } from "#kernel/syscalls.ts";
-import { type LayerChange, layerChanges } from "#storage/changes/layer-changes.ts";
-import type { LayerComparison, UnpackResult, Whiteouts } from "#storage/driver-types.ts";
+import type { LayerChange } from "#storage/changes/change-types.ts";
+import { layerChanges } from "#storage/changes/layer-changes.ts";
+import type { LayerComparison, UnpackResult } from "#storage/driver-types.ts";
 import { type ExtractOptions, ExtractTree } from "#storage/files/extract-tree.ts";
 import { absolutePath, followLinks, resolveInside } from "#storage/files/inside-path.ts";
-import { describePath, findPath, type PathStatus } from "#storage/files/path-status.ts";
-import type { RootRequest } from "#storage/files/root-types.ts";
+import { describePath, findPath } from "#storage/files/path-status.ts";
+import type { PathStatus, RootRequest } from "#storage/files/root-types.ts";
 import { assembleRoot, takeRoot } from "#storage/files/take-root.ts";
 import { uncompressed } from "#storage/files/uncompressed.ts";
 import { packLayerChanges } from "#storage/pack/pack-changes.ts";
 import { TreePacker } from "#storage/pack/pack-tree.ts";
 import { TarReader } from "#storage/tar/tar-reader.ts";
 import { endOfArchive } from "#storage/tar/tar-writer.ts";
-import { LayerTree } from "#storage/unpack/layer-tree.ts";
+import { LayerBuilder, type LayerTarget } from "#storage/unpack/layer-builder.ts";
 
 export type FileTask =
   /** Answers LayerChange[]. */
@@ -33,7 +33,7 @@ export type FileTask =
   | { kind: "pack"; taken: TakenPath; content: "named" | "inside"; sink: Sink }
   | { kind: "extract"; root: RootRequest; path: string; source: number; options: ExtractOptions }
   /** Answers UnpackResult. */
-  | { kind: "commit"; comparison: LayerComparison; target: string; whiteouts: Whiteouts };
+  | { kind: "commit"; comparison: LayerComparison; target: LayerTarget };
 
 /** Where an archive goes. */
 export interface Sink {
@@ -146,17 +146,11 @@ function checkTarget(root: RootDirectory, directory: string, path: string): void
 }
 
 /** A container's changes as a layer of their own: packed, hashed and unpacked in one go, on the disk when it returns. */
-function commit({ comparison, target, whiteouts }: Extract<FileTask, { kind: "commit" }>): UnpackResult {
-  const hash = createHash("sha256");
-  using tree = new LayerTree(target, { whiteouts });
-  const reader = new TarReader(tree);
-  for (const bytes of packLayerChanges(comparison)) {
-    hash.update(bytes);
-    reader.write(bytes);
-  }
-  reader.finish();
-  tree.finish();
-  using directory = new FileDescriptor(open(target, O_RDONLY | O_DIRECTORY));
+function commit({ comparison, target }: Extract<FileTask, { kind: "commit" }>): UnpackResult {
+  using builder = new LayerBuilder(target);
+  for (const bytes of packLayerChanges(comparison)) builder.write(bytes);
+  const result = builder.finish();
+  using directory = new FileDescriptor(open(target.target, O_RDONLY | O_DIRECTORY));
   syncfs(directory.number);
-  return { diffId: `sha256:${hash.digest("hex")}`, size: tree.size };
+  return result;
 }

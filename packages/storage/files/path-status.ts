@@ -17,18 +17,7 @@ import {
 import type { RootDirectory } from "#kernel/root-directory.ts";
 import { O_DIRECTORY, O_PATH, openat } from "#kernel/syscalls.ts";
 import { followLinks, type InsidePath } from "#storage/files/inside-path.ts";
-
-export interface PathStatus {
-  name: string;
-  /** Bytes. */
-  size: number;
-  /** Mode bits in the order of Go's os.FileMode, which is what clients expect. */
-  mode: number;
-  /** Nanoseconds since the epoch. */
-  modifiedAt: bigint;
-  /** Where a link leads to inside the root, all links followed; empty for everything else. */
-  linkTarget: string;
-}
+import type { PathStatus } from "#storage/files/root-types.ts";
 
 /** An open directory, and the name in it that is meant; "." is the directory itself. Both stay what they are. */
 export interface FoundPath extends Disposable {

@@ -25,3 +25,16 @@ export interface RootMount {
   /** Left out where the source isn't there. */
   optional: boolean;
 }
+
+/** What is at a path, as clients are told. */
+export interface PathStatus {
+  name: string;
+  /** Bytes. */
+  size: number;
+  /** Mode bits in the order of Go's os.FileMode, which is what clients expect. */
+  mode: number;
+  /** Nanoseconds since the epoch. */
+  modifiedAt: bigint;
+  /** Where a link leads to inside the root, all links followed; empty for everything else. */
+  linkTarget: string;
+}

@@ -22,6 +22,7 @@ import {
 } from "#kernel/mount-syscalls.ts";
 import { isProcessAlive } from "#kernel/process-status.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
+import { isErrno } from "#kernel/syscall-error.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -152,7 +153,12 @@ function attach(root: RootDirectory, wanted: RootMount, tree: FileDescriptor, ma
   if (existing === undefined && !make) return;
   using target = existing ?? makeMountPoint(root, wanted.destination, tree);
   if (wanted.readOnly) setReadOnly(tree.number);
-  move(tree.number, target.number);
+  try {
+    move(tree.number, target.number);
+  } catch (error) {
+    // What a running container has mounted was deleted on the host: it has no name any more to be reached by.
+    if (make || !isErrno(error, "ENOENT")) throw error;
+  }
 }
 
 function makeMountPoint(root: RootDirectory, path: string, tree: FileDescriptor): FileDescriptor {

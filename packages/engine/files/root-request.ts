@@ -1,0 +1,71 @@
+/** What a container's root consists of, for work on its files: its root file system, volumes, binds, and while it runs tmpfs. */
+import { join } from "node:path";
+import type { Container } from "#engine/container.ts";
+import { containerDirectory } from "#engine/container-paths.ts";
+import type { ContainerMount } from "#engine/container-record.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import type { RootMount, RootRequest } from "#storage/files/root-types.ts";
+
+/**
+ * Runs `work` with the container's root as it is now. Of a container that doesn't run the volumes are made ready for the time
+ * of it; call it in the container's queue then, so that nothing starts meanwhile.
+ */
+export async function withRoot<T>(
+  context: EngineContext,
+  container: Container,
+  work: (root: RootRequest) => Promise<T>,
+): Promise<T> {
+  const { record } = container;
+  const rootfs = await context.storage.rootfs(record.id);
+  const readOnly = record.hostConfig.ReadonlyRootfs ?? false;
+  if (isLive(container)) {
+    const running = { pid: record.state.Pid, startTicks: record.startTicks };
+    const mounts = [...etcMounts(context, container), ...record.mounts.map((mount) => rootMount(mount, ""))];
+    return await work({ rootfs, running, readOnly, mounts });
+  }
+  const volumes = new Set(record.mounts.flatMap((mount) => (mount.type === "volume" ? [mount.volume] : [])));
+  try {
+    const mounts = etcMounts(context, container);
+    for (const mount of record.mounts) {
+      // Its content is gone, or not there yet.
+      if (mount.type === "tmpfs") continue;
+      const source =
+        mount.type === "volume" ? await context.volumes.mount(mount.volume, record.id) : mount.source;
+      mounts.push(rootMount(mount, source));
+    }
+    return await work({ rootfs, readOnly, mounts });
+  } finally {
+    for (const volume of volumes) await context.volumes.unmount(volume, record.id);
+  }
+}
+
+/** The root file system without anything mounted on it. */
+export async function bareRoot(context: EngineContext, container: Container): Promise<RootRequest> {
+  const { record } = container;
+  const rootfs = await context.storage.rootfs(record.id);
+  const running = { pid: record.state.Pid, startTicks: record.startTicks };
+  return { rootfs, readOnly: true, mounts: [], ...(isLive(container) ? { running } : {}) };
+}
+
+/** Has it processes, whose root can be taken? */
+export function isLive({ record, live }: Container): boolean {
+  return record.state.Running && record.state.Pid > 0 && live !== undefined;
+}
+
+function rootMount(mount: ContainerMount, source: string): RootMount {
+  const { destination, subpath, recursive, readOnly } = mount;
+  return { destination, source, subpath, recursive, readOnly, optional: mount.type === "bind" };
+}
+
+/** The files over /etc that the last start wrote. */
+function etcMounts(context: EngineContext, { record }: Container): RootMount[] {
+  const directory = containerDirectory(context.config, record.id);
+  return ["resolv.conf", "hostname", "hosts"].map((name) => ({
+    destination: `/etc/${name}`,
+    source: join(directory, name),
+    subpath: "",
+    recursive: false,
+    readOnly: false,
+    optional: true,
+  }));
+}
