@@ -42,8 +42,10 @@ import {
   O_WRONLY,
   open,
   openat,
+  RESOLVE_BENEATH,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
   read,
   tryOpenat2,
   writeAll,
@@ -85,6 +87,16 @@ export class RootDirectory implements Disposable {
   openIfExists(path: string, flags: number): FileDescriptor | undefined {
     const fd = this.#tryOpen(path, flags, 0);
     if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR) return undefined;
+    if (fd < 0) throw new SyscallError("openat2", -fd, [path, flags]);
+    return new FileDescriptor(fd);
+  }
+
+  /** Like `openIfExists`, but undefined also where the path leads through a link. */
+  openWithoutLinks(path: string, flags: number): FileDescriptor | undefined {
+    const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+    const fd = tryOpenat2(this.#root.number, path === "" ? "." : path, flags, 0, resolve);
+    if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP || fd === -ERRNO.EXDEV)
+      return undefined;
     if (fd < 0) throw new SyscallError("openat2", -fd, [path, flags]);
     return new FileDescriptor(fd);
   }

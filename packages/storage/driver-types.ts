@@ -32,6 +32,11 @@ export interface StorageDriver {
    */
   size(cacheId: string): Promise<number>;
   diffPath(cacheId: string): string;
+  /**
+   * Where the layout of its archive is kept (`layout/layout-format.ts`): a directory on the file system of `diffPath`, made
+   * while the layer is unpacked and removed with it. Missing for layers of earlier versions.
+   */
+  layoutPath(cacheId: string): string;
   /** How the launcher mounts it. */
   rootfs(cacheId: string): Promise<RootfsPlan>;
   /** Directories that make up the merged view, uppermost first, absolute; for look-ups without a mount. */
@@ -83,6 +88,8 @@ export interface LayerUnpacker {
 export interface UnpackRequest {
   source: string;
   target: string;
+  /** The driver's `layoutPath`, to be made; without it the archive cannot be written again. */
+  layout?: string;
   /** How whiteouts are written: character device 0/0 and trusted.overlay.opaque, or applied by removal. */
   whiteouts: Whiteouts;
   expectedDiffId?: string;

@@ -65,6 +65,10 @@ export class FakeStorage implements StorageDriver {
     return join(this.root, cacheId, "diff");
   }
 
+  layoutPath(cacheId: string): string {
+    return join(this.root, cacheId, "layout");
+  }
+
   async rootfs(): Promise<RootfsPlan> {
     throw new Error("not in the fake");
   }

@@ -26,6 +26,11 @@ export interface TarHandler {
   data(chunk: Buffer, offset: number): void;
   /** The entry is complete. */
   end(): void;
+  /**
+   * All that `data` does not tell, in the order of the archive: headers before their `entry`, maps of sparse files, padding,
+   * whatever follows the end mark. Valid only during the call.
+   */
+  raw?(bytes: Buffer): void;
 }
 
 /** What the bytes that come next are. */
@@ -40,6 +45,7 @@ type State =
 
 export class TarReader {
   readonly #handler: TarHandler;
+  readonly #raw: ((bytes: Buffer) => void) | undefined;
   #state: State = "header";
   /** Bytes consumed before the current chunk's position. */
   #offset = 0;
@@ -69,6 +75,7 @@ export class TarReader {
 
   constructor(handler: TarHandler) {
     this.#handler = handler;
+    this.#raw = handler.raw?.bind(handler);
   }
 
   /** True once the end mark was read; further bytes are ignored. */
@@ -87,6 +94,7 @@ export class TarReader {
       at += used;
       this.#offset += used;
     }
+    if (at < chunk.length) this.#raw?.(chunk.subarray(at));
     this.#offset += chunk.length - at;
   }
 
@@ -122,6 +130,7 @@ export class TarReader {
   }
 
   #block(block: Buffer): void {
+    this.#raw?.(block);
     if (this.#state === "gnu-sparse") this.#gnuSparseBlock(block);
     else if (this.#state === "sparse-map") this.#sparseMapBlock(block);
     else this.#headerBlock(block);
@@ -131,9 +140,12 @@ export class TarReader {
     const used = Math.min(this.#remaining, chunk.length - at);
     if (used > 0) {
       this.#remaining -= used;
-      if (this.#state === "content") this.#content(chunk.subarray(at, at + used));
-      else if (this.#state === "special")
-        this.#special?.chunks.push(Buffer.from(chunk.subarray(at, at + used)));
+      const bytes = chunk.subarray(at, at + used);
+      if (this.#state === "content") this.#content(bytes);
+      else {
+        this.#raw?.(bytes);
+        if (this.#state === "special") this.#special?.chunks.push(Buffer.from(bytes));
+      }
     }
     if (this.#remaining === 0) this.#sectionDone();
     return used;

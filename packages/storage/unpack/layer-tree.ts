@@ -24,6 +24,7 @@ import {
   S_IFIFO,
   S_IFLNK,
   S_IFMT,
+  S_IFREG,
   symlinkat,
   utimensat,
 } from "#kernel/file-syscalls.ts";
@@ -64,6 +65,8 @@ export interface LayerTreeOptions {
   whiteouts: "overlay" | "apply";
   /** Attributes of a directory in the layers below, for directories the archive implies without describing them. */
   lowerDirectory?: (path: string) => DirectoryAttributes | undefined;
+  /** Takes away what a later entry replaces, to keep its content; without it, that is deleted. */
+  keep?: (parent: number, name: string, path: string) => void;
 }
 
 /** A file whose content is arriving. */
@@ -71,6 +74,8 @@ interface OpenFile {
   fd: number;
   entry: TarEntry;
   parent: OpenDirectory;
+  /** Where it is in the layer, without links. */
+  path: string;
   /** Offset of the descriptor. */
   position: number;
 }
@@ -84,9 +89,10 @@ export class LayerTree implements TarHandler, Disposable {
   readonly #root: RootDirectory;
   readonly #directories: OpenDirectories;
   readonly #overlay: boolean;
+  readonly #keep: LayerTreeOptions["keep"];
   /** Times of directories: set last, since making entries changes them. */
   readonly #directoryTimes = new Map<string, { accessedAt: bigint; modifiedAt: bigint }>();
-  /** Overlay: whiteouts made for names of lower layers. */
+  /** Overlay: whiteouts made for names of lower layers. Here and below, paths are those without links. */
   readonly #whiteouts = new Set<string>();
   /** Apply: what this layer itself brought, which its opaque marks do not hide. */
   readonly #made = new Set<string>();
@@ -100,6 +106,7 @@ export class LayerTree implements TarHandler, Disposable {
     this.#root = new RootDirectory(target);
     this.#directories = new OpenDirectories(this.#root, options.lowerDirectory ?? (() => undefined));
     this.#overlay = options.whiteouts === "overlay";
+    this.#keep = options.keep;
   }
 
   [Symbol.dispose](): void {
@@ -143,6 +150,11 @@ export class LayerTree implements TarHandler, Disposable {
     this.size += file.entry.size;
   }
 
+  /** Where the content of the current entry goes; undefined if it goes nowhere. Links are resolved. */
+  get contentPath(): string | undefined {
+    return this.#file?.path;
+  }
+
   /** Sets the times of directories; after the last entry. */
   finish(): void {
     if (this.#replaced && this.#overlay) this.size = treeSize(this.#target);
@@ -175,8 +187,7 @@ export class LayerTree implements TarHandler, Disposable {
         this.#hide(parentPath, meaning.hidden, entry);
         return;
       case "entry":
-        if (!this.#overlay) this.#rememberMade(path);
-        this.#make(entry, path, parentPath, name);
+        this.#make(entry, path, this.#directories.get(parentPath), name);
     }
   }
 
@@ -191,14 +202,21 @@ export class LayerTree implements TarHandler, Disposable {
     this.#directories.forget();
   }
 
-  #make(entry: TarEntry, path: string, parentPath: string, name: string): void {
-    const parent = this.#directories.get(parentPath);
+  /** `asked`: the path as the archive has it. */
+  #make(entry: TarEntry, asked: string, parent: OpenDirectory, name: string): void {
+    const path = below(parent.path, name);
+    this.#makeKind(entry, asked, parent, path, name);
+    if (!this.#overlay) this.#rememberMade(path);
+  }
+
+  #makeKind(entry: TarEntry, asked: string, parent: OpenDirectory, path: string, name: string): void {
     switch (entry.type) {
       case "file":
-        this.#file = { fd: this.#createFile(parent, path, name, entry), entry, parent, position: 0 };
+        this.#file = { fd: this.#createFile(parent, path, name, entry), entry, parent, path, position: 0 };
         return;
       case "directory":
         this.#makeDirectory(parent, path, name, entry);
+        this.#rememberTimes(asked, entry);
         return;
       case "hardlink":
         this.#makeHardLink(parent, path, name, entry);
@@ -256,7 +274,6 @@ export class LayerTree implements TarHandler, Disposable {
     } finally {
       close(fd);
     }
-    this.#rememberTimes(path, entry);
     // Its set-group-id bit may have changed.
     if ((entry.mode & 0o2000) !== 0) this.#directories.forget();
   }
@@ -310,19 +327,23 @@ export class LayerTree implements TarHandler, Disposable {
   /** Removes an entry that a later one of the same name replaces. */
   #clear(parent: OpenDirectory, path: string, name: string): void {
     this.#replaced = true;
-    const kind = (fstatatIfExists(parent.fd, name)?.mode ?? 0) & S_IFMT;
-    removeTreeAt(parent.fd, name);
+    const status = fstatatIfExists(parent.fd, name);
+    const kind = (status?.mode ?? 0) & S_IFMT;
+    const hasContent = kind === S_IFDIR || (kind === S_IFREG && status?.size !== 0);
+    // What lower layers brought is no content of this archive.
+    const own = this.#overlay || this.#made.has(path);
+    if (hasContent && own && this.#keep !== undefined) this.#keep(parent.fd, name, path);
+    else removeTreeAt(parent.fd, name);
     this.#whiteouts.delete(path);
     // Cached paths may lead through it. This entry still needs the descriptors, so they are not closed at once.
     if (kind === S_IFDIR || kind === S_IFLNK) this.#stale = true;
   }
 
   #hide(parentPath: string, hidden: string, entry: TarEntry): void {
-    const path = parentPath === "" ? hidden : `${parentPath}/${hidden}`;
     if (!this.#overlay) {
       const parent = this.#directories.getIfExists(parentPath);
-      if (parent === undefined || this.#made.has(path)) return;
-      this.#clear(parent, path, hidden);
+      if (parent === undefined || this.#made.has(below(parent.path, hidden))) return;
+      this.#clear(parent, below(parent.path, hidden), hidden);
       return;
     }
     const parent = this.#directories.get(parentPath);
@@ -331,7 +352,7 @@ export class LayerTree implements TarHandler, Disposable {
       mknodat(parent.fd, hidden, S_IFCHR, 0, 0);
       if (mustChown(entry, parent)) fchownat(parent.fd, hidden, entry.uid, entry.gid);
       utimensat(parent.fd, hidden, entry.modifiedAt, entry.modifiedAt);
-      this.#whiteouts.add(path);
+      this.#whiteouts.add(below(parent.path, hidden));
     } else if ((existing.mode & S_IFMT) === S_IFDIR) {
       // This layer brings a directory of that name: only the lower one is hidden.
       setXattr(xattrPath(parent.fd, hidden), opaqueAttribute, opaqueValue);
@@ -345,14 +366,14 @@ export class LayerTree implements TarHandler, Disposable {
       return;
     }
     const directory = this.#directories.getIfExists(path);
-    if (directory !== undefined) this.#removeLower(path, directory.fd);
+    if (directory !== undefined) this.#removeLower(directory.path, directory.fd);
     this.#directories.forget();
   }
 
   /** Removes what this layer did not bring; directories of both are searched. */
   #removeLower(path: string, fd: number): void {
     for (const name of listDirectory(fd)) {
-      const child = path === "" ? name : `${path}/${name}`;
+      const child = below(path, name);
       if (!this.#made.has(child)) {
         removeTreeAt(fd, name);
       } else if (((fstatatIfExists(fd, name)?.mode ?? 0) & S_IFMT) === S_IFDIR) {
@@ -379,6 +400,10 @@ export class LayerTree implements TarHandler, Disposable {
       throw error instanceof SyscallError ? explain(error, this.#current) : error;
     }
   }
+}
+
+function below(path: string, name: string): string {
+  return path === "" ? name : `${path}/${name}`;
 }
 
 function applyToFile({ fd, entry, parent }: OpenFile): void {

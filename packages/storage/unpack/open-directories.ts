@@ -4,9 +4,9 @@
  * Owns its descriptors. A cached directory is right only as long as no directory or link was taken away: `forget` after that.
  */
 import type { FileDescriptor } from "#kernel/fd.ts";
-import { fchmod, fstat } from "#kernel/file-syscalls.ts";
+import { fchmod, fstat, readlinkat } from "#kernel/file-syscalls.ts";
 import type { RootDirectory } from "#kernel/root-directory.ts";
-import { O_DIRECTORY, O_RDONLY } from "#kernel/syscalls.ts";
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY } from "#kernel/syscalls.ts";
 
 /** Descriptors kept open at most; archives walk depth first, so few are enough. */
 const capacity = 64;
@@ -20,6 +20,8 @@ export interface DirectoryAttributes {
 
 export interface OpenDirectory {
   fd: number;
+  /** Where it really is, links in the path it was asked by resolved; "" is the root. */
+  path: string;
   /** New entries inherit its group, and directories the bit itself. */
   setGroupId: boolean;
 }
@@ -42,8 +44,7 @@ export class OpenDirectories implements Disposable {
     if (path === this.#lastPath && this.#last !== undefined) return this.#last;
     let directory = this.#open.get(path);
     if (directory === undefined) {
-      const handle = this.#root.openIfExists(path, O_RDONLY | O_DIRECTORY) ?? this.#make(path);
-      directory = { handle, fd: handle.number, setGroupId: (fstat(handle.number).mode & 0o2000) !== 0 };
+      directory = this.#find(path);
     } else {
       // The map is in order of use.
       this.#open.delete(path);
@@ -57,6 +58,25 @@ export class OpenDirectories implements Disposable {
     this.#lastPath = path;
     this.#last = directory;
     return directory;
+  }
+
+  #find(path: string): OpenDirectory & { handle: FileDescriptor } {
+    const direct = this.#root.openWithoutLinks(path, O_RDONLY | O_DIRECTORY);
+    const handle = direct ?? this.#root.openIfExists(path, O_RDONLY | O_DIRECTORY) ?? this.#make(path);
+    const setGroupId = (fstat(handle.number).mode & 0o2000) !== 0;
+    return {
+      handle,
+      fd: handle.number,
+      path: direct === undefined ? this.#realPath(handle) : path,
+      setGroupId,
+    };
+  }
+
+  /** As the kernel tells it: below the root, whose own path it tells as well. */
+  #realPath(handle: FileDescriptor): string {
+    const root = readlinkat(AT_FDCWD, procPath(this.#root.descriptor));
+    const path = readlinkat(AT_FDCWD, procPath(handle.number));
+    return path === root ? "" : path.slice(root.length + 1);
   }
 
   /** The directory if it exists; nothing is made. */
@@ -97,4 +117,8 @@ export class OpenDirectories implements Disposable {
   [Symbol.dispose](): void {
     this.forget();
   }
+}
+
+function procPath(fd: number): string {
+  return `/proc/self/fd/${fd}`;
 }
