@@ -144,3 +144,19 @@ test("a mount point that leads out of the image's root finds nothing outside", a
   await volumes.copyUp("vol", [layer], "/srv");
   assert.deepEqual(readdirSync(join(dataRoot, "volumes/vol/_data")), []);
 });
+
+test("filled for its second user, a volume stays the directory that the first has mounted", async () => {
+  const layer = join(dataRoot, "layer-of-two");
+  mkdirSync(join(layer, "srv/sub"), { recursive: true, mode: 0o755 });
+  writeFileSync(join(layer, "srv/sub/file"), "content");
+  execFileSync("chown", ["12:34", join(layer, "srv")]);
+  await volumes.create({ Name: "shared" });
+  const data = join(dataRoot, "volumes/shared/_data");
+  const { ino } = statSync(data);
+  volumes.reference("shared", "first");
+  volumes.reference("shared", "second");
+  await volumes.copyUp("shared", [layer], "/srv");
+  assert.equal(statSync(data).ino, ino);
+  assert.equal(statSync(data).uid, 12);
+  assert.equal(readFileSync(join(data, "sub/file"), "utf8"), "content");
+});

@@ -6,7 +6,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Volume, VolumeCreateRequest } from "#api-types/system.ts";
@@ -228,7 +228,9 @@ class LocalVolumes implements VolumeService {
     await mkdir(filling, { mode: 0o755 });
     try {
       await runCopyUp({ layers: layerDirectories, path, target: filling });
-      await rename(filling, this.#data(name));
+      // Another container may have the directory mounted: it has to stay the same one then.
+      if (this.#users(name).length > 1) await moveInto(filling, this.#data(name));
+      else await rename(filling, this.#data(name));
     } catch (cause) {
       await rm(filling, { recursive: true, force: true });
       throw new BerthError(
@@ -344,4 +346,13 @@ function runCopyUp(data: { layers: string[]; path: string; target: string }): Pr
       code === 0 ? resolve() : reject(new Error(`the copy ended with code ${code}`)),
     );
   });
+}
+
+/** Moves what is in a directory, and its owner and mode, to one that stays. */
+async function moveInto(from: string, to: string): Promise<void> {
+  const { uid, gid, mode } = await stat(from);
+  await chown(to, uid, gid);
+  await chmod(to, mode & 0o7777);
+  for (const name of await readdir(from)) await rename(join(from, name), join(to, name));
+  await rm(from, { recursive: true });
 }

@@ -156,8 +156,12 @@ function attach(root: RootDirectory, wanted: RootMount, tree: FileDescriptor, ma
   try {
     move(tree.number, target.number);
   } catch (error) {
-    // What a running container has mounted was deleted on the host: it has no name any more to be reached by.
     if (make || !isErrno(error, "ENOENT")) throw error;
+    // What a running container has mounted was deleted on the host and cannot be mounted again. Nothing may be written to
+    // what is below it, which the container doesn't see.
+    using below = cloneTree(target.number, "", false);
+    setReadOnly(below.number);
+    move(below.number, target.number);
   }
 }
 
