@@ -49,11 +49,13 @@ export class BackgroundWork {
     this.#logger = logger;
   }
 
-  run(what: string, work: () => Promise<void>): void {
+  /** Answers the end of it, which never rejects. */
+  run(what: string, work: () => Promise<void>): Promise<void> {
     const promise: Promise<void> = work()
       .catch((error: unknown) => this.#logger.error(`${what} failed`, { error }))
       .finally(() => this.#running.delete(promise));
     this.#running.add(promise);
+    return promise;
   }
 
   /** Resolves when all that was started so far has ended. */

@@ -17,16 +17,20 @@ export async function pruneContainers(
   const passes = containerFilter(filters, context.containers);
   const deleted: string[] = [];
   let reclaimed = 0;
+  const purges: Promise<void>[] = [];
   for (const container of context.containers.all()) {
     if (container.isRunning || !passes(container)) continue;
     await container.queue.run(async () => {
       if (container.isRunning || container.record.phase !== "present") return;
       const { SizeRw } = await containerSizes(context, container);
-      await removeContainer(context, container, { force: false, volumes: false });
+      const { purged } = await removeContainer(context, container, { force: false, volumes: false });
+      purges.push(purged);
       deleted.push(container.id);
       reclaimed += SizeRw;
     });
   }
+  // Who prunes wants the space, and may go on with images and volumes.
+  await Promise.all(purges);
   context.events.publish("container", "prune", "", { reclaimed: String(reclaimed) });
   return { ContainersDeleted: deleted.length > 0 ? deleted : null, SpaceReclaimed: reclaimed };
 }

@@ -10,20 +10,20 @@ import { killAndWait } from "#engine/stop.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { ImageUsers } from "#images/image-types.ts";
 
-/** Call inside the container's queue. */
+/** Call inside the container's queue. `purged` settles when its files are gone, too. */
 export async function removeContainer(
   context: EngineContext,
   container: Container,
   options: { force: boolean; volumes: boolean },
-): Promise<void> {
+): Promise<{ purged: Promise<void> }> {
   const { record } = container;
-  if (record.phase === "removing") return;
+  if (record.phase === "removing") return { purged: Promise.resolve() };
   if (record.state.Running) {
     if (!options.force) throw stillRunning(container);
     await killAndWait(context, container);
   }
   await container.settled;
-  if (context.containers.find(record.id) !== container) return;
+  if (context.containers.find(record.id) !== container) return { purged: Promise.resolve() };
   const { name } = record;
   publishContainerEvent(context, container, "destroy");
   context.containers.retire(container);
@@ -33,10 +33,14 @@ export async function removeContainer(
   for (const waiter of container.exitWaiters) waiter(record.state.ExitCode);
   container.exitWaiters.clear();
   rejectPending(container, removed(name));
-  context.background.run(`removal of the files of ${name}`, async () => {
+  // Its volumes are free for whoever removes them next.
+  for (const mount of record.mounts)
+    if (mount.type === "volume") context.volumes.dereference(mount.volume, record.id);
+  const purged = context.background.run(`removal of the files of ${name}`, async () => {
     await container.cleaned;
     await purge(context, record, options.volumes);
   });
+  return { purged };
 }
 
 /** Deletes everything a record owns, then the record. May be repeated from any point. */
