@@ -31,9 +31,17 @@ const container: Record<string, Entry> = {
   rm: { summary: "Remove containers", load: () => import("#cli/commands/rm.ts") },
   run: { summary: "Make a container from an image and start it", load: () => import("#cli/commands/run.ts") },
   start: { summary: "Start containers that do not run", load: () => import("#cli/commands/start.ts") },
+  stats: {
+    summary: "Show what containers use, as they use it",
+    load: () => import("#cli/commands/stats.ts"),
+  },
   stop: { summary: "Stop running containers", load: () => import("#cli/commands/stop.ts") },
   top: { summary: "Show the processes of a container", load: () => import("#cli/commands/top.ts") },
   unpause: { summary: "Let frozen containers go on", load: () => import("#cli/commands/unpause.ts") },
+  update: {
+    summary: "Change limits and restart policies of containers",
+    load: () => import("#cli/commands/update.ts"),
+  },
   wait: {
     summary: "Wait for containers to end, show their exit codes",
     load: () => import("#cli/commands/wait.ts"),

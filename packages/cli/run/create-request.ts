@@ -118,7 +118,7 @@ function hostConfig(flags: FlagValues, around: Surroundings): HostConfig {
     ContainerIDFile: flags.string("cidfile"),
     LogConfig: { Type: flags.string("log-driver"), Config: logOptions(flags) },
     PortBindings: bindings,
-    RestartPolicy: restartPolicy(flags),
+    RestartPolicy: createdRestartPolicy(flags),
     AutoRemove: flags.bool("rm"),
     VolumeDriver: flags.string("volume-driver"),
     VolumesFrom: orNull(flags.list("volumes-from")),
@@ -251,16 +251,21 @@ function healthcheck(flags: FlagValues): NonNullable<ContainerConfig["Healthchec
   };
 }
 
-function restartPolicy(flags: FlagValues): { Name: string; MaximumRetryCount: number } {
-  const text = flags.has("restart") ? flags.string("restart") : "no";
+/** "on-failure:3" */
+export function restartPolicy(text: string): { Name: string; MaximumRetryCount: number } {
   const [Name, times] = cut(text, ":");
   if (Name === "" && times !== "")
     throw new Error("invalid restart policy format: no policy provided before colon");
   if (times !== "" && !/^[+-]?\d+$/.test(times))
     throw new Error("invalid restart policy format: maximum retry count must be an integer");
-  if (flags.bool("rm") && Name !== "" && Name !== "no")
-    throw new Error("conflicting options: cannot specify both --restart and --rm");
   return { Name, MaximumRetryCount: Number(times) };
+}
+
+function createdRestartPolicy(flags: FlagValues): { Name: string; MaximumRetryCount: number } {
+  const policy = restartPolicy(flags.has("restart") ? flags.string("restart") : "no");
+  if (flags.bool("rm") && policy.Name !== "" && policy.Name !== "no")
+    throw new Error("conflicting options: cannot specify both --restart and --rm");
+  return policy;
 }
 
 function logOptions(flags: FlagValues): Record<string, string> {
