@@ -26,6 +26,7 @@ import { createImageService, imageMigrations } from "#images/image-service.ts";
 import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
 import { readHostFacts, readSystemFacts } from "#kernel/host-facts.ts";
 import { hasSwapAccounting } from "#kernel/swap-accounting.ts";
+import { LogService } from "#logs/log-service.ts";
 import { createNetworkController, networkMigrations } from "#networks/controller.ts";
 import { createLauncherClient } from "#program/launcher-client.ts";
 import { prepareParentGroup } from "#runtime/cgroups/parent-group.ts";
@@ -111,6 +112,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
     images,
     networks,
     volumes,
+    logs: new LogService(logger),
     launcher,
     launcherPath: launcherPath(),
     events,
@@ -174,6 +176,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
     id,
     server,
     stop: async () => {
+      await context.logs.close();
       stopOomWatch();
       await networks.stop();
       await images.stop();

@@ -9,6 +9,7 @@ import type { Exec } from "#engine/exec.ts";
 import type { HostLimits } from "#engine/validate-host-config.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import type { ImageService } from "#images/image-types.ts";
+import type { LogService } from "#logs/log-service.ts";
 import type { NetworkController } from "#networks/network-types.ts";
 import type { LauncherClient } from "#program/launcher-client.types.ts";
 import type { CgroupLayout, HostFacts } from "#runtime/launch-types.ts";
@@ -26,6 +27,7 @@ export interface EngineContext {
   readonly images: ImageService;
   readonly networks: NetworkController;
   readonly volumes: VolumeService;
+  readonly logs: LogService;
   readonly launcher: LauncherClient;
   /** Path of the launcher binary, bound into containers that want an init. */
   readonly launcherPath: string;

@@ -11,21 +11,45 @@ import { runDirectory } from "#engine/container-paths.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { stopHealthMonitor } from "#engine/health/health-monitor.ts";
 import { joinedContainers } from "#engine/joined-containers.ts";
+import { planLogs } from "#engine/log-plan.ts";
 import { removeContainer } from "#engine/remove.ts";
 import { nextBackoff, wantsRestart } from "#engine/restart-policy.ts";
 import { forgetUnstarted } from "#engine/run-exec.ts";
 import { startContainer } from "#engine/start.ts";
 import { formatNanoseconds, parseNanoseconds } from "#engine/timestamps.ts";
+import { NOTE } from "#program/frames.ts";
 import type { ExitRecord, ShimHandle } from "#program/launcher-client.types.ts";
 import { readOomKills } from "#runtime/cgroups/events.ts";
 import { removeContainerCgroups } from "#runtime/cgroups/remove.ts";
 
 /** Follows a shim to its end. Call once for each launch or reconnection. */
 export function followToExit(context: EngineContext, container: Container, shim: ShimHandle): void {
+  followLogs(context, container, shim.exited);
+  tellRotations(context, container, shim);
   const settled = shim.exited.then((exit) => recordExit(context, container, exit));
   container.settled = settled.catch((error: unknown) =>
     context.logger.error("recording an exit failed", { container: container.id, error }),
   );
+}
+
+/**
+ * Passes the output on, and compresses it, as its driver wants it: until `ended`, and what is left then. The output
+ * itself needs none of this.
+ */
+export function followLogs(context: EngineContext, container: Container, ended: Promise<unknown>): void {
+  try {
+    const logs = planLogs(container.record, context.config);
+    if (logs !== undefined) context.logs.follow(container.id, logs, ended);
+  } catch (error) {
+    // Options that made sense when it was started: a certificate may be gone.
+    context.logger.warn("log output stays here", { container: container.id, error });
+  }
+}
+
+function tellRotations(context: EngineContext, container: Container, shim: ShimHandle): void {
+  shim.onNote((kind) => {
+    if (kind === NOTE.ROTATED) context.logs.rotated(container.id);
+  });
 }
 
 async function recordExit(context: EngineContext, container: Container, exit: ExitRecord): Promise<void> {

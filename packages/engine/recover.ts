@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Container } from "#engine/container.ts";
 import { controlSocket, exitFile, runDirectory } from "#engine/container-paths.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
-import { followToExit, releaseRun } from "#engine/exit.ts";
+import { followLogs, followToExit, releaseRun } from "#engine/exit.ts";
 import { updateHealthMonitor } from "#engine/health/health-monitor.ts";
 import { joinedContainers } from "#engine/joined-containers.ts";
 import { recoverExecs } from "#engine/recover-execs.ts";
@@ -39,6 +39,9 @@ export async function recoverContainers(context: EngineContext): Promise<void> {
       const was = container.record.state.Running;
       const runs = await findAgain(context, container);
       if (runs) running.set(container.id, { pid: container.record.state.Pid });
+      // What it wrote at its end may not have been passed on.
+      else if (container.record.state.StartedAt !== ZERO_TIME)
+        followLogs(context, container, Promise.resolve());
       else if (was && !container.isRunning) lost.push(container);
     }
   }

@@ -10,6 +10,9 @@ import { killAndWait } from "#engine/stop.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { ImageUsers } from "#images/image-types.ts";
 
+/** How long output that a removed container has left waits for a destination that takes nothing, ms. */
+const LOG_PATIENCE = 10_000;
+
 /** Call inside the container's queue. `purged` settles when its files are gone, too. */
 export async function removeContainer(
   context: EngineContext,
@@ -49,6 +52,7 @@ export async function purge(
   record: ContainerRecord,
   volumes: boolean,
 ): Promise<void> {
+  await context.logs.forget(record.id, LOG_PATIENCE);
   await context.storage.remove(record.id);
   await rm(containerDirectory(context.config, record.id), { recursive: true, force: true });
   for (const mount of record.mounts) {

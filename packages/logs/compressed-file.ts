@@ -2,7 +2,7 @@
  * Compressed log files: gzip, with the identity of the file it was made from in the header's extra field, so that
  * whoever was reading that file finds out where he is.
  */
-import { constants } from "node:fs";
+import { closeSync, constants, openSync, readSync, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { pipeline } from "node:stream/promises";
@@ -59,8 +59,27 @@ export function identityOf({ ino, birthtimeNs }: { ino: bigint; birthtimeNs: big
 export async function originalIdentity(file: FileHandle): Promise<string | undefined> {
   const header = Buffer.alloc(HEADER_SIZE);
   const { bytesRead } = await file.read(header, 0, HEADER_SIZE, 0);
+  return identityIn(header.subarray(0, bytesRead));
+}
+
+/** Identity of the file at this path, or of the one it was compressed from, at once: for who has the lock. */
+export function identityAt(path: string, compressed: boolean): string | undefined {
+  if (!compressed) {
+    const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+    return found === undefined ? undefined : identityOf(found);
+  }
+  const fd = openSync(path, "r");
+  try {
+    const header = Buffer.alloc(HEADER_SIZE);
+    return identityIn(header.subarray(0, readSync(fd, header, 0, HEADER_SIZE, 0)));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function identityIn(header: Buffer): string | undefined {
   const ours =
-    bytesRead === HEADER_SIZE && (header[3] as number) & 4 && SUBFIELD.equals(header.subarray(12, 14));
+    header.length === HEADER_SIZE && (header[3] as number) & 4 && SUBFIELD.equals(header.subarray(12, 14));
   return ours
     ? identityOf({ ino: header.readBigUInt64LE(16), birthtimeNs: header.readBigInt64LE(24) })
     : undefined;

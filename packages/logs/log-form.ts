@@ -4,7 +4,13 @@
  */
 import type { FileHandle } from "node:fs/promises";
 import { parseJsonEntry } from "#logs/json-entry.ts";
-import { decodeLocalMessage, FRAME, localEntrySize, MAX_MESSAGE } from "#logs/local-entry.ts";
+import {
+  decodeLocalMessage,
+  FRAME,
+  type LocalEntry,
+  localEntrySize,
+  MAX_MESSAGE,
+} from "#logs/local-entry.ts";
 import { type LogEntry, nanosecondsOf } from "#logs/log-entry.ts";
 import type { LogFormName } from "#logs/log-types.ts";
 
@@ -101,23 +107,27 @@ function sizeAt(bytes: Buffer, at: number): number {
   return localEntrySize(bytes, at);
 }
 
+/** LogForm.split for entries of the local form as they are. */
+export function splitLocal(bytes: Buffer, take: (entry: LocalEntry, end: number) => boolean): number {
+  for (let at = 0; ; ) {
+    const size = sizeAt(bytes, at);
+    if (size === 0) return at;
+    if (size < 0) {
+      at++;
+      continue;
+    }
+    const entry = decodeLocalMessage(bytes, at + FRAME, at + size - FRAME);
+    at += size;
+    if (entry !== undefined && !take(entry, at)) return at;
+  }
+}
+
 const local: LogForm = {
   split(bytes, take) {
-    let at = 0;
-    for (;;) {
-      const size = sizeAt(bytes, at);
-      if (size === 0) return at;
-      if (size < 0) {
-        at++;
-        continue;
-      }
-      const message = decodeLocalMessage(bytes, at + FRAME, at + size - FRAME);
-      at += size;
-      if (message === undefined) continue;
-      const { stream, time, line, partial } = message;
+    return splitLocal(bytes, ({ stream, time, line, partial }, end) => {
       const text = partial === undefined || partial.last ? withNewline(line) : line;
-      if (!take({ stream, time, text, attributes: NO_ATTRIBUTES }, at)) return at;
-    }
+      return take({ stream, time, text, attributes: NO_ATTRIBUTES }, end);
+    });
   },
 
   /** Backwards, by the lengths behind the messages; forwards where those make no sense. */
