@@ -23,6 +23,11 @@ export class EventBus implements EventService {
   readonly #past: EventMessage[] = [];
   readonly #subscribers = new Set<Subscriber>();
 
+  /** How many listen now. */
+  get listeners(): number {
+    return this.#subscribers.size;
+  }
+
   publish(type: string, action: string, id: string, attributes: Record<string, string>): void {
     const nanoseconds = nowNanoseconds();
     const message: EventMessage = {

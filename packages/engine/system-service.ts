@@ -1,4 +1,5 @@
 /** `docker version`, `docker info`, `docker system df`. */
+import { readdirSync } from "node:fs";
 import { arch, freemem, hostname, totalmem } from "node:os";
 import { DiskUsageMeter } from "#engine/disk-usage.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
@@ -74,9 +75,10 @@ export class System implements SystemService {
       OomKillDisable: cgroups.version === 1,
       IPv4Forwarding: config.ipForward,
       Debug: config.debug,
-      NFd: 0,
-      NGoroutines: 0,
-      NEventsListener: 0,
+      NFd: openDescriptors(),
+      // What keeps the event loop waiting is what comes nearest.
+      NGoroutines: process.getActiveResourcesInfo().length,
+      NEventsListener: this.#context.events.listeners,
       SystemTime: formatNanoseconds(nowNanoseconds()),
       LoggingDriver: config.logDriver,
       CgroupDriver: "cgroupfs",
@@ -147,6 +149,10 @@ export class System implements SystemService {
       warnings.push("WARNING: iptables is disabled: published ports cannot be reached");
     return warnings.length > 0 ? warnings : null;
   }
+}
+
+function openDescriptors(): number {
+  return readdirSync("/proc/self/fd").length;
 }
 
 /** Go's names for architectures, which Docker's JSON uses. */
