@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import {
   mkdirSync,
   mkdtempSync,
@@ -8,6 +9,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -97,6 +99,34 @@ test("layers can be stacked 128 deep, and no deeper", options, () =>
     const plan = await driver.rootfs("layer-128");
     // The options of mount(2) have to fit into a page.
     assert.ok(plan.kind === "overlay" && plan.lower.join(":").length < 3900);
+    await driver.close();
+  }),
+);
+
+test("127 layers below a long data root are all seen", options, () =>
+  withDriver(async (short) => {
+    const dataRoot = join(
+      short,
+      ...Array.from({ length: 4 }, () => "a-directory-with-a-long-name".repeat(4)),
+    );
+    mkdirSync(dataRoot, { recursive: true });
+    const driver = createOverlay2Driver({ dataRoot });
+    let parent: string | undefined;
+    for (let depth = 1; depth <= 127; depth++) {
+      const layer = String(depth).padStart(64, "0");
+      await driver.create(layer, parent);
+      writeFileSync(join(driver.diffPath(layer), `of-${depth}`), "");
+      parent = layer;
+    }
+    await driver.createWritable(id("c"), parent, {});
+    const plan = await driver.rootfs(id("c"));
+    assert.ok(plan.kind === "overlay");
+    assert.equal(plan.lower.length, 128);
+    const layers = [`lowerdir=${plan.lower.join(":")}`, `upperdir=${plan.upper}`, `workdir=${plan.work}`];
+    const script = 'cd "$1" && mount -t overlay overlay -o "$2" "$3" && ls "$3" | grep -c of-';
+    const mountOptions = [...layers, ...plan.options].join(",");
+    const args = ["-m", "sh", "-ec", script, "sh", plan.base, mountOptions, plan.merged];
+    assert.equal(execFileSync("unshare", args, { encoding: "utf8" }), "127\n");
     await driver.close();
   }),
 );
