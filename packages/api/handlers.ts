@@ -5,6 +5,7 @@ import { containerStreamHandlers } from "./container-streams.ts";
 import { containerHandlers } from "./containers.ts";
 import { eventHandlers } from "./events.ts";
 import { execHandlers } from "./exec.ts";
+import { imageArchiveHandlers } from "./image-archives.ts";
 import { imageHandlers } from "./images.ts";
 import { networkHandlers } from "./networks.ts";
 import { pluginHandlers } from "./plugins.ts";
@@ -23,6 +24,7 @@ export const handlers: Handlers = {
   ...containerStreamHandlers,
   ...eventHandlers,
   ...execHandlers,
+  ...imageArchiveHandlers,
   ...imageHandlers,
   ...networkHandlers,
   ...pluginHandlers,

@@ -1,6 +1,6 @@
 /** What concerns registries rather than images here: push, search, look at a name's manifest. */
-import { BerthError } from "#errors/errors.ts";
 import { streamProgress } from "./images.ts";
+import { platformText } from "./platform-parameter.ts";
 import { decodeRegistryAuth } from "./registry-auth.ts";
 import { sendJson } from "./reply.ts";
 import { type Handlers, nameOf } from "./request-context.ts";
@@ -13,7 +13,7 @@ export const registryHandlers: Handlers = {
       engine.images.push({
         name: nameOf(context),
         tag: query.text("tag"),
-        platform: platformText(query.text("platform")),
+        platform: platformText(query.text("platform"), "push image"),
         ...(auth === undefined ? {} : { auth }),
         report: (message) => progress.report(message),
         signal,
@@ -45,18 +45,3 @@ export const registryHandlers: Handlers = {
     );
   },
 };
-
-/** The platform of a push comes as JSON (`{"os":"linux","architecture":"arm64"}`); "linux/arm64" is taken as well. */
-function platformText(given: string): string {
-  if (!given.trimStart().startsWith("{")) return given;
-  try {
-    const { os, architecture, variant } = JSON.parse(given) as Record<string, unknown>;
-    return [os, architecture, variant].filter((part) => typeof part === "string" && part !== "").join("/");
-  } catch (cause) {
-    throw new BerthError("invalid", `failed to parse platform: ${(cause as Error).message}`, {
-      operation: "push image",
-      object: given,
-      cause,
-    });
-  }
-}

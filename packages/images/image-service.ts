@@ -12,6 +12,7 @@ import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import type { Database } from "#state/database.ts";
 import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
+import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import { commitImage } from "./commit.ts";
 import { ContentStore } from "./content-store.ts";
 import { imageHistory, inspectImage, listImages } from "./describe.ts";
@@ -44,6 +45,7 @@ import type { ConnectOptions } from "./registry/connect.ts";
 import type { LayerBytes } from "./registry/layer-bytes.ts";
 import { closeConnections } from "./registry/transport.ts";
 import { collectWithdrawn, type RemoveOptions, removeImage } from "./remove.ts";
+import { type OutgoingImages, type SaveRequest, saveImages } from "./save.ts";
 import { SharedWork } from "./shared-work.ts";
 import { Slots } from "./slots.ts";
 
@@ -62,6 +64,8 @@ export interface ImageServiceDependencies {
   layerBytes?: (cacheId: string) => LayerBytes;
 }
 
+/** Threads exist only while there is work for them. */
+const archivesAtOnce = 16;
 const sweepEveryMs = 10 * 60 * 1000;
 
 export function createImageService(dependencies: ImageServiceDependencies): ImageService {
@@ -78,6 +82,8 @@ class Images implements ImageService {
   readonly #content: ContentStore;
   readonly #uploads: Uploads = new SharedWork();
   readonly #uploadSlots: Slots;
+  /** Write archives; a slow client holds one up, and nobody else. */
+  readonly #archivers = new StorageWorkers(archivesAtOnce);
   readonly registries: Registries;
   readonly #stop = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
@@ -152,6 +158,23 @@ class Images implements ImageService {
     );
     const name = familiarRepository(repositoryOf(pushed.reference));
     this.#emit("push", familiarText(pushed.reference), pushed.id, { name });
+  }
+
+  async save(request: SaveRequest): Promise<OutgoingImages> {
+    const { storage } = this.#dependencies;
+    const outgoing = await saveImages(request, {
+      images: this.#images,
+      layers: this.#layers,
+      storage,
+      workers: this.#archivers,
+    });
+    return {
+      ...outgoing,
+      write: async (sink, signal) => {
+        await this.#track(outgoing.write(sink, this.#signal(signal)));
+        for (const id of outgoing.ids) this.#emit("save", id, id);
+      },
+    };
   }
 
   async load(archive: Readable, options: LoadOptions): Promise<void> {
@@ -265,6 +288,7 @@ class Images implements ImageService {
     );
     await Promise.allSettled(this.#running);
     await this.#transfer.close();
+    await this.#archivers.close();
     closeConnections();
   }
 

@@ -18,6 +18,7 @@ import type {
 import type { FillLayer } from "./layer-store.ts";
 import type { Registries } from "./registries.ts";
 import type { ProxySettings } from "./registry/proxy.ts";
+import type { OutgoingImages, SaveRequest } from "./save.ts";
 
 /** A usable image, as the engine sees it. */
 export interface Image {
@@ -101,6 +102,11 @@ export interface ImageService {
   push(request: PushRequest): Promise<void>;
   /** What is asked of registries without an image here: log in, search, look at an image. */
   readonly registries: Registries;
+  /**
+   * docker save: all that is needed is found and held until the answer is disposed. Throws not-found with Docker's texts,
+   * and "conflict" with a hint for layers that an earlier version stored.
+   */
+  save(request: SaveRequest): Promise<OutgoingImages>;
   /** docker load: docker-archive or OCI layout, plain or compressed. Reports "Loaded image: x". */
   load(
     archive: Readable,

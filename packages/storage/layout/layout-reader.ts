@@ -51,7 +51,7 @@ export class LayoutReader implements Disposable {
   readonly #end: number;
   #offset = layoutMagic.length;
 
-  /** Throws "not-found" where the layer has no layout, "internal" where it is damaged. */
+  /** Throws "conflict" where the layer has no layout, "internal" where it is damaged. */
   constructor(directory: string) {
     this.#directory = directory;
     this.#fd = openLayout(directory);
@@ -128,7 +128,7 @@ function openLayout(directory: string): number {
   } catch (cause) {
     if (!isErrno(cause, "ENOENT")) throw cause;
     throw new BerthError(
-      "not-found",
+      "conflict",
       `layer ${layerOf(directory)} was stored without the layout of its archive`,
       {
         operation: "replay layer",

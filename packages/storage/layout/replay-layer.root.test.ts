@@ -373,7 +373,7 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
     rmSync(layer.layout, { recursive: true });
     assert.throws(
       replay,
-      (error) => isBerthError(error, "not-found") && /without the layout/.test(error.message),
+      (error) => isBerthError(error, "conflict") && /without the layout/.test(error.message),
     );
     assert.ok(!existsSync(layer.layout));
   });

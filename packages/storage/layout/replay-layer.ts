@@ -47,7 +47,7 @@ const bufferLength = 1 << 20;
 const enough = 64 * 1024;
 
 /**
- * Size and digest of a layer's archive, without reading the layer. Throws "not-found" where it was stored without a layout,
+ * Size and digest of a layer's archive, without reading the layer. Throws "conflict" where it was stored without a layout,
  * "internal" for a damaged one.
  */
 export function layoutOf(layout: string): Pick<LayoutTrailer, "size" | "diffId"> {

@@ -10,6 +10,8 @@ import { O_RDONLY, open, syncfs } from "#kernel/syscalls.ts";
 import { treeSize } from "#kernel/tree-size.ts";
 import { changesSize } from "#storage/changes/changes-size.ts";
 import { copyTree } from "#storage/copy/copy-tree.ts";
+import { layoutOf } from "#storage/layout/replay-layer.ts";
+import { writeArchive } from "#storage/layout/write-archive.ts";
 import { prepareThread, unpackLayer } from "#storage/unpack/unpack-layer.ts";
 import { packError, type ReplyMessage, type TaskMessage } from "#storage/worker/worker-messages.ts";
 
@@ -44,6 +46,13 @@ async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
       const { performFileTask } = await import("#storage/files/file-tasks.ts");
       const stop = new Int32Array(abort);
       return await performFileTask(task.task, () => Atomics.load(stop, 0) !== 0);
+    }
+    case "layouts":
+      return task.layouts.map(layoutOf);
+    case "archive": {
+      const stop = new Int32Array(abort);
+      writeArchive(task.task, () => Atomics.load(stop, 0) !== 0);
+      return undefined;
     }
     case "remove":
       removeTree(task.path);

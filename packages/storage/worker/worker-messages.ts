@@ -5,6 +5,7 @@ import { BerthError, type ErrorCode } from "#errors/errors.ts";
 import type { CopyTask } from "#storage/copy/copy-tree.ts";
 import type { LayerComparison } from "#storage/driver-types.ts";
 import type { FileTask } from "#storage/files/file-tasks.ts";
+import type { ArchiveTask } from "#storage/layout/write-archive.ts";
 import type { UnpackTask } from "#storage/unpack/unpack-layer.ts";
 
 export type StorageTask =
@@ -12,6 +13,10 @@ export type StorageTask =
   | { kind: "copy"; task: CopyTask }
   /** Work on a container's files (files/file-tasks.ts). */
   | { kind: "files"; task: FileTask }
+  /** Size and digest of archives, by the paths of their layouts. */
+  | { kind: "layouts"; layouts: string[] }
+  /** Write an archive with layers in it. */
+  | { kind: "archive"; task: ArchiveTask }
   /** Delete a tree that has no other user. */
   | { kind: "remove"; path: string }
   /** Bytes below a directory; answers a number. */
