@@ -87,10 +87,8 @@ export class ContentStore {
   /** Removes partial downloads nobody came back for. Called at start-up and now and then. */
   async sweep(): Promise<void> {
     for (const name of await readdir(this.#partial)) {
-      const path = join(this.#partial, name);
-      if (this.#wanted.has(`sha256:${name}`)) continue;
-      const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 })); // gone meanwhile: rm below does not mind
-      if (Date.now() - mtimeMs > partialLifetimeMs) await rm(path, { force: true });
+      const { mtimeMs } = await stat(join(this.#partial, name)).catch(() => ({ mtimeMs: 0 })); // gone meanwhile
+      if (Date.now() - mtimeMs > partialLifetimeMs) await this.#dropPartial(name);
     }
   }
 
@@ -98,13 +96,20 @@ export class ContentStore {
   async dropPartials(): Promise<number> {
     let bytes = 0;
     for (const name of await readdir(this.#partial)) {
-      const path = join(this.#partial, name);
-      const { size } = await stat(path).catch(() => ({ size: 0 })); // gone meanwhile
-      if (this.#wanted.has(`sha256:${name}`)) continue;
-      await rm(path, { force: true });
-      bytes += size;
+      const { size } = await stat(join(this.#partial, name)).catch(() => ({ size: 0 })); // gone meanwhile
+      if (await this.#dropPartial(name)) bytes += size;
     }
     return bytes;
+  }
+
+  /** Unless somebody is at it; who comes now waits until it is gone. */
+  async #dropPartial(name: string): Promise<boolean> {
+    const digest: Digest = `sha256:${name}`;
+    if (this.#wanted.has(digest)) return false;
+    const removal = rm(join(this.#partial, name), { force: true }).finally(() => this.#removals.delete(digest));
+    this.#removals.set(digest, removal);
+    await removal;
+    return true;
   }
 
   /**
