@@ -18,6 +18,8 @@ import type { Event } from "#logs/sinks/sink.ts";
 import { tidyLog } from "#logs/tidy-log.ts";
 
 const BLOCK = 64 * 1024;
+/** In a bounded buffer. */
+const BATCHES = 8;
 
 export interface ShipControl extends DeliveryControl {
   /** No more will be written: ends when all has been passed on. */
@@ -67,6 +69,8 @@ async function firstFile(
 /** One file on its way. */
 class Passing {
   readonly #task: ShipTask;
+  /** Bytes that are passed on at once. */
+  readonly #batch: number;
   readonly #file: LogFile;
   readonly #delivery: Delivery;
   readonly #position: PositionFile;
@@ -76,6 +80,8 @@ class Passing {
 
   constructor(task: ShipTask, file: LogFile, offset: number, delivery: Delivery, position: PositionFile) {
     this.#task = task;
+    // What may be dropped is dropped by the batch.
+    this.#batch = Math.min(BLOCK, (task.buffer ?? Number.POSITIVE_INFINITY) / BATCHES);
     this.#file = file;
     this.#offset = offset;
     this.#delivery = delivery;
@@ -111,7 +117,7 @@ class Passing {
       const events: Event[] = [];
       const used = splitLocal(this.#block.subarray(0, bytesRead), (entry, end) => {
         events.push(entry);
-        return end < BLOCK;
+        return end < this.#batch;
       });
       if (used === 0) return;
       await this.#delivery.deliver(events, () => this.#waiting());

@@ -14,19 +14,27 @@ const LONGEST_ANSWER = 4096;
 export function fluentdSink({ options, tag, fields }: SinkPlan & { kind: "fluentd" }): Sink {
   const { network, host, port, path, acknowledge, subSecond } = options;
   let answer = Buffer.alloc(0);
+  let lost = false;
   let onAnswer = (): void => undefined;
   const target = { host, port, path };
   const connection = new StreamConnection(
     network === "tls" ? { ...target, tls: { servername: host } } : target,
-    (chunk) => {
-      answer = Buffer.concat([answer, chunk]);
-      onAnswer();
+    {
+      onData: (chunk) => {
+        answer = Buffer.concat([answer, chunk]);
+        onAnswer();
+      },
+      onClose: () => {
+        lost = true;
+        onAnswer();
+      },
     },
   );
   return {
     async send(events, signal) {
       const chunk = acknowledge ? randomBytes(16).toString("base64") : undefined;
       answer = Buffer.alloc(0);
+      lost = false;
       await connection.write(fluentdMessage(events, { tag, fields, subSecond, chunk }), signal);
       if (chunk === undefined) return;
       try {
@@ -43,6 +51,7 @@ export function fluentdSink({ options, tag, fields }: SinkPlan & { kind: "fluent
   async function acknowledged(chunk: string, signal: AbortSignal): Promise<void> {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
     while (!isAcknowledged(answer, chunk)) {
+      if (lost) throw new Error("the connection was lost before the other side had the events");
       if (answer.length > LONGEST_ANSWER) throw new Error("the other side answers with something else");
       await new Promise<void>((resolve, reject) => {
         const fail = () => reject(new Error("the other side does not say that it has the events"));

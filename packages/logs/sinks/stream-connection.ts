@@ -14,17 +14,23 @@ export interface StreamTarget {
   tls?: ConnectionOptions;
 }
 
+/** For protocols in which the other side has something to say. */
+export interface StreamListener {
+  onData(chunk: Buffer): void;
+  onClose(): void;
+}
+
 /** To connect, and to get rid of what was written, ms. */
 const PATIENCE = 10_000;
 
 export class StreamConnection {
   readonly #target: StreamTarget;
-  readonly #onData: ((chunk: Buffer) => void) | undefined;
+  readonly #listener: StreamListener | undefined;
   #socket: Socket | undefined;
 
-  constructor(target: StreamTarget, onData?: (chunk: Buffer) => void) {
+  constructor(target: StreamTarget, listener?: StreamListener) {
     this.#target = target;
-    this.#onData = onData;
+    this.#listener = listener;
   }
 
   /** Resolves when the kernel has all of it. */
@@ -103,9 +109,10 @@ export class StreamConnection {
     });
     // What went wrong shows where something is written next.
     socket.on("error", () => undefined);
-    socket.on("data", (chunk: Buffer) => this.#onData?.(chunk));
+    socket.on("data", (chunk: Buffer) => this.#listener?.onData(chunk));
     // A peer that has ended its side takes nothing more, however long the kernel says otherwise.
     socket.on("end", () => socket.destroy());
+    socket.on("close", () => this.#listener?.onClose());
     return socket;
   }
 }
