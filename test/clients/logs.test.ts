@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gunzipSync } from "node:zlib";
+import { streamServer } from "#logs/testing/servers.ts";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 
@@ -146,6 +147,65 @@ for (const driver of ["json-file", "local"]) {
     assert.equal(daemon.docker("logs", name).stdout, numbers(1, 2000));
   });
 }
+
+test("syslog: the daemon is killed in the middle of output: nothing is lost, and docker logs has it all", async () => {
+  await using server = await streamServer();
+  const options = ["--log-driver", "syslog", "--log-opt", `syslog-address=tcp://127.0.0.1:${server.port}`];
+  run(
+    "shipped",
+    [...options, "--log-opt", "cache-max-size=20k", "--log-opt", "cache-max-file=100"],
+    "i=0; while [ $i -lt 20 ]; do seq $((i*100+1)) $((i*100+100)) | sed 's/^/line /'; i=$((i+1)); sleep 0.1; done",
+  );
+  const got = () =>
+    server
+      .bytes()
+      .toString()
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => `${line.replace(/^.*?\]: /, "")}\n`)
+      .join("");
+  await eventually(() => assert.ok(got().includes("line 400\n")));
+  await daemon.kill("SIGKILL");
+  await sleep(500);
+  await daemon.boot();
+  daemon.docker("wait", "shipped");
+  await eventually(() => assert.equal(got(), numbers(1, 2000)));
+  assert.equal(daemon.docker("logs", "shipped").stdout, numbers(1, 2000));
+});
+
+test("a destination that isn't there holds up nothing: not the start, not the output, not the removal", async () => {
+  const options = ["--log-driver", "fluentd", "--log-opt", "fluentd-address=127.0.0.1:1"];
+  run("unheard", options, "seq 5000; echo end");
+  assert.equal(daemon.docker("wait", "unheard").stdout, "0\n");
+  assert.match(daemon.docker("logs", "-n", "1", "unheard").stdout, /^end$/m);
+  assert.equal(daemon.docker("rm", "unheard").code, 0);
+  assert.equal(daemon.docker("inspect", "unheard").code, 1);
+});
+
+test("a removed container's last output still arrives", async () => {
+  await using server = await streamServer();
+  const address = `gelf-address=tcp://127.0.0.1:${server.port}`;
+  const ran = daemon.docker(
+    ...["run", "--rm", "--network", "none", "--log-driver", "gelf", "--log-opt", address],
+    ...[IMAGE, "echo", "last words"],
+  );
+  assert.equal(ran.stdout, "last words\n");
+  await eventually(() => assert.match(server.bytes().toString(), /"short_message":"last words"/));
+});
+
+test("with the cache off docker logs has nothing to read", () => {
+  const address = "gelf-address=udp://127.0.0.1:9";
+  run(
+    "uncached",
+    ["--log-driver", "gelf", "--log-opt", address, "--log-opt", "cache-disabled=true"],
+    "echo x",
+  );
+  daemon.docker("wait", "uncached");
+  assert.match(
+    daemon.docker("logs", "uncached").stderr,
+    /configured logging driver does not support reading/,
+  );
+});
 
 test("a container that goes on writes on in its log", () => {
   run("again", ["--log-driver", "local"], "echo run");
