@@ -48,7 +48,14 @@ export const containerHandlers: Handlers = {
         { operation: "start container", object: nameOf(context) },
       );
     }
-    await context.engine.containers.start(nameOf(context));
+    const checkpoint = context.query.text("checkpoint");
+    if (checkpoint !== "" && !context.experimental) {
+      throw new BerthError("invalid", "checkpoint is only supported in experimental mode", {
+        operation: "start container",
+        object: nameOf(context),
+      });
+    }
+    await context.engine.containers.start(nameOf(context), { checkpoint });
     sendEmpty(context.response, 204);
   },
 

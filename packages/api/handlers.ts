@@ -1,5 +1,6 @@
 /** Every handler, by operation id. What isn't here is answered 501. */
 import { berthHandlers } from "./berth.ts";
+import { checkpointHandlers } from "./checkpoints.ts";
 import { containerFileHandlers } from "./container-files.ts";
 import { containerStreamHandlers } from "./container-streams.ts";
 import { containerHandlers } from "./containers.ts";
@@ -19,6 +20,7 @@ import { volumeHandlers } from "./volumes.ts";
 
 export const handlers: Handlers = {
   ...berthHandlers,
+  ...checkpointHandlers,
   ...containerHandlers,
   ...containerFileHandlers,
   ...containerStreamHandlers,

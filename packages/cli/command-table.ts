@@ -104,6 +104,17 @@ export const commands: Record<string, Entry> = {
 };
 
 export const groups: Record<string, { summary: string; commands: Record<string, Entry> }> = {
+  checkpoint: {
+    summary: "Work with checkpoints (experimental)",
+    commands: {
+      create: {
+        summary: "Keep a running container's state",
+        load: () => import("#cli/commands/checkpoint-create.ts"),
+      },
+      ls: { summary: "List a container's checkpoints", load: () => import("#cli/commands/checkpoint-ls.ts") },
+      rm: { summary: "Remove a checkpoint", load: () => import("#cli/commands/checkpoint-rm.ts") },
+    },
+  },
   container: {
     summary: "Work with containers",
     commands: {

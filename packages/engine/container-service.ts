@@ -8,6 +8,13 @@ import type {
   HostConfig,
 } from "#api-types/container.ts";
 import { attachToContainer } from "#engine/attach.ts";
+import {
+  type CheckpointRequest,
+  listCheckpoints,
+  refuseCheckpoint,
+  refuseRestore,
+  removeCheckpoint,
+} from "#engine/checkpoints.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { asksForStopped, containerFilter } from "#engine/container-filters.ts";
 import { containerSizes } from "#engine/container-sizes.ts";
@@ -47,9 +54,22 @@ export class Containers implements ContainerService {
     return createContainer(this.#context, name, request, platform);
   }
 
-  start(nameOrId: string): Promise<void> {
+  async start(nameOrId: string, { checkpoint }: { checkpoint?: string } = {}): Promise<void> {
     const container = this.#context.containers.get(nameOrId);
+    if (checkpoint) throw refuseRestore(container);
     return container.queue.run(() => startContainer(this.#context, container));
+  }
+
+  listCheckpoints(nameOrId: string, directory: string): Promise<{ Name: string }[]> {
+    return listCheckpoints(this.#context, this.#context.containers.get(nameOrId), directory);
+  }
+
+  async createCheckpoint(nameOrId: string, request: CheckpointRequest): Promise<void> {
+    throw refuseCheckpoint(this.#context.containers.get(nameOrId), request);
+  }
+
+  removeCheckpoint(nameOrId: string, which: { name: string; directory: string }): Promise<void> {
+    return removeCheckpoint(this.#context, this.#context.containers.get(nameOrId), which);
   }
 
   stop(nameOrId: string, options: { signal?: string; timeout?: number }): Promise<void> {

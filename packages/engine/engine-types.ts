@@ -13,6 +13,7 @@ import type {
   HostConfig,
 } from "#api-types/container.ts";
 import type { EventMessage } from "#api-types/system.ts";
+import type { CheckpointRequest } from "#engine/checkpoints.ts";
 import type { FileService } from "#engine/files/file-service-types.ts";
 import type { ImageService, ImageUsers } from "#images/image-types.ts";
 import type { NetworkController } from "#networks/network-types.ts";
@@ -61,8 +62,12 @@ export interface LogOptions {
 
 export interface ContainerService {
   create(name: string, request: ContainerCreateRequest, platform: string): Promise<ContainerCreateResponse>;
-  /** "not-modified" if it runs already. */
-  start(nameOrId: string): Promise<void>;
+  /** "not-modified" if it runs already. `checkpoint`: go on from there instead of from the beginning. */
+  start(nameOrId: string, options?: { checkpoint?: string }): Promise<void>;
+  /** `directory`: where they are if not with the container; "" for there. */
+  listCheckpoints(nameOrId: string, directory: string): Promise<{ Name: string }[]>;
+  createCheckpoint(nameOrId: string, request: CheckpointRequest): Promise<void>;
+  removeCheckpoint(nameOrId: string, which: { name: string; directory: string }): Promise<void>;
   /** Grace in seconds (undefined: the container's own, else 10); -1 waits without end. "not-modified" if it does not run. */
   stop(nameOrId: string, options: { signal?: string; timeout?: number }): Promise<void>;
   restart(nameOrId: string, options: { signal?: string; timeout?: number }): Promise<void>;

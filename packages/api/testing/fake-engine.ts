@@ -132,6 +132,13 @@ export class FakeEngine implements Engine {
       }
       this.#run(container);
     },
+    listCheckpoints: async (name, directory) => {
+      this.calls.push(["list checkpoints", name, directory]);
+      return [{ Name: "one" }];
+    },
+    createCheckpoint: async (name, request) =>
+      void this.calls.push(["create checkpoint", name, request]),
+    removeCheckpoint: async (name, which) => void this.calls.push(["remove checkpoint", name, which]),
     stop: async (name, options) => {
       this.calls.push(["stop", name, options]);
       const container = this.#find(name);

@@ -36,14 +36,19 @@ export class Served implements AsyncDisposable {
     warn: (message, fields) => void this.log.push({ level: "warn", message, fields }),
     error: (message, fields) => void this.log.push({ level: "error", message, fields }),
   };
-  readonly server: ApiServer = createApiServer({
-    engine: this.engine,
-    logger: this.logger,
-    productVersion: "0.1.0",
-  });
+  readonly server: ApiServer;
 
-  static async start(): Promise<Served> {
-    const served = new Served();
+  constructor({ experimental = false }: { experimental?: boolean } = {}) {
+    this.server = createApiServer({
+      engine: this.engine,
+      logger: this.logger,
+      productVersion: "0.1.0",
+      experimental,
+    });
+  }
+
+  static async start(options: { experimental?: boolean } = {}): Promise<Served> {
+    const served = new Served(options);
     await served.server.listen([`unix://${served.socket}`]);
     return served;
   }

@@ -7,12 +7,14 @@ const command: Command = {
   usage: "[OPTIONS] CONTAINER [CONTAINER...]",
   flags: [
     { name: "attach", short: "a", type: "bool", help: "Show its output and pass signals on" },
+    { name: "checkpoint", type: "string", help: "Go on from this checkpoint (experimental)" },
     { name: "detach-keys", type: "string", help: "Keys that leave it running (ctrl-p,ctrl-q)" },
     { name: "interactive", short: "i", type: "bool", help: "Attach its stdin" },
   ],
   takes: [1, Number.POSITIVE_INFINITY],
   async run(flags, context) {
     const client = await context.client();
+    const query = flags.has("checkpoint") ? { checkpoint: flags.string("checkpoint") } : {};
     const path = (name: string) => `/containers/${encodeURIComponent(name)}`;
     if (flags.bool("attach") || flags.bool("interactive")) {
       const [name = "", ...more] = flags.positional;
@@ -23,13 +25,13 @@ const command: Command = {
         stdin: flags.bool("interactive") && Config.OpenStdin === true,
         detachKeys: flags.string("detach-keys"),
         proxy: true,
-        start: async () => void (await client.text("POST", `${path(Id)}/start`)),
+        start: async () => void (await client.text("POST", `${path(Id)}/start`, { query })),
       });
     }
     const failed: string[] = [];
     await forEach(flags.positional, context, async (name) => {
       try {
-        await client.text("POST", `${path(name)}/start`);
+        await client.text("POST", `${path(name)}/start`, { query });
         return name;
       } catch (error) {
         failed.push(name);
