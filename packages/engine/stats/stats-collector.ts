@@ -8,7 +8,7 @@ import type { EngineContext } from "#engine/engine-context.ts";
 import { NOTHING, type Sample, sampleOf } from "#engine/stats/stats-shape.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
 import { readInterfaceCounters, readProcessorTime } from "#kernel/proc-counters.ts";
-import { readContainerStats } from "#runtime/cgroups/stats.ts";
+import { readEngineStats } from "#runtime/cgroups/stats.ts";
 
 const PERIOD_MS = 1000;
 
@@ -28,7 +28,7 @@ export function takeSample(context: EngineContext, container: Container): Sample
   const { record } = container;
   if (!record.state.Running || record.state.Restarting) return NOTHING;
   const { total, count } = readProcessorTime();
-  return sampleOf(readContainerStats(context.cgroups, record), {
+  return sampleOf(readEngineStats(context.cgroups, record), {
     read: formatNanoseconds(nowNanoseconds()),
     version: context.cgroups.version,
     systemCpu: total,

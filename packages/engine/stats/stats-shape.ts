@@ -6,7 +6,7 @@ import { ZERO_TIME } from "#engine/timestamps.ts";
 import type { Counter } from "#runtime/cgroups/stat-files.ts";
 import {
   type BlockCounter,
-  type ContainerStats,
+  type EngineStats,
   type NetworkInterfaceStats,
   withoutZeros,
 } from "#runtime/cgroups/stats-types.ts";
@@ -77,7 +77,7 @@ export const NOTHING: Sample = {
   memory_stats: {},
 };
 
-export function sampleOf(stats: ContainerStats, facts: SampleFacts): Sample {
+export function sampleOf(stats: EngineStats, facts: SampleFacts): Sample {
   return {
     read: facts.read,
     pids_stats: withoutZeros({
@@ -115,7 +115,7 @@ export function statsMessage(
   };
 }
 
-function cpuStats({ cpu }: ContainerStats, { systemCpu, onlineCpus }: SampleFacts): CpuStats {
+function cpuStats({ cpu }: EngineStats, { systemCpu, onlineCpus }: SampleFacts): CpuStats {
   const { total = 0, percpu, kernel, user } = cpu.usage;
   const { periods = 0, throttledPeriods = 0, throttledTime = 0 } = cpu.throttling;
   return {
@@ -131,10 +131,7 @@ function cpuStats({ cpu }: ContainerStats, { systemCpu, onlineCpus }: SampleFact
   };
 }
 
-function memoryStats(
-  { memory }: ContainerStats,
-  { version, totalMemory }: SampleFacts,
-): Sample["memory_stats"] {
+function memoryStats({ memory }: EngineStats, { version, totalMemory }: SampleFacts): Sample["memory_stats"] {
   const { limit, usage, max, failcnt } = memory.usage;
   const bounded = limit !== 0 && limit <= totalMemory ? limit : totalMemory;
   return {
@@ -144,7 +141,7 @@ function memoryStats(
   } as Sample["memory_stats"];
 }
 
-function blockStats({ blkio }: ContainerStats, version: 1 | 2): Sample["blkio_stats"] {
+function blockStats({ blkio }: EngineStats, version: 1 | 2): Sample["blkio_stats"] {
   return Object.fromEntries(
     BLOCK_LISTS.map(([from, to]) => {
       const entries = blkio[from]?.map(({ major = 0, minor = 0, op = "", value = 0 }) => ({

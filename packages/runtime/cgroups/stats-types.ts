@@ -34,6 +34,11 @@ export interface ContainerStats {
   network_interfaces: NetworkInterfaceStats[] | null;
 }
 
+/** The part of it that engines look at every second. */
+export type EngineStats = Pick<ContainerStats, "cpu" | "pids" | "blkio"> & {
+  memory: Pick<ContainerStats["memory"], "usage" | "raw">;
+};
+
 export const CPUSET_FLAGS = [
   "cpu_exclusive",
   "mem_hardwall",

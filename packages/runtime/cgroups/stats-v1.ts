@@ -9,6 +9,7 @@ import {
   type ContainerStats,
   CPUSET_FLAGS,
   type CpusetFlag,
+  type EngineStats,
   type MemoryUsage,
   withoutZeros,
 } from "#runtime/cgroups/stats-types.ts";
@@ -22,24 +23,47 @@ export function statsV1(
   owner: CgroupOwner,
 ): Omit<ContainerStats, "intel_rdt" | "network_interfaces"> {
   const directory = (controller: string) => controllerDirectory(layout, owner, controller);
-  const pids = directory("pids");
-  const limit = readStat(pids, "pids.max");
   return {
     cpu: cpu(directory("cpuacct"), directory("cpu")),
     cpuset: cpuset(directory("cpuset")),
     memory: memory(directory("memory")),
-    pids: withoutZeros({
-      current: counter(readStat(pids, "pids.current")),
-      limit: limit.trim() === "max" ? 0 : counter(limit),
-    }),
+    pids: pidsStats(directory("pids")),
     blkio: blkio(directory("blkio")),
     hugetlb: hugetlb(directory("hugetlb")),
   };
 }
 
-function cpu(accounted: string | undefined, limited: string | undefined): ContainerStats["cpu"] {
+/** What engines tell, and nothing that takes reading further files. */
+export function engineStatsV1(layout: CgroupLayout, owner: CgroupOwner): EngineStats {
+  const directory = (controller: string) => controllerDirectory(layout, owner, controller);
+  const memoryGroup = directory("memory");
+  return {
+    cpu: cpu(directory("cpuacct"), directory("cpu"), { each: false }),
+    memory: {
+      usage: memoryUsage(memoryGroup, ""),
+      raw: keyed(readStat(memoryGroup, "memory.stat")),
+    },
+    pids: pidsStats(directory("pids")),
+    blkio: blkio(directory("blkio")),
+  };
+}
+
+function pidsStats(directory: string | undefined): ContainerStats["pids"] {
+  const limit = readStat(directory, "pids.max");
+  return withoutZeros({
+    current: counter(readStat(directory, "pids.current")),
+    limit: limit.trim() === "max" ? 0 : counter(limit),
+  });
+}
+
+/** `each`: kernel and user apart for each processor. */
+function cpu(
+  accounted: string | undefined,
+  limited: string | undefined,
+  { each: apart = true } = {},
+): ContainerStats["cpu"] {
   const { user = 0, system = 0 } = keyed(readStat(accounted, "cpuacct.stat"));
-  const each = readStat(accounted, "cpuacct.usage_all")
+  const each = (apart ? readStat(accounted, "cpuacct.usage_all") : "")
     .split("\n")
     .slice(1)
     .filter(Boolean)
@@ -77,14 +101,7 @@ function cpuset(directory: string | undefined): ContainerStats["cpuset"] {
 
 function memory(directory: string | undefined): ContainerStats["memory"] {
   const raw = keyed(readStat(directory, "memory.stat"));
-  const usage = (part: string): MemoryUsage => {
-    const read = (file: string) => counter(readStat(directory, `memory.${part}${file}`));
-    return {
-      limit: read("limit_in_bytes"),
-      ...withoutZeros({ usage: read("usage_in_bytes"), max: read("max_usage_in_bytes") }),
-      failcnt: read("failcnt"),
-    };
-  };
+  const usage = (part: string) => memoryUsage(directory, part);
   return {
     ...withoutZeros({ cache: raw.cache ?? 0 }),
     usage: usage(""),
@@ -92,6 +109,16 @@ function memory(directory: string | undefined): ContainerStats["memory"] {
     kernel: usage("kmem."),
     kernelTCP: usage("kmem.tcp."),
     raw,
+  };
+}
+
+/** `part`: "" for memory, "memsw." with swap, "kmem." … */
+function memoryUsage(directory: string | undefined, part: string): MemoryUsage {
+  const read = (file: string) => counter(readStat(directory, `memory.${part}${file}`));
+  return {
+    limit: read("limit_in_bytes"),
+    ...withoutZeros({ usage: read("usage_in_bytes"), max: read("max_usage_in_bytes") }),
+    failcnt: read("failcnt"),
   };
 }
 

@@ -15,6 +15,7 @@ import {
   type ContainerStats,
   CPUSET_FLAGS,
   type CpusetFlag,
+  type EngineStats,
   withoutZeros,
 } from "#runtime/cgroups/stats-types.ts";
 import { hugePageSizes } from "#runtime/cgroups/stats-v1.ts";
@@ -46,6 +47,26 @@ export function statsV2(
     }),
     blkio: { ...blockIo(read("io.stat")), ...psi(read("io.pressure")) },
     hugetlb: hugetlb(directory),
+  };
+}
+
+/** What engines tell, and nothing that takes reading further files. */
+export function engineStatsV2(layout: CgroupLayout, owner: CgroupOwner): EngineStats {
+  const directory = controllerDirectory(layout, owner, "");
+  const read = (file: string) => readStat(directory, file);
+  const limit = read("pids.max");
+  return {
+    cpu: cpu(keyed(read("cpu.stat")), undefined),
+    memory: {
+      usage: {
+        limit: counter(read("memory.max")),
+        ...withoutZeros({ usage: counter(read("memory.current")) }),
+        failcnt: 0,
+      },
+      raw: keyed(read("memory.stat")),
+    },
+    pids: withoutZeros({ current: counter(read("pids.current")), limit: counter(limit) }),
+    blkio: blockIo(read("io.stat")),
   };
 }
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { newOoms, oomState } from "#runtime/cgroups/oom-events.ts";
 import { counter, numberList, pressure, sum } from "#runtime/cgroups/stat-files.ts";
-import { formatStats, readContainerStats } from "#runtime/cgroups/stats.ts";
+import { formatStats, readContainerStats, readEngineStats } from "#runtime/cgroups/stats.ts";
 import { blockEntries } from "#runtime/cgroups/stats-v1.ts";
 import { blockIo } from "#runtime/cgroups/stats-v2.ts";
 
@@ -88,6 +88,13 @@ describe("statistics", () => {
     assert.deepEqual(stats.pids, { current: 3 });
     assert.deepEqual(stats.hugetlb, { "2MB": { failcnt: 2 } });
     assert.equal(stats.network_interfaces, null);
+    // Engines look at the same of it, but for what only version 1 has a word for.
+    assert.deepEqual(readEngineStats(layout, "/c"), {
+      cpu: { usage: stats.cpu.usage, throttling: stats.cpu.throttling },
+      memory: { usage: { limit: 200, usage: 100, failcnt: 0 }, raw: stats.memory.raw },
+      pids: { current: 3, limit: counter("max") },
+      blkio: {},
+    });
   });
 
   it("of version 1 believe the first who counts input and output", () => {
@@ -123,6 +130,9 @@ describe("statistics", () => {
       user: 20_000_000,
     });
     assert.deepEqual(stats.pids, {}, "what isn't counted is left out");
+    const looked = readEngineStats({ version: 1, v1, v2Controllers: [] }, "/c");
+    const { percpu_kernel: _kernel, percpu_user: _user, ...usage } = stats.cpu.usage;
+    assert.deepEqual([looked.cpu.usage, looked.blkio], [usage, stats.blkio]);
   });
 });
 
