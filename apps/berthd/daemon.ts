@@ -83,7 +83,9 @@ async function compose(config: DaemonConfig, logger: Logger) {
     options: config.storageOpts,
     logger,
   });
-  const unpacker = createLayerUnpacker();
+  const unpacker = createLayerUnpacker({
+    limits: { size: config.maxLayerSize, ratio: config.maxLayerRatio },
+  });
   const files = new ContainerFiles();
   const images = createImageService({
     database,

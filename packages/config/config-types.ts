@@ -33,6 +33,10 @@ export interface DaemonConfig {
   maxConcurrentDownloads: number;
   maxConcurrentUploads: number;
   maxDownloadAttempts: number;
+  /** Bytes that a layer may unpack to; 0 for no limit. */
+  maxLayerSize: number;
+  /** Times its compressed size that a large layer may unpack to; 0 for no limit. */
+  maxLayerRatio: number;
   /** By what way registries are reached; empty: directly. */
   proxy: { http: string; https: string; no: string };
   // containers

@@ -61,6 +61,12 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "max-concurrent-downloads", kind: "number", help: "Layers downloaded at once" },
   { flag: "max-concurrent-uploads", kind: "number", help: "Layers uploaded at once" },
   { flag: "max-download-attempts", kind: "number", help: "Attempts for each layer" },
+  { flag: "max-layer-size", kind: "string", help: "What a layer may unpack to (0: no limit)" },
+  {
+    flag: "max-layer-ratio",
+    kind: "number",
+    help: "Times its size that a layer above 8 GiB may unpack to (0: no limit)",
+  },
   { flag: "storage-driver", short: "s", kind: "string", help: "Storage driver" },
   { flag: "storage-opt", key: "storage-opts", kind: "list", help: "Storage driver options" },
   { flag: "log-driver", kind: "string", help: "Default log driver of containers" },

@@ -83,6 +83,8 @@ function complete(raw: RawConfig): DaemonConfig {
     maxConcurrentDownloads: get("max-concurrent-downloads", 3),
     maxConcurrentUploads: get("max-concurrent-uploads", 5),
     maxDownloadAttempts: get("max-download-attempts", 5),
+    maxLayerSize: size(get("max-layer-size", "0")),
+    maxLayerRatio: get("max-layer-ratio", 200),
     proxy: proxy(raw),
     storageDriver: get("storage-driver", ""),
     storageOpts: get("storage-opts", []),

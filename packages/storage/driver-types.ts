@@ -8,6 +8,8 @@
  * and removing what is gone both succeed. No call blocks the event loop for more than a few milliseconds.
  */
 import type { RootfsPlan } from "#runtime/launch-types.ts";
+import type { IdMap } from "#storage/unpack/id-map.ts";
+import type { UnpackLimits } from "#storage/unpack/unpack-limits.ts";
 
 export interface StorageDriver {
   readonly name: string;
@@ -98,6 +100,10 @@ export interface UnpackRequest {
    * mode and owner they have there (else 0755, root).
    */
   lower?: string[];
+  /** Whose the files are on the host; without it, owners are as the archive has them. */
+  idMap?: IdMap;
+  /** How much it may unpack to; `defaultLimits` if not given. */
+  limits?: UnpackLimits;
   /** Called with compressed bytes consumed so far, a few times a second. */
   onProgress?: (consumed: number) => void;
   signal?: AbortSignal;

@@ -142,7 +142,7 @@ test("pulls busybox from a real registry", async (t) => {
   assert.equal(shown.Id, built.id);
   assert.deepEqual(shown.RepoTags, [`${name}:latest`]);
   assert.deepEqual(shown.RepoDigests, [`${name}@${manifest.digest}`]);
-  assert.match(shown.GraphDriver.Data.UpperDir ?? "", /overlay2\/[0-9a-f]{64}\/diff$/);
+  assert.match(shown.GraphDriver.Data?.UpperDir ?? "", /overlay2\/[0-9a-f]{64}\/diff$/);
   assert.equal(readFileSync(await host.file(name, "bin/busybox")).equals(readFileSync("/bin/busybox")), true);
   assert.equal(statSync(await host.file(name, "tmp")).mode & 0o7777, 0o1777);
   assert.equal(

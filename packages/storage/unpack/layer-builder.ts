@@ -13,7 +13,12 @@ import { LayoutWriter } from "#storage/layout/layout-writer.ts";
 import { TarReader } from "#storage/tar/tar-reader.ts";
 import { LayerTree } from "#storage/unpack/layer-tree.ts";
 
-export type LayerTarget = Pick<UnpackRequest, "target" | "layout" | "whiteouts" | "lower">;
+export type LayerTarget = Pick<UnpackRequest, "target" | "layout" | "whiteouts" | "lower" | "idMap">;
+
+export interface BuildOptions {
+  /** Directories that the archive implies are noted, for when the layer below is known. */
+  collectImplied?: boolean;
+}
 
 export class LayerBuilder implements Disposable {
   readonly #hash = createHash("sha256");
@@ -22,8 +27,17 @@ export class LayerBuilder implements Disposable {
   readonly #tree: LayerTree;
   readonly #reader: TarReader;
   #length = 0;
+  /** Directories that the archive implies without describing them, each after those above it. */
+  readonly implied: string[] = [];
 
-  constructor({ target, layout, whiteouts, lower = [] }: LayerTarget) {
+  constructor({
+    target,
+    layout,
+    whiteouts,
+    lower = [],
+    idMap,
+    collectImplied = false,
+  }: LayerTarget & BuildOptions) {
     using stack = new DisposableStack();
     this.#lower = stack.use(new LayerStack(lower));
     const writer = layout === undefined ? undefined : stack.use(new LayoutWriter(layout));
@@ -32,9 +46,11 @@ export class LayerBuilder implements Disposable {
       new LayerTree(target, {
         whiteouts,
         lowerDirectory: (path) => {
+          if (collectImplied) this.implied.push(path);
           const status = this.#lower.stat(path, { follow: false });
           return status !== undefined && (status.mode & S_IFMT) === S_IFDIR ? status : undefined;
         },
+        ...(idMap && { idMap }),
         ...(writer && { keep: (parent, name, path) => writer.keep(parent, name, path) }),
       }),
     );
@@ -43,6 +59,16 @@ export class LayerBuilder implements Disposable {
   }
 
   readonly #disposeAll: DisposableStack;
+
+  /** Has the archive an entry for the root itself? */
+  get describesRoot(): boolean {
+    return this.#tree.describesRoot;
+  }
+
+  /** Bytes taken so far. */
+  get length(): number {
+    return this.#length;
+  }
 
   /** Takes the next bytes, which are free for reuse then. Throws BerthError. */
   write(chunk: Buffer): void {

@@ -53,6 +53,7 @@ import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import type { TarHandler } from "#storage/tar/tar-reader.ts";
 import { applyXattrs, mustChown, opaqueAttribute, opaqueValue } from "#storage/unpack/entry-attributes.ts";
 import { entryPath, meaningOf } from "#storage/unpack/entry-path.ts";
+import { type IdMap, mapId } from "#storage/unpack/id-map.ts";
 import {
   type DirectoryAttributes,
   OpenDirectories,
@@ -65,6 +66,8 @@ export interface LayerTreeOptions {
   whiteouts: "overlay" | "apply";
   /** Attributes of a directory in the layers below, for directories the archive implies without describing them. */
   lowerDirectory?: (path: string) => DirectoryAttributes | undefined;
+  /** Whose the files are on the host. */
+  idMap?: IdMap;
   /** Takes away what a later entry replaces, to keep its content; without it, that is deleted. */
   keep?: (parent: number, name: string, path: string) => void;
 }
@@ -83,6 +86,8 @@ interface OpenFile {
 export class LayerTree implements TarHandler, Disposable {
   /** Bytes of the layer's files and symbolic links, each once; right after `finish`. */
   size = 0;
+  /** Has the archive an entry for the root itself? */
+  describesRoot = false;
   readonly #target: string;
   /** Something that was counted is gone again. */
   #replaced = false;
@@ -90,6 +95,7 @@ export class LayerTree implements TarHandler, Disposable {
   readonly #directories: OpenDirectories;
   readonly #overlay: boolean;
   readonly #keep: LayerTreeOptions["keep"];
+  readonly #idMap: IdMap | undefined;
   /** Times of directories: set last, since making entries changes them. */
   readonly #directoryTimes = new Map<string, { accessedAt: bigint; modifiedAt: bigint }>();
   /** Overlay: whiteouts made for names of lower layers. Here and below, paths are those without links. */
@@ -104,7 +110,13 @@ export class LayerTree implements TarHandler, Disposable {
   constructor(target: string, options: LayerTreeOptions) {
     this.#target = target;
     this.#root = new RootDirectory(target);
-    this.#directories = new OpenDirectories(this.#root, options.lowerDirectory ?? (() => undefined));
+    this.#idMap = options.idMap;
+    const owner = { uid: 0, gid: 0 };
+    this.#giveToHost(owner);
+    this.#directories = new OpenDirectories(
+      this.#root,
+      (path) => options.lowerDirectory?.(path) ?? { mode: 0o755, ...owner },
+    );
     this.#overlay = options.whiteouts === "overlay";
     this.#keep = options.keep;
   }
@@ -121,8 +133,16 @@ export class LayerTree implements TarHandler, Disposable {
     this.#explained(() => {
       if (this.#stale) this.#directories.forget();
       this.#stale = false;
+      this.#giveToHost(entry);
       this.#place(entry);
     });
+  }
+
+  /** Owners as the host has them. */
+  #giveToHost(entry: { uid: number; gid: number }): void {
+    if (this.#idMap === undefined) return;
+    entry.uid = mapId(this.#idMap.uids, entry.uid);
+    entry.gid = mapId(this.#idMap.gids, entry.gid);
   }
 
   data(chunk: Buffer, offset: number): void {
@@ -194,6 +214,7 @@ export class LayerTree implements TarHandler, Disposable {
   /** "./" describes the root itself. */
   #placeRoot(entry: TarEntry): void {
     if (entry.type !== "directory") throw invalid(entry.name, "is the root and no directory");
+    this.describesRoot = true;
     const root = this.#directories.get("");
     fchown(root.fd, entry.uid, entry.gid);
     applyXattrs(root.fd, entry);

@@ -21,6 +21,9 @@ const archiveFaults: readonly number[] = [
   ERRNO.EINVAL,
   ERRNO.ENOENT,
   ERRNO.EEXIST,
+  // A sparse file longer than files can be; more names than a file can have.
+  ERRNO.EFBIG,
+  ERRNO.EMLINK,
 ];
 
 /** What a failed system call means for the entry being unpacked. */

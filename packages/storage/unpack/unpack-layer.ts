@@ -7,9 +7,10 @@ import { umask, unshareThreadUmask } from "#kernel/syscalls.ts";
 import type { UnpackRequest, UnpackResult } from "#storage/driver-types.ts";
 import { LayerBuilder, type LayerTarget } from "#storage/unpack/layer-builder.ts";
 import { readLayer } from "#storage/unpack/layer-source.ts";
+import { checkLimits, defaultLimits } from "#storage/unpack/unpack-limits.ts";
 
 /** The part of an UnpackRequest that can be sent to another thread. */
-export type UnpackTask = LayerTarget & Pick<UnpackRequest, "source" | "expectedDiffId">;
+export type UnpackTask = LayerTarget & Pick<UnpackRequest, "source" | "expectedDiffId" | "limits">;
 
 export interface UnpackHooks {
   /** Compressed bytes consumed so far. */
@@ -26,13 +27,19 @@ export function prepareThread(): void {
 
 /**
  * Unpacks `task.source` into the existing directory `task.target`. Throws "invalid" for archives that are malformed,
- * truncated or hash otherwise than expected, "no-space", or an AbortError. What was written by then stays.
+ * truncated or hash otherwise than expected, "too-large", "no-space", or an AbortError. What was written by then stays.
  */
 export async function unpackLayer(task: UnpackTask, hooks: UnpackHooks = {}): Promise<UnpackResult> {
   using builder = new LayerBuilder(task);
-  for await (const chunk of readLayer(task.source, (consumed) => hooks.onProgress?.(consumed))) {
+  let packed = 0;
+  const consumed = (bytes: number) => {
+    packed = bytes;
+    hooks.onProgress?.(bytes);
+  };
+  for await (const chunk of readLayer(task.source, consumed)) {
     if (hooks.aborted?.() === true) throw new DOMException("unpacking was cancelled", "AbortError");
     builder.write(chunk);
+    checkLimits(task.limits ?? defaultLimits, packed, builder.length);
   }
   return builder.finish((diffId) => {
     const { expectedDiffId } = task;
