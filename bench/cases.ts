@@ -122,7 +122,8 @@ async function cycle(peer: Peer): Promise<void> {
   await call(peer, "DELETE", `/containers/${Id}`);
 }
 
-function call(peer: Peer, method: string, path: string, body?: unknown): Promise<unknown> {
+/** A request to the API; its answer, parsed. */
+export function call(peer: Peer, method: string, path: string, body?: unknown): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { "Content-Type": "application/json" };
     const sent = request({ socketPath: peer.socket, method, path, headers }, (answer) => {

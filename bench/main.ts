@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { makeRootArchive } from "./busybox-root.ts";
 import { CASES, type Case, docker, IMAGE } from "./cases.ts";
 import { benchImages } from "./images.ts";
+import { LOG_CASES } from "./log-cases.ts";
 import { type Peer, startBerth, startDocker } from "./peer.ts";
 import { makeRow, printRows, type Row } from "./rows.ts";
 import { benchRuntimes } from "./runtimes.ts";
@@ -34,7 +35,7 @@ async function measure(peers: Peer[], bench: Case): Promise<Row> {
 async function benchContainers(peers: Peer[], archive: string): Promise<Row[]> {
   for (const peer of peers) await docker(peer, "import", "-c", "ENV PATH=/bin", archive, IMAGE);
   const rows: Row[] = [];
-  for (const bench of CASES) {
+  for (const bench of [...CASES, ...LOG_CASES]) {
     console.error(`bench: ${bench.name} …`);
     rows.push(await measure(peers, bench));
   }
