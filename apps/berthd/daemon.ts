@@ -16,6 +16,7 @@ import type { Engine } from "#engine/engine-types.ts";
 import { EventBus } from "#engine/event-bus.ts";
 import { ExecRegistry } from "#engine/exec.ts";
 import { ContainerFileService } from "#engine/files/file-service.ts";
+import { checkDefaultLogDriver } from "#engine/log-plan.ts";
 import { watchForOom } from "#engine/oom-watch.ts";
 import { recoverContainers } from "#engine/recover.ts";
 import { imagesInUse } from "#engine/remove.ts";
@@ -46,6 +47,7 @@ export async function runDaemon(config: DaemonConfig, warnings: string[]): Promi
     format: config.logFormat,
   });
   for (const warning of warnings) logger.warn(warning);
+  checkDefaultLogDriver(config.logDriver, config.logOpts);
   makeRoots(config);
   takePidfile(config.pidfile);
   const daemon = await compose(config, logger);

@@ -28,6 +28,19 @@ export function checkLogDriver(hostConfig: HostConfig): void {
   }
 }
 
+/** The daemon's own default. Throws "invalid". */
+export function checkDefaultLogDriver(driver: string, options: Record<string, string>): void {
+  try {
+    checkLogOptions(driver, options);
+  } catch (error) {
+    if (!(error instanceof LogOptionError)) throw error;
+    throw new BerthError("invalid", `failed to set log opts: ${error.message}`, {
+      operation: "start daemon",
+      object: driver,
+    });
+  }
+}
+
 /** undefined for driver none. Throws "internal", as Docker, for what only shows when the container starts. */
 export function planLogs(record: ContainerRecord, roots: Roots): ContainerLogs | undefined {
   const { config, hostConfig } = record;

@@ -1,6 +1,6 @@
 /** Container logs through docker's command line: drivers, options, rotation, and a daemon that goes away. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -262,5 +262,43 @@ test("what makes no sense is refused in Docker's words", () => {
     const ran = daemon.docker("run", "--rm", "--network", "none", ...options.split(" "), IMAGE, "true");
     assert.equal(ran.code, 125, options);
     assert.equal(ran.stderr.split("\n")[0], `docker: Error response from daemon: ${text}`);
+  }
+});
+
+test("a daemon's own driver and options are containers' where these say nothing else", async () => {
+  const flags = "--log-driver local --log-opt max-size=1m --log-opt cache-max-file=2".split(" ");
+  const other = await TestDaemon.start({ subnet: 43, flags });
+  try {
+    other.loadBusybox();
+    const config = (...options: string[]) => {
+      const { stdout } = other.docker("create", ...options, IMAGE, "true");
+      return JSON.parse(
+        other.docker("inspect", "-f", "{{json .HostConfig.LogConfig}}", stdout.trim()).stdout,
+      );
+    };
+    assert.deepEqual(config(), { Type: "local", Config: { "max-size": "1m", "cache-max-file": "2" } });
+    assert.deepEqual(config("--log-driver", "local", "--log-opt", "max-size=2m"), {
+      Type: "local",
+      Config: { "max-size": "2m", "cache-max-file": "2" },
+    });
+    assert.deepEqual(config("--log-driver", "json-file"), {
+      Type: "json-file",
+      Config: { "cache-max-file": "2" },
+    });
+    assert.equal(other.docker("info", "-f", "{{.LoggingDriver}}").stdout, "local\n");
+  } finally {
+    await other.stop();
+  }
+});
+
+test("a daemon doesn't start with a default that makes no sense", async () => {
+  const other = new TestDaemon({ subnet: 44, flags: ["--log-opt", "x=1"] });
+  try {
+    await assert.rejects(
+      other.boot(),
+      /failed to set log opts: unknown log opt 'x' for json-file log driver/,
+    );
+  } finally {
+    rmSync(other.directory, { recursive: true, force: true });
   }
 });
