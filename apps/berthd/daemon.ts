@@ -24,9 +24,9 @@ import { BERTH_VERSION, System } from "#engine/system-service.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import { createImageService, imageMigrations } from "#images/image-service.ts";
+import { hasBlockWeights, hasSwapAccounting } from "#kernel/cgroup-features.ts";
 import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
 import { readHostFacts, readSystemFacts } from "#kernel/host-facts.ts";
-import { hasSwapAccounting } from "#kernel/swap-accounting.ts";
 import { LogService } from "#logs/log-service.ts";
 import { createNetworkController, networkMigrations } from "#networks/controller.ts";
 import { createLauncherClient } from "#program/launcher-client.ts";
@@ -128,6 +128,9 @@ async function compose(config: DaemonConfig, logger: Logger) {
       cpus: facts.cpus,
       cgroupVersion: cgroups.version,
       swapLimit: hasSwapAccounting(cgroups),
+      memoryNodes: facts.memoryNodes,
+      blkioWeight: hasBlockWeights(cgroups),
+      runtime: config.defaultRuntime,
       cgroupParent: config.cgroupParent,
       // As the configuration has them now: it may be reloaded.
       get defaultShmSize() {

@@ -50,21 +50,28 @@ export function attachToContainer(
         client.end();
         return;
       }
-      await joinStreams(client, await shim, {
-        stdin: streams.stdin,
-        detachKeys: tty ? keys : undefined,
-        onDetach: () => publishContainerEvent(context, container, "detach"),
-      });
+      const socket = await shim;
+      if (socket !== undefined) {
+        await joinStreams(client, socket, {
+          stdin: streams.stdin,
+          detachKeys: tty ? keys : undefined,
+          onDetach: () => publishContainerEvent(context, container, "detach"),
+        });
+      }
       client.end();
     },
   };
 }
 
-/** A connection to the shim: at once if it runs, else as soon as a start has made one. */
-function connectShim(context: EngineContext, container: Container, streams: AttachStreams): Promise<Socket> {
+/** A connection to the shim: at once if it runs, else as soon as a start has made one; undefined if that fails. */
+function connectShim(
+  context: EngineContext,
+  container: Container,
+  streams: AttachStreams,
+): Promise<Socket | undefined> {
   if (container.live !== undefined) return context.launcher.attach(container.live.controlSocket, streams);
   return new Promise((connected, failed) => {
-    container.pendingAttaches.add({ streams, connected, failed });
+    container.pendingAttaches.add({ streams, connected, failed, abandoned: () => connected(undefined) });
   });
 }
 
@@ -87,9 +94,9 @@ export async function connectPending(
   );
 }
 
-/** A start failed: whoever waits for its streams is let go. */
-export function rejectPending(container: Container, error: unknown): void {
-  for (const attach of container.pendingAttaches) attach.failed(error);
+/** A start failed, or there will be none: whoever waits for its streams is let go. */
+export function abandonPending(container: Container): void {
+  for (const attach of container.pendingAttaches) attach.abandoned();
   container.pendingAttaches.clear();
 }
 

@@ -94,7 +94,7 @@ export class Containers implements ContainerService {
 
   /** Not queued: a kill must get through while a stop waits. */
   kill(nameOrId: string, signal: string): Promise<void> {
-    return killContainer(this.#context, this.#context.containers.get(nameOrId), signal);
+    return killContainer(this.#context, nameOrId, signal);
   }
 
   pause(nameOrId: string): Promise<void> {

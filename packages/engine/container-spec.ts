@@ -160,7 +160,7 @@ function namespaces({ record, joined }: SpecInput): Namespace[] {
   return all;
 }
 
-/** The default mounts that nothing of the user's replaces, the files over /etc, then the user's own, outer ones first. */
+/** The default mounts that nothing of the user's replaces, the user's own, outer ones first, then the files over /etc. */
 function mounts(input: SpecInput, defaults: readonly SpecMount[]): SpecMount[] {
   const { record, files } = input;
   const own = new Set(record.mounts.map(({ destination }) => destination));
@@ -177,10 +177,12 @@ function mounts(input: SpecInput, defaults: readonly SpecMount[]): SpecMount[] {
   ];
   const hidden = (destination: string) =>
     own.has(destination) || (destination === "/dev/shm" && input.record.hostConfig.IpcMode === "none");
-  const kept = [...defaults, ...etc].filter(({ destination }) => !hidden(destination));
+  const kept = (mounts: readonly SpecMount[]) => mounts.filter(({ destination }) => !hidden(destination));
   return [
-    ...kept.map((mount) => shared(mount, input)),
+    ...kept(defaults).map((mount) => shared(mount, input)),
     ...record.mounts.map((mount) => userMount(mount, input)),
+    // Over a volume on /etc, too.
+    ...kept(etc),
   ];
 }
 

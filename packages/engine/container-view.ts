@@ -9,6 +9,7 @@ import { mountPoint } from "#engine/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { inspectedLogPath } from "#engine/log-plan.ts";
 import { FROM_TMPFS_FLAG } from "#engine/resolve-mounts.ts";
+import { parseSecurityOptions } from "#engine/security-options.ts";
 import { statusText } from "#engine/status-text.ts";
 import { nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
 
@@ -18,6 +19,8 @@ export async function inspectContainer(
 ): Promise<ContainerInspect> {
   const { record } = container;
   const directory = containerDirectory(context.config, record.id);
+  // They are made by the first start.
+  const file = (name: string) => (record.state.StartedAt === ZERO_TIME ? "" : join(directory, name));
   return {
     Id: record.id,
     Created: record.created,
@@ -25,9 +28,9 @@ export async function inspectContainer(
     Args: record.args,
     State: { ...record.state },
     Image: record.imageId,
-    ResolvConfPath: join(directory, "resolv.conf"),
-    HostnamePath: join(directory, "hostname"),
-    HostsPath: join(directory, "hosts"),
+    ResolvConfPath: file("resolv.conf"),
+    HostnamePath: file("hostname"),
+    HostsPath: file("hosts"),
     LogPath: record.state.StartedAt === ZERO_TIME ? "" : inspectedLogPath(record, context.config),
     Name: `/${record.name}`,
     RestartCount: record.restartCount,
@@ -35,7 +38,7 @@ export async function inspectContainer(
     Platform: "linux",
     MountLabel: "",
     ProcessLabel: "",
-    AppArmorProfile: "",
+    AppArmorProfile: parseSecurityOptions(record.hostConfig.SecurityOpt ?? []).apparmor ?? "",
     ExecIDs: container.execIds.size === 0 ? null : [...container.execIds],
     HostConfig: record.hostConfig,
     GraphDriver: { Name: context.storage.name, Data: await context.storage.metadata(record.id) },

@@ -14,6 +14,8 @@ import type { ContainerLaunch } from "#runtime/launch-types.ts";
 export interface PendingAttach {
   streams: AttachStreams;
   connected: (shim: Socket) => void;
+  /** There will be no output: the start has failed, which is told to whoever asked for it. */
+  abandoned: () => void;
   failed: (error: unknown) => void;
 }
 

@@ -4,11 +4,16 @@
  */
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
+import { hostname } from "node:os";
 import type {
   ContainerConfig,
   ContainerCreateRequest,
   ContainerCreateResponse,
+  HostConfig,
 } from "#api-types/container.ts";
+import type { EndpointSettings } from "#api-types/network.ts";
+import { checkContainerConfig } from "#engine/check-container-config.ts";
+import { checkModes } from "#engine/check-modes.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
@@ -25,7 +30,9 @@ import { completeHostConfig } from "#engine/validate-host-config.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Image } from "#images/image-types.ts";
 import { resolveCapabilities } from "#runtime/capabilities.ts";
-import { parseSignal } from "#runtime/signals.ts";
+
+/** Bytes, uname(2): the kernel takes no more. */
+const MAX_HOSTNAME = 64;
 
 /** Throws "not-found" for an unknown image, "conflict" for a taken name, "invalid" for what can never work. */
 export async function createContainer(
@@ -37,9 +44,9 @@ export async function createContainer(
   const { record, warnings, image } = composeRecord(context, name, request, platform);
   const container = context.containers.add(record);
   try {
-    await makeVolumes(context, record, image);
     await mkdir(containerDirectory(context.config, record.id), { recursive: true, mode: 0o710 });
     await context.storage.createWritable(record.id, image.topLayer, {});
+    await makeVolumes(context, record);
   } catch (error) {
     context.containers.retire(container);
     await purge(context, record, true);
@@ -69,6 +76,7 @@ function composeRecord(
   const { path, args } = commandOf(config);
   const { hostConfig, warnings } = completeHostConfig(HostConfig ?? {}, context.limits);
   checkLogDriver(hostConfig);
+  checkStorageOptions(context.storage.name, hostConfig);
   checkSecurityOptions(hostConfig);
   resolveCapabilities({
     add: hostConfig.CapAdd ?? [],
@@ -76,7 +84,10 @@ function composeRecord(
     privileged: hostConfig.Privileged ?? false,
   });
   checkHealthcheck(config.Healthcheck);
-  if (config.StopSignal) parseSignal(config.StopSignal);
+  checkContainerConfig(config);
+  warnings.push(
+    ...checkModes(userConfig, hostConfig, { container: (other) => context.containers.get(other) }),
+  );
   completeIdentity(config, hostConfig.NetworkMode ?? "bridge", id);
   const mounts = resolveMounts(config, hostConfig, (other) => context.containers.get(other).record);
   const record: ContainerRecord = {
@@ -88,7 +99,7 @@ function composeRecord(
     imageName: userConfig.Image,
     config,
     hostConfig,
-    endpoints: NetworkingConfig?.EndpointsConfig ?? {},
+    endpoints: endpointsByName(NetworkingConfig?.EndpointsConfig ?? {}),
     mounts,
     path,
     args,
@@ -113,21 +124,33 @@ function composeRecord(
   return { record, warnings, image };
 }
 
-/** A host name of Docker's rules; the short id where none was given. */
+type GivenEndpoints = Record<string, Partial<EndpointSettings>>;
+
+/** "default" is the command line's name for the network of who names none. */
+function endpointsByName(given: GivenEndpoints): GivenEndpoints {
+  const { default: unnamed, ...named } = given;
+  return unnamed === undefined ? named : { bridge: unnamed, ...named };
+}
+
+/** The short id where no host name was given; the host's own with the host's network. */
 function completeIdentity(config: ContainerConfig, networkMode: string, id: string): void {
-  if (networkMode.startsWith("container:") && config.Hostname) {
-    throw new BerthError("invalid", "conflicting options: hostname and the network mode", {
-      operation: "create container",
-    });
-  }
-  if (!config.Hostname && networkMode !== "host") config.Hostname = id.slice(0, 12);
-  config.Hostname ??= "";
+  if (!config.Hostname) config.Hostname = networkMode === "host" ? hostname() : id.slice(0, 12);
   config.Domainname ??= "";
-  if (config.Hostname.length > 63 || !/^[\w.-]*$/.test(config.Hostname)) {
+  if (config.Hostname.length > MAX_HOSTNAME) {
     throw new BerthError("invalid", `invalid hostname format: ${config.Hostname}`, {
       operation: "create container",
     });
   }
+}
+
+/** Sizes of writable layers need quotas that no driver has yet. */
+function checkStorageOptions(driver: string, { StorageOpt }: HostConfig): void {
+  if (Object.keys(StorageOpt ?? {}).length === 0) return;
+  const message =
+    driver === "overlay2"
+      ? "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+      : `--storage-opt is not supported for ${driver}`;
+  throw new BerthError("invalid", message, { operation: "create container", object: driver });
 }
 
 function checkPlatform(image: Image, reference: string, platform: string): void {

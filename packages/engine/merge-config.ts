@@ -12,8 +12,11 @@ export function mergeConfig(user: ContainerConfig, image: ImageContainerConfig):
   if (stopSignal) merged.StopSignal = stopSignal;
   const healthcheck = mergeHealthcheck(user.Healthcheck, image.Healthcheck);
   if (healthcheck !== undefined) merged.Healthcheck = healthcheck;
-  merged.ExposedPorts = { ...image.ExposedPorts, ...user.ExposedPorts };
-  merged.Volumes = { ...image.Volumes, ...user.Volumes };
+  const exposed = { ...image.ExposedPorts, ...user.ExposedPorts };
+  delete merged.ExposedPorts;
+  if (Object.keys(exposed).length > 0) merged.ExposedPorts = exposed;
+  const volumes = { ...image.Volumes, ...user.Volumes };
+  merged.Volumes = Object.keys(volumes).length > 0 ? volumes : null;
   merged.Labels = { ...image.Labels, ...user.Labels };
   merged.Env = mergeEnvironment(user.Env ?? [], image.Env ?? []);
   if (image.OnBuild) merged.OnBuild = image.OnBuild;

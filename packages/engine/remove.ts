@@ -1,6 +1,6 @@
 /** Removing a container: its name is free when this resolves; its files go in the background. */
 import { rm } from "node:fs/promises";
-import { rejectPending } from "#engine/attach.ts";
+import { abandonPending } from "#engine/attach.ts";
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
@@ -35,7 +35,7 @@ export async function removeContainer(
   // One that never ran has no end but this.
   for (const waiter of container.exitWaiters) waiter(record.state.ExitCode);
   container.exitWaiters.clear();
-  rejectPending(container, removed(name));
+  abandonPending(container);
   // Its volumes are free for whoever removes them next.
   for (const mount of record.mounts)
     if (mount.type === "volume") context.volumes.dereference(mount.volume, record.id);
@@ -63,14 +63,6 @@ export async function purge(
   context.containers.forget(record.id);
   // An image that was removed by force while this container needed its layers can go now.
   await context.images.collect(imagesInUse(context));
-}
-
-/** For a client that attached before a start that will never come. */
-function removed(name: string): BerthError {
-  return new BerthError("not-found", `No such container: ${name}`, {
-    operation: "attach",
-    object: name,
-  });
 }
 
 /** How many containers were made from an image, as of now. */

@@ -9,10 +9,10 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { posix } from "node:path";
 import type { ContainerConfig, HostConfig } from "#api-types/container.ts";
+import { present } from "#engine/check-modes.ts";
 import type { ContainerMount, ContainerRecord } from "#engine/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { BerthError } from "#errors/errors.ts";
-import type { Image } from "#images/image-types.ts";
 import { type MountPlan, parseBind, planMount } from "#volumes/mount-spec.ts";
 
 /** Label dockerd puts on volumes nobody named. */
@@ -42,20 +42,16 @@ export function resolveMounts(
   return [...byDestination.values()].sort((a, b) => depth(a.destination) - depth(b.destination));
 }
 
-/** Makes the volumes a new container refers to, and fills the empty ones with what the image has there. */
-export async function makeVolumes(
-  context: EngineContext,
-  record: ContainerRecord,
-  image: Image,
-): Promise<void> {
+/** Makes the volumes a new container refers to, and fills the empty ones with what its root has there. */
+export async function makeVolumes(context: EngineContext, record: ContainerRecord): Promise<void> {
   for (const mount of record.mounts) {
     if (mount.type !== "volume") continue;
     const labels = mount.anonymous ? { [ANONYMOUS_LABEL]: "" } : {};
     const volume = await context.volumes.create({ Name: mount.volume, Labels: labels });
     context.volumes.reference(volume.Name, record.id);
-    if (mount.noCopy || image.topLayer === undefined) continue;
+    if (mount.noCopy) continue;
     if (await context.volumes.isEmpty(volume.Name)) {
-      const layers = await context.storage.layerDirectories(image.topLayer);
+      const layers = await context.storage.layerDirectories(record.id);
       await context.volumes.copyUp(volume.Name, layers, mount.destination);
     }
   }
@@ -128,6 +124,7 @@ function mountsOf(from: string, lookup: (nameOrId: string) => ContainerRecord): 
   if (name === "" || !["", "ro", "rw", "z", "Z"].includes(mode)) {
     throw invalid(`invalid volumes-from specification: ${from}`, from);
   }
+  present(name, { container: lookup }, "");
   return lookup(name)
     .mounts.filter((mount) => mount.type !== "tmpfs")
     .map((mount) => ({ ...mount, anonymous: false, readOnly: mount.readOnly || mode === "ro" }));

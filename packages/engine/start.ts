@@ -3,7 +3,7 @@
  * any step fails, all that was taken is given back and the container is as it was, with the reason in its state.
  */
 import { mkdir, rm } from "node:fs/promises";
-import { connectPending, rejectPending } from "#engine/attach.ts";
+import { abandonPending, connectPending } from "#engine/attach.ts";
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { runDirectory } from "#engine/container-paths.ts";
@@ -62,7 +62,7 @@ async function launch(context: EngineContext, container: Container): Promise<voi
   const shim = context.launcher.launch(compiled.program, compiled.controlSocket);
   container.live = { shim, controlSocket: compiled.controlSocket };
   const attached = shim.listening.then(() => connectPending(context, container, compiled.controlSocket));
-  attached.catch((error: unknown) => rejectPending(container, error));
+  attached.catch(() => abandonPending(container));
   try {
     const pid = await shim.started;
     record.state.Pid = pid;
@@ -88,7 +88,7 @@ async function undoStart(context: EngineContext, container: Container, error: un
   const { record } = container;
   container.live?.shim.close();
   container.live = undefined;
-  rejectPending(container, error);
+  abandonPending(container);
   record.state.Error = error instanceof Error ? error.message : String(error);
   record.state.ExitCode = exitCodeOf(error);
   record.state.Pid = 0;

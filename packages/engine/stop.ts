@@ -5,7 +5,7 @@ import { publishContainerEvent } from "#engine/container-events.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { abandonRestart } from "#engine/exit.ts";
 import { setFrozen } from "#engine/pause.ts";
-import { BerthError } from "#errors/errors.ts";
+import { BerthError, isBerthError } from "#errors/errors.ts";
 import { parseSignal } from "#runtime/signals.ts";
 
 /** Seconds between the stop signal and SIGKILL where neither request nor container says otherwise (Docker's). */
@@ -54,13 +54,27 @@ export async function killAndWait(context: EngineContext, container: Container):
   await mustExit(container);
 }
 
+function toBeKilled(context: EngineContext, nameOrId: string): Container {
+  try {
+    return context.containers.get(nameOrId);
+  } catch (cause) {
+    if (!isBerthError(cause, "not-found")) throw cause;
+    throw new BerthError("not-found", `cannot kill container: ${nameOrId}: ${cause.message}`, {
+      operation: "kill container",
+      object: nameOrId,
+      cause,
+    });
+  }
+}
+
 /** `docker kill`: sends the signal and does not wait, except for SIGKILL, which dockerd waits for too. */
 export async function killContainer(
   context: EngineContext,
-  container: Container,
+  nameOrId: string,
   signalName: string,
 ): Promise<void> {
   const signal = parseSignal(signalName || "SIGKILL");
+  const container = toBeKilled(context, nameOrId);
   if (!container.isRunning) {
     throw new BerthError(
       "conflict",

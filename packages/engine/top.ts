@@ -48,8 +48,8 @@ async function ps(
   try {
     return (await run("ps", words, options)).stdout;
   } catch (cause) {
-    const said =
-      cause instanceof Error && "stderr" in cause ? String(cause.stderr).trim().split("\n")[0] : "";
-    throw new BerthError("internal", `error running ps: ${said || String(cause)}`, { ...detail, cause });
+    const said = cause instanceof Error && "stderr" in cause ? String(cause.stderr).trim() : "";
+    const [first = ""] = said.split("\n");
+    throw new BerthError("internal", `ps: ${first || String(cause)}`, { ...detail, cause });
   }
 }

@@ -5,12 +5,17 @@
 import type { HostConfig } from "#api-types/container.ts";
 import { BerthError } from "#errors/errors.ts";
 import { completeLogConfig } from "#logs/options/known-options.ts";
+import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from "#runtime/default-spec.ts";
 
 export interface HostLimits {
   cpus: number;
   cgroupVersion: 1 | 2;
   /** Does the kernel account swap per cgroup? */
   swapLimit: boolean;
+  /** NUMA nodes with memory, as "0-1". */
+  memoryNodes: string;
+  /** Can the kernel weigh block devices against each other? */
+  blkioWeight: boolean;
   defaultShmSize: number;
   defaultIpcMode: string;
   defaultCgroupnsMode: string;
@@ -19,6 +24,8 @@ export interface HostLimits {
   logDriver: string;
   logOpts: Record<string, string>;
   init: boolean;
+  /** Name of the runtime where a container is given none. */
+  runtime: string;
 }
 
 /** The smallest memory limit in which a container can start at all (dockerd's bound). */
@@ -44,10 +51,27 @@ export function completeHostConfig(
   const logDefaults = { driver: limits.logDriver, options: limits.logOpts };
   hostConfig.LogConfig = completeLogConfig(given.LogConfig, logDefaults);
   if (!given.CgroupParent && limits.cgroupParent) hostConfig.CgroupParent = limits.cgroupParent;
+  if (!given.Runtime) hostConfig.Runtime = limits.runtime;
+  // Of the command line, minus one says that nothing was said.
+  if (given.MemorySwappiness === -1) hostConfig.MemorySwappiness = null;
+  if ((given.PidsLimit ?? 0) <= 0) hostConfig.PidsLimit = null;
+  if (!given.Privileged) {
+    hostConfig.MaskedPaths ??= [...DEFAULT_MASKED_PATHS];
+    hostConfig.ReadonlyPaths ??= [...DEFAULT_READONLY_PATHS];
+  }
+  // Labels that confine make no sense with the host's own processes or queues in sight, or where nothing is confined.
+  if (given.PidMode === "host" || given.IpcMode === "host" || given.Privileged) {
+    hostConfig.SecurityOpt = [
+      ...(given.SecurityOpt ?? []).filter((one) => !/^label[=:]/.test(one)),
+      "label=disable",
+    ];
+  }
   hostConfig.RestartPolicy = completeRestartPolicy(given);
   if (given.Init == null && limits.init) hostConfig.Init = true;
   checkMemory(hostConfig, limits, warnings);
+  checkOutOfMemory(hostConfig, limits, warnings);
   checkCpu(hostConfig, limits);
+  checkWeights(hostConfig, limits, warnings);
   checkNumbers(hostConfig);
   return { hostConfig, warnings };
 }
@@ -130,14 +154,44 @@ function checkMemory(
   }
 }
 
+function checkOutOfMemory(hostConfig: HostConfig, limits: HostLimits, warnings: string[]): void {
+  if (!hostConfig.OomKillDisable) return;
+  if (limits.cgroupVersion === 2) {
+    warnings.push("Your kernel does not support OomKillDisable. OomKillDisable discarded.");
+    hostConfig.OomKillDisable = null;
+  } else if (!hostConfig.Memory) {
+    warnings.push(
+      "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.",
+    );
+  }
+}
+
+function checkWeights(hostConfig: HostConfig, limits: HostLimits, warnings: string[]): void {
+  const unsupported = (what: string, discarded: string) =>
+    `Your kernel does not support Block I/O ${what} or the cgroup is not mounted. ${discarded} discarded.`;
+  if (!limits.blkioWeight) {
+    if (hostConfig.BlkioWeight) {
+      warnings.push(unsupported("weight", "Weight"));
+      hostConfig.BlkioWeight = 0;
+    }
+    if (hostConfig.BlkioWeightDevice?.length) {
+      warnings.push(unsupported("weight_device", "Weight-device"));
+      hostConfig.BlkioWeightDevice = [];
+    }
+  }
+  const weight = hostConfig.BlkioWeight ?? 0;
+  if (weight !== 0 && (weight < 10 || weight > 1000)) {
+    throw invalid("Range of blkio weight is from 10 to 1000");
+  }
+}
+
 function checkCpu(hostConfig: HostConfig, limits: HostLimits): void {
   const nano = hostConfig.NanoCpus ?? 0;
   const period = hostConfig.CpuPeriod ?? 0;
   const quota = hostConfig.CpuQuota ?? 0;
   if (nano > 0 && period > 0)
-    throw invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set.");
-  if (nano > 0 && quota > 0)
-    throw invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set.");
+    throw invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set");
+  if (nano > 0 && quota > 0) throw invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
   if (nano < 0 || nano > limits.cpus * 1e9) {
     throw invalid(
       `Range of CPUs is from 0.01 to ${limits.cpus}.00, as there are only ${limits.cpus} CPUs available`,
@@ -149,14 +203,15 @@ function checkCpu(hostConfig: HostConfig, limits: HostLimits): void {
   if (quota > 0 && quota < CFS.minQuota) {
     throw invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
   }
-  for (const [name, list, what] of [
-    ["CpusetCpus", hostConfig.CpusetCpus, "CPUs"],
-    ["CpusetMems", hostConfig.CpusetMems, "memory nodes"],
+  const cpus = limits.cpus > 1 ? `0-${limits.cpus - 1}` : "0";
+  for (const [list, name, what, available] of [
+    [hostConfig.CpusetCpus, "cpuset cpus", "CPUs", cpus],
+    [hostConfig.CpusetMems, "cpuset mems", "memory nodes", limits.memoryNodes],
   ] as const) {
-    if (list && !isIndexList(list))
-      throw invalid(`Invalid value ${list} for ${name === "CpusetCpus" ? "cpuset cpus" : "cpuset mems"}`);
-    if (list && what === "CPUs" && largestIndex(list) >= limits.cpus) {
-      throw invalid(`Requested CPUs are not available - requested ${list}, available: 0-${limits.cpus - 1}`);
+    if (!list) continue;
+    if (!isIndexList(list)) throw invalid(`Invalid value ${list} for ${name}: invalid format: ${list}`);
+    if (largestIndex(list) > largestIndex(available)) {
+      throw invalid(`Requested ${what} are not available - requested ${list}, available: ${available}`);
     }
   }
 }
@@ -165,10 +220,6 @@ function checkNumbers(hostConfig: HostConfig): void {
   const score = hostConfig.OomScoreAdj ?? 0;
   if (score < -1000 || score > 1000) {
     throw invalid(`Invalid value ${score}, range for oom score adj is [-1000, 1000]`);
-  }
-  const weight = hostConfig.BlkioWeight ?? 0;
-  if (weight !== 0 && (weight < 10 || weight > 1000)) {
-    throw invalid("Range of blkio weight is from 10 to 1000");
   }
   for (const name of Object.keys(hostConfig.Sysctls ?? {})) {
     if (!isNamespacedSysctl(name)) {

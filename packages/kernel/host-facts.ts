@@ -50,6 +50,8 @@ export interface SystemFacts {
   /** As Go and image manifests have it: "amd64", "arm64". */
   goArchitecture: string;
   cpus: number;
+  /** NUMA nodes with memory, as "0" or "0-1". */
+  memoryNodes: string;
   cpuModel: string;
   /** Bytes. */
   memoryTotal: number;
@@ -68,6 +70,7 @@ export function readSystemFacts(): SystemFacts {
     machine: arm ? "aarch64" : "x86_64",
     goArchitecture: arm ? "arm64" : "amd64",
     cpus: availableParallelism(),
+    memoryNodes: readOr("/sys/devices/system/node/has_memory", "0") || "0",
     cpuModel: cpus()[0]?.model ?? "",
     memoryTotal: totalmem(),
     hostname: hostname(),

@@ -24,7 +24,7 @@ export class LocalMounts {
       });
     }
     if (options.type !== undefined && options.device === undefined) {
-      throw new BerthError("invalid", `create ${name}: missing device in volume options`, {
+      throw new BerthError("invalid", `create ${name}: missing required option: "device"`, {
         operation: "create volume",
         object: name,
       });

@@ -46,7 +46,9 @@ export function parseBind(spec: string): MountPlan {
   }
   checkVolumeName(source);
   if (options.propagation !== "") throw invalid(`invalid mode: ${third}`, spec);
-  return { ...options, type: "volume", source: "", volumeName: source, destination };
+  // Labels of volumes are shared, unless they are said to be private.
+  const mode = options.mode || "z";
+  return { ...options, mode, type: "volume", source: "", volumeName: source, destination };
 }
 
 /** An entry of HostConfig.Mounts. `exists` tells whether a path is there on the host. */
@@ -75,7 +77,7 @@ export function planMount(mount: MountRequest, exists: (path: string) => boolean
       if (mount.Source) throw refuse("field Source must not be specified");
       return { ...plan, type: "tmpfs", tmpfsOptions: tmpfsOptions(mount) };
     default:
-      throw invalid(`mount type unknown: "${mount.Type}"`, mount.Target);
+      throw refuse("mount type unknown");
   }
 }
 
@@ -130,17 +132,21 @@ function parseOptions(mode: string, spec: string): typeof NO_OPTIONS {
 function checkDestination(path: string, spec: string): string {
   if (!path.startsWith("/")) {
     throw invalid(
-      `invalid volume specification: '${spec}': invalid mount path: '${path}' mount path must be absolute`,
+      `invalid volume specification: '${spec}': invalid mount config for type "${kindOf(spec)}": invalid mount path: '${path}' mount path must be absolute`,
       spec,
     );
   }
   const normal = posix.normalize(path).replace(/(.)\/$/, "$1");
   if (normal === "/")
     throw invalid(
-      `invalid volume specification: '${spec}': invalid specification: destination can't be '/'`,
+      `invalid volume specification: '${spec}': invalid mount config for type "${kindOf(spec)}": invalid specification: destination can't be '/'`,
       spec,
     );
   return normal;
+}
+
+function kindOf(spec: string): "bind" | "volume" {
+  return spec.startsWith("/") && spec.includes(":") ? "bind" : "volume";
 }
 
 /** Throws "invalid" with Docker's text for names the local driver does not take. */

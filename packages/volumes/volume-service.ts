@@ -87,7 +87,7 @@ class LocalVolumes implements VolumeService {
     if (request.Driver && request.Driver !== "local") {
       throw new BerthError(
         "not-found",
-        `error looking up volume plugin ${request.Driver}: plugin "${request.Driver}" not found`,
+        `create ${name}: error looking up volume plugin ${request.Driver}: plugin "${request.Driver}" not found`,
         {
           operation: "create volume",
           object: name,

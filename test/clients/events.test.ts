@@ -219,7 +219,7 @@ test("top takes ps' arguments, and refuses a column that only looks like the pid
   assert.match(daemon.docker("top", "tops", "-o", "comm").stderr, /Couldn't find PID field in ps output/);
   assert.match(
     daemon.docker("top", "tops", "--nonsense").stderr,
-    /error running ps: error: unknown gnu long option/,
+    /ps: error: unknown gnu long option/,
   );
   ok("rm", "-f", "tops");
 });

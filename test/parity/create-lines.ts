@@ -1,0 +1,164 @@
+/**
+ * Arguments of `docker create`, one container a line: what comes of each, and what inspect shows of it then, is compared.
+ * Quotes keep spaces. (Plugins that aren't there are not asked for: dockerd looks for them for a quarter of a minute.)
+ */
+export const createLines = `
+berth/busybox true
+-m 64m --memory-swap 128m --memory-reservation 32m berth/busybox true
+-m 64m berth/busybox true
+-m 4m berth/busybox true
+-m 64m --memory-swap 32m berth/busybox true
+--memory-swap 64m berth/busybox true
+-m 64m --memory-reservation 128m berth/busybox true
+--memory-reservation 1m berth/busybox true
+--kernel-memory 64m berth/busybox true
+--memory-swappiness 50 -m 64m berth/busybox true
+--memory-swappiness 101 berth/busybox true
+--oom-kill-disable -m 64m berth/busybox true
+--oom-kill-disable berth/busybox true
+--oom-score-adj 500 berth/busybox true
+--oom-score-adj 1001 berth/busybox true
+-c 512 berth/busybox true
+-c -5 berth/busybox true
+--cpus 0.5 berth/busybox true
+--cpus 100 berth/busybox true
+--cpus 0.5 --cpu-period 1000 berth/busybox true
+--cpus 0.5 --cpu-quota 5000 berth/busybox true
+--cpu-period 50000 --cpu-quota 25000 berth/busybox true
+--cpu-period 10 berth/busybox true
+--cpu-quota 10 berth/busybox true
+--cpu-rt-period 1000000 berth/busybox true
+--cpu-rt-runtime 950000 berth/busybox true
+--cpuset-cpus 0 --cpuset-mems 0 berth/busybox true
+--cpuset-cpus 0-99 berth/busybox true
+--cpuset-cpus x berth/busybox true
+--cpuset-mems 7 berth/busybox true
+--blkio-weight 300 berth/busybox true
+--blkio-weight 5 berth/busybox true
+--blkio-weight-device /dev/vda:300 berth/busybox true
+--device-read-bps /dev/vda:1mb --device-write-bps /dev/vda:2mb --device-read-iops /dev/vda:100 --device-write-iops /dev/vda:200 berth/busybox true
+--device-read-bps /dev/nosuch:1mb berth/busybox true
+--pids-limit 50 berth/busybox true
+--pids-limit -1 berth/busybox true
+--pids-limit 0 berth/busybox true
+--ulimit nofile=100:200 --ulimit core=0 berth/busybox true
+--shm-size 16m berth/busybox true
+--shm-size 0 berth/busybox true
+--cgroup-parent /parity berth/busybox true
+--cgroupns private berth/busybox true
+--cgroupns host berth/busybox true
+--pid host berth/busybox true
+--pid container:nosuch berth/busybox true
+--pid bogus berth/busybox true
+--ipc none berth/busybox true
+--ipc private berth/busybox true
+--ipc shareable berth/busybox true
+--ipc host berth/busybox true
+--ipc container:nosuch berth/busybox true
+--ipc bogus berth/busybox true
+--uts host berth/busybox true
+--uts bogus berth/busybox true
+--userns host berth/busybox true
+--userns bogus berth/busybox true
+--privileged berth/busybox true
+--cap-add NET_ADMIN --cap-drop CHOWN berth/busybox true
+--cap-add net_admin --cap-add CAP_SYS_TIME berth/busybox true
+--cap-add ALL --cap-drop ALL berth/busybox true
+--cap-add NOSUCH berth/busybox true
+--security-opt seccomp=unconfined berth/busybox true
+--security-opt no-new-privileges berth/busybox true
+--security-opt no-new-privileges=false berth/busybox true
+--security-opt systempaths=unconfined berth/busybox true
+--security-opt label=disable berth/busybox true
+--security-opt label=type:foo berth/busybox true
+--security-opt apparmor=unconfined berth/busybox true
+--security-opt bogus berth/busybox true
+--security-opt bogus=x berth/busybox true
+--device /dev/null:/dev/mynull:r berth/busybox true
+--device /dev/nosuch berth/busybox true
+--device-cgroup-rule 'c 1:3 rwm' berth/busybox true
+--device-cgroup-rule 'bogus' berth/busybox true
+--read-only berth/busybox true
+--tmpfs /t --tmpfs /u:size=5m,mode=1777 berth/busybox true
+--tmpfs /t:bogus=1 berth/busybox true
+--sysctl net.ipv4.ip_forward=1 berth/busybox true
+--sysctl kernel.bogus=1 berth/busybox true
+--init berth/busybox true
+--runtime runc berth/busybox true
+--runtime nosuch berth/busybox true
+--group-add 5 --group-add audio berth/busybox true
+--workdir /w berth/busybox true
+--workdir w berth/busybox true
+--hostname myhost --domainname mydom berth/busybox true
+--hostname bad_host! berth/busybox true
+--add-host a:1.2.3.4 --add-host b:host-gateway berth/busybox true
+--add-host a:bad berth/busybox true
+--stop-signal SIGINT --stop-timeout 3 berth/busybox true
+--stop-signal NOSUCH berth/busybox true
+--restart always berth/busybox true
+--restart on-failure:3 berth/busybox true
+--restart bogus berth/busybox true
+--restart always:3 berth/busybox true
+--restart always --rm berth/busybox true
+--rm berth/busybox true
+--health-cmd 'true x' --health-interval 5s --health-timeout 3s --health-retries 2 --health-start-period 1s berth/busybox true
+--health-interval 1us --health-cmd x berth/busybox true
+--no-healthcheck berth/busybox true
+--health-retries -1 --health-cmd x berth/busybox true
+--log-driver none berth/busybox true
+--log-driver json-file --log-opt max-size=10m --log-opt max-file=3 berth/busybox true
+--log-driver json-file --log-opt bogus=1 berth/busybox true
+--log-opt max-size=bogus berth/busybox true
+--label a=b --label c berth/busybox true
+-e A=1 berth/busybox true
+-e EMPTY= berth/busybox true
+--entrypoint /bin/sh berth/busybox -c true
+--entrypoint '' berth/busybox true
+--platform linux/amd64 berth/busybox true
+--annotation a=b berth/busybox true
+--gpus all berth/busybox true
+--storage-opt size=1G berth/busybox true
+-v /anon berth/busybox true
+-v named:/data berth/busybox true
+-v named:/data:ro,z berth/busybox true
+-v /usr:/host:ro berth/busybox true
+-v /nosuch-parity:/host berth/busybox true
+-v rel/path:/x berth/busybox true
+-v named:/data:bogus berth/busybox true
+-v named:relative berth/busybox true
+-v named:/ berth/busybox true
+-v /usr:/x -v /usr:/x berth/busybox true
+--mount type=bind,src=/nosuch-parity2,dst=/x berth/busybox true
+--mount type=bind,src=/tmp,dst=/x,readonly,bind-propagation=rslave berth/busybox true
+--mount type=volume,src=vv,dst=/x,volume-nocopy berth/busybox true
+--mount type=tmpfs,dst=/x,tmpfs-size=1m,tmpfs-mode=0700 berth/busybox true
+--mount type=volume,dst=x berth/busybox true
+--mount type=volume,src=a/b,dst=/x berth/busybox true
+--volumes-from nosuch berth/busybox true
+-p 8080:80 berth/busybox true
+-p 80 -P --expose 90 berth/busybox true
+--network none berth/busybox true
+--network host berth/busybox true
+--network host -p 80:80 berth/busybox true
+--network nosuch berth/busybox true
+--network container:nosuch berth/busybox true
+--network container:nosuch -p 80:80 berth/busybox true
+--network container:nosuch --hostname x berth/busybox true
+--network none --mac-address 02:00:00:00:00:09 berth/busybox true
+--mac-address bogus berth/busybox true
+--ip 10.1.1.1 berth/busybox true
+--link nosuch:x berth/busybox true
+--dns 1.1.1.1 --dns-search d --dns-option ndots:1 berth/busybox true
+--dns bogus berth/busybox true
+-it berth/busybox sh
+-a stdin -i berth/busybox cat
+-u 1000:1000 berth/busybox true
+-u nosuchuser berth/busybox true
+--pull never nosuchimage true
+nosuch:bad:ref true
+UPPER/case true
+--isolation default berth/busybox true
+--isolation bogus berth/busybox true
+--ip6 fe80::1 berth/busybox true
+--link-local-ip 169.254.0.1 berth/busybox true
+`;

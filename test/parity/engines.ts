@@ -1,0 +1,93 @@
+/**
+ * Debian's dockerd and Berth side by side, asked the same by the same command line and in the same version of the API.
+ * What differs by nature (ids, times, addresses) is replaced by what it is.
+ */
+import { spawnSync } from "node:child_process";
+import { TestDaemon } from "#test/fixtures/daemon.ts";
+import { Dockerd } from "#test/fixtures/peer-engines.ts";
+import { words } from "#test/parity/compare.ts";
+
+/** What Debian's dockerd speaks; so that both answer in the same shapes. */
+const API_VERSION = "1.41";
+const PATIENCE_MS = 60_000;
+
+export interface Answer {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface ParityEngine {
+  readonly name: "berth" | "dockerd";
+  docker(line: readonly string[], options?: { neutral?: boolean }): Answer;
+}
+
+export class ParityEngines implements AsyncDisposable {
+  readonly dockerd: ParityEngine;
+  readonly berth: ParityEngine;
+  readonly #daemon: TestDaemon;
+  readonly #peer: Dockerd;
+
+  private constructor(daemon: TestDaemon, peer: Dockerd) {
+    this.#daemon = daemon;
+    this.#peer = peer;
+    this.dockerd = engine("dockerd", peer.socket, peer.directory);
+    this.berth = engine("berth", daemon.socket, daemon.directory);
+  }
+
+  static async start(): Promise<ParityEngines> {
+    const berth = await TestDaemon.start({ subnet: 41 });
+    try {
+      berth.loadBusybox();
+      return new ParityEngines(berth, await Dockerd.start());
+    } catch (error) {
+      await berth.stop();
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // A container that is left holds mounts under the directory that is to be deleted.
+    const left = words(this.dockerd.docker(["ps", "-aq", "--no-trunc"], { neutral: false }).stdout);
+    if (left.length > 0) this.dockerd.docker(["rm", "-f", "-v", ...left]);
+    try {
+      await this.#peer[Symbol.asyncDispose]();
+    } finally {
+      await this.#daemon.stop();
+    }
+  }
+}
+
+function engine(name: ParityEngine["name"], socket: string, directory: string): ParityEngine {
+  const env = {
+    ...process.env,
+    DOCKER_HOST: `unix://${socket}`,
+    DOCKER_API_VERSION: API_VERSION,
+    DOCKER_CONFIG: `${directory}/docker-config`,
+  };
+  return {
+    name,
+    docker(line, options = {}) {
+      const ran = spawnSync("docker", line, {
+        env,
+        input: "",
+        encoding: "utf8",
+        timeout: PATIENCE_MS,
+        killSignal: "SIGKILL",
+      });
+      const text = options.neutral === false ? String : neutral;
+      return { code: ran.status, stdout: text(ran.stdout), stderr: text(ran.stderr) };
+    },
+  };
+}
+
+/** Without what two engines cannot have in common. */
+export function neutral(text: string): string {
+  return text
+    .replace(/\b[0-9a-f]{64}\b/g, "<id>")
+    .replace(/\b[0-9a-f]{12}\b/g, "<short id>")
+    .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)/g, "<time>")
+    .replace(/\/tmp\/berth-(dockerd|test)-\w+\/data/g, "<data root>")
+    .replace(/\b10\.213\.4[01]\.\d+/g, "<address>")
+    .replace(/\b(02:42|[0-9a-f]{2}:[0-9a-f]{2}):[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}:[0-9a-f]{2}\b/g, "<mac>");
+}
