@@ -111,7 +111,7 @@ async function end(daemon: ChildProcess): Promise<void> {
   if (daemon.exitCode !== null) return;
   const ended = new Promise((done) => daemon.once("exit", done));
   daemon.kill("SIGTERM");
-  await Promise.race([ended, sleep(20_000)]);
+  await Promise.race([ended, sleep(20_000, undefined, { ref: false })]);
 }
 
 /** A process and all its descendants. */

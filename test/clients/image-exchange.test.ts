@@ -97,12 +97,13 @@ async function goRound(first: Side, second: Side, name: string): Promise<void> {
   first.docker("pull", middle);
   assert.deepEqual(first.identity(middle), origin, `pulled back by ${first.name}`);
   assert.equal(files(first, middle), seen);
-  // The registry has these very blobs: nobody packs them anew.
   const { digest, layers } = await manifestOf(`${name}-by-second`);
   assert.match(first.docker("image", "inspect", "-f", "{{.RepoDigests}}", middle), new RegExp(digest));
   first.docker("tag", middle, last);
   first.docker("push", last);
-  assert.deepEqual((await manifestOf(`${name}-by-first`)).layers, layers);
+  await assertWhole(`${name}-by-first`);
+  // Berth packs nothing anew that the registry has; dockerd takes whichever of its digests comes first.
+  if (first === berth) assert.deepEqual((await manifestOf(`${name}-by-first`)).layers, layers);
   forget(first);
   forget(second);
 }
