@@ -91,21 +91,15 @@ async function importArchive(context: RequestContext): Promise<void> {
   if (source === "") {
     throw new BerthError("invalid", "neither fromImage nor fromSrc is given", { operation: "create image" });
   }
-  if (source !== "-") {
-    throw new BerthError("not-implemented", "import from an address is not implemented in this Berth", {
-      operation: "import image",
-      object: source,
-      hint: "Fetch the archive yourself and import it from standard input.",
-    });
-  }
   const repository = query.text("repo");
   const tag = query.text("tag");
   await streamProgress(context, async (progress) => {
     const id = await engine.images.importArchive(body.stream(), {
       reference: repository === "" ? undefined : tag === "" ? repository : `${repository}:${tag}`,
-      message: query.text("message"),
+      message: query.text("message") || `Imported from ${source}`,
       changes: query.texts("changes"),
       platform: query.text("platform"),
+      ...(source === "-" ? {} : { address: source }),
       report: (message) => progress.report(message),
       signal,
     });

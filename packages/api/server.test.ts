@@ -397,7 +397,10 @@ describe("images", () => {
       error: "unexpected EOF",
     });
     assert.equal((await served.ask("POST", "/images/create")).status, 400);
-    assert.equal((await served.ask("POST", "/images/create?fromSrc=http://x/y.tar")).status, 501);
+    const fetched = await served.ask("POST", "/images/create?fromSrc=http://x/y.tar");
+    assert.equal(fetched.status, 200);
+    const message = "Imported from http://x/y.tar";
+    assert.deepEqual(served.engine.calls.at(-1), ["import", "http://x/y.tar", undefined, message, []]);
   });
 
   it("show progress as it happens, and stop when nobody looks", async () => {

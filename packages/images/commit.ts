@@ -36,7 +36,10 @@ export async function commitImage(
     JSON.stringify(document(base.document, request, grown ? [...diffIds, made.diffId] : diffIds, !grown)),
   );
   const id = digestOf(bytes);
-  images.commit({ id, config: bytes, chain: made.chain, size: made.size(), parent: base.id }, names);
+  images.commit(
+    { id, config: bytes, chain: made.chain, size: made.size(), parent: base.id, tagged: true },
+    names,
+  );
   return id;
 }
 

@@ -152,7 +152,13 @@ class Images implements ImageService {
           transfer: this.#transfer,
           uploads: this.#uploads,
           slots: this.#uploadSlots,
-          layerBytes: layerBytes ?? ((cacheId) => ({ kind: "layer", directory: storage.diffPath(cacheId) })),
+          layerBytes:
+            layerBytes ??
+            ((cacheId) => ({
+              kind: "layer",
+              directory: storage.diffPath(cacheId),
+              layout: storage.layoutPath(cacheId),
+            })),
         },
       ),
     );
@@ -187,19 +193,27 @@ class Images implements ImageService {
   async importArchive(archive: Readable, options: ImportOptions): Promise<string> {
     tolerateEarlyError(archive);
     const signal = this.#signal(options.signal);
-    const id = await this.#track(importImage(archive, { ...options, signal }, this.#archiveDependencies()));
+    const id = await this.#track(
+      importImage(
+        archive,
+        { ...options, signal },
+        { ...this.#archiveDependencies(), proxy: this.#dependencies.options.proxy },
+      ),
+    );
+    if (options.reference)
+      this.#emit("tag", id, id, { name: familiarText(parseReference(options.reference)) });
     this.#emit("import", id, id);
     return id;
   }
 
-  async commit(request: CommitRequest): Promise<string> {
+  async commit(request: CommitRequest): Promise<{ id: string; reference: string }> {
     // Everything that can be wrong with the name is told before the work is done.
     const target = request.repository === "" ? undefined : newTag(request.repository, request.tag);
     const names = target === undefined ? [] : [target.name];
     const dependencies = { images: this.#images, layers: this.#layers };
     const id = await this.#track(commitImage(request, names, dependencies));
     if (target !== undefined) this.#emit("tag", id, id, { name: target.familiar });
-    return id;
+    return { id, reference: target?.familiar ?? "" };
   }
 
   resolve(reference: string): Image {
@@ -359,9 +373,9 @@ function newTag(repository: string, tag: string): { name: ImageName; familiar: s
       object: repository,
     });
   }
-  const chosen = tag === "" ? (target.tag ?? "latest") : parseTag(tag);
+  const given = tag === "" ? target.tag : parseTag(tag);
   return {
-    name: { repository: repositoryOf(target), tag: chosen, digest: undefined },
-    familiar: familiarText({ ...target, tag: chosen }),
+    name: { repository: repositoryOf(target), tag: given ?? "latest", digest: undefined },
+    familiar: familiarText({ ...target, tag: given }),
   };
 }

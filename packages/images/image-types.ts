@@ -120,13 +120,15 @@ export interface ImageService {
       message: string;
       changes: string[];
       platform: string;
+      /** Where to fetch the archive instead, over HTTP or HTTPS. */
+      address?: string | undefined;
       report: ReportProgress;
       signal?: AbortSignal;
     },
   ): Promise<string>;
+  /** docker commit; answers its id and its name as users write it ("" for none). Throws "not-found" if the base is gone, "invalid" for a name that cannot be. */
+  commit(request: CommitRequest): Promise<{ id: string; reference: string }>;
   /** By name, name@digest, id or unique id prefix. Throws not-found "No such image: x". */
-  /** docker commit; answers the id. Throws "not-found" if the base is gone, "invalid" for a name that cannot be. */
-  commit(request: CommitRequest): Promise<string>;
   resolve(reference: string): Image;
   list(options: ImageListFilters): Promise<ImageSummary[]>;
   inspect(reference: string): Promise<ImageInspect>;

@@ -17,12 +17,16 @@ import { imageName } from "./names.ts";
 import { parsePlatform } from "./platform.ts";
 import { progressText, throttle } from "./progress.ts";
 import { parseReference, withDefaultTag } from "./reference.ts";
+import type { ProxySettings } from "./registry/proxy.ts";
+import { openRemoteArchive } from "./remote-archive.ts";
 
 export interface ImportOptions {
   reference: string | undefined;
   message: string;
   changes: string[];
   platform: string;
+  /** Where to fetch the archive; without it the archive is what the client sends. */
+  address?: string | undefined;
   report: ReportProgress;
   signal?: AbortSignal;
 }
@@ -31,7 +35,7 @@ export interface ImportOptions {
 export async function importImage(
   archive: Readable,
   options: ImportOptions,
-  { images, layers, scratch, flush }: LoadDependencies,
+  { images, layers, scratch, flush, proxy }: LoadDependencies & { proxy: ProxySettings | undefined },
 ): Promise<Digest> {
   // All that can be wrong with the request is told before the body is read.
   const names =
@@ -40,7 +44,12 @@ export async function importImage(
   const platform = parsePlatform(options.platform);
   const file = join(scratch, randomUUID());
   try {
-    await receive(archive, file, options);
+    if (options.address === undefined) await receive(archive, 0, file, options);
+    else {
+      const remote = await openRemoteArchive(options.address, { proxy, signal: options.signal });
+      options.report({ status: `Downloading from ${remote.url}` });
+      await receive(remote.body, remote.size, file, options);
+    }
     await using stack = await layers.makeUnknown(file, { report: () => {}, signal: options.signal });
     await flush();
     const created = new Date().toISOString();
@@ -73,15 +82,25 @@ function importName(text: string) {
   });
 }
 
-async function receive(archive: Readable, file: string, { report, signal }: ImportOptions): Promise<void> {
+/** `total`: bytes of the archive, 0 where nobody knows. */
+async function receive(
+  archive: Readable,
+  total: number,
+  file: string,
+  { report, signal }: ImportOptions,
+): Promise<void> {
   let received = 0;
   const importing = throttle((current) =>
-    report({ status: "Importing", progressDetail: { current }, progress: progressText(current, 0) }),
+    report({
+      status: "Importing",
+      progressDetail: { current, ...(total > 0 ? { total } : {}) },
+      progress: progressText(current, total),
+    }),
   );
   async function* counted(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     for await (const piece of source) {
       received += piece.length;
-      importing(received, 0);
+      importing(received, total);
       yield piece;
     }
   }

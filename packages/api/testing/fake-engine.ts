@@ -136,8 +136,7 @@ export class FakeEngine implements Engine {
       this.calls.push(["list checkpoints", name, directory]);
       return [{ Name: "one" }];
     },
-    createCheckpoint: async (name, request) =>
-      void this.calls.push(["create checkpoint", name, request]),
+    createCheckpoint: async (name, request) => void this.calls.push(["create checkpoint", name, request]),
     removeCheckpoint: async (name, which) => void this.calls.push(["remove checkpoint", name, which]),
     stop: async (name, options) => {
       this.calls.push(["stop", name, options]);
@@ -302,10 +301,10 @@ export class FakeEngine implements Engine {
       this.calls.push(["load", size, quiet]);
       report({ stream: `Loaded image: loaded:${size}\n` });
     },
-    importArchive: async (archive, { reference, message, changes }) => {
+    importArchive: async (archive, { reference, message, changes, address }) => {
       let size = 0;
       for await (const chunk of archive) size += (chunk as Buffer).length;
-      this.calls.push(["import", size, reference, message, changes]);
+      this.calls.push(["import", address ?? size, reference, message, changes]);
       return `sha256:${"1".repeat(64)}`;
     },
     list: async (options) => {

@@ -22,9 +22,9 @@ export async function commitContainer(
   const comparison = await context.storage.comparison(record.id);
   const freeze = options.pause && record.state.Running && !record.state.Paused && !record.state.Restarting;
   if (freeze) await setFrozen(context, container, true);
-  let id: string;
+  let image: { id: string; reference: string };
   try {
-    id = await context.images.commit({
+    image = await context.images.commit({
       base: record.imageId,
       container: { id: record.id, config: record.config },
       config,
@@ -38,8 +38,8 @@ export async function commitContainer(
   } finally {
     if (freeze) await setFrozen(context, container, false);
   }
-  const imageRef = repository === "" || tag === "" ? repository : `${repository}:${tag}`;
-  publishContainerEvent(context, container, "commit", { comment, imageID: id, imageRef });
+  const { id, reference } = image;
+  publishContainerEvent(context, container, "commit", { comment, imageID: id, imageRef: reference });
   return id;
 }
 
