@@ -32,7 +32,11 @@ export interface Blob {
 /** Where a blob can be had. */
 export interface BlobSource {
   blobAddress(digest: Digest): BlobAddress;
-  reauthorize(wwwAuthenticate: string | undefined, signal: AbortSignal | undefined): Promise<boolean>;
+  reauthorize(
+    wwwAuthenticate: string | undefined,
+    signal: AbortSignal | undefined,
+    used: string | undefined,
+  ): Promise<boolean>;
   blobError(status: number, wwwAuthenticate: string | undefined, body: string): BerthError;
 }
 
@@ -106,7 +110,9 @@ export class ContentStore {
   async #dropPartial(name: string): Promise<boolean> {
     const digest: Digest = `sha256:${name}`;
     if (this.#wanted.has(digest)) return false;
-    const removal = rm(join(this.#partial, name), { force: true }).finally(() => this.#removals.delete(digest));
+    const removal = rm(join(this.#partial, name), { force: true }).finally(() =>
+      this.#removals.delete(digest),
+    );
     this.#removals.set(digest, removal);
     await removal;
     return true;
@@ -247,7 +253,7 @@ export class ContentStore {
       }
       if (result.outcome === "refused" && result.status === 401 && !challenged) {
         challenged = true;
-        if (await source.reauthorize(result.wwwAuthenticate, signal)) {
+        if (await source.reauthorize(result.wwwAuthenticate, signal, request.headers.authorization)) {
           attempt--;
           continue;
         }

@@ -154,8 +154,9 @@ async function send(
   for (let attempt = 1; ; attempt++) {
     const location = await session.begin(signal);
     tell({ phase: "pushing", current: 0, total });
+    const address = session.uploadAddress(location);
     const result = await dependencies.transfer.send(
-      { ...session.uploadAddress(location), bytes, diffId },
+      { ...address, bytes, diffId },
       (current) => tell({ phase: "pushing", current, total }),
       signal,
     );
@@ -167,7 +168,8 @@ async function send(
     signal.throwIfAborted();
     if (result.outcome === "refused" && result.status === 401 && !challenged) {
       challenged = true;
-      if (await session.reauthorize(result.wwwAuthenticate, signal)) {
+      const used = address.headers.authorization;
+      if (await session.reauthorize(result.wwwAuthenticate, signal, used)) {
         attempt--;
         continue;
       }

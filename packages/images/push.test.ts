@@ -4,16 +4,21 @@ import { type TestContext, test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import type { ProgressMessage } from "#api-types/image.ts";
 import { digestOf, shortId } from "./digest.ts";
+import type { ImageOptions } from "./image-types.ts";
 import { FakeRegistry, refuse } from "./testing/fake-registry.ts";
 import { fileLayer, testImage } from "./testing/images.ts";
 import { collector, imageFixture } from "./testing/temporary.ts";
 
 /** An image with layers "a" and "b", pulled from one registry; a second, empty one to push to. */
-async function setUp(t: TestContext, options: { format?: "docker" | "oci" } = {}) {
-  const fixture = await imageFixture(t);
+async function setUp(
+  t: TestContext,
+  options: { format?: "docker" | "oci"; daemon?: Partial<ImageOptions>; layers?: number } = {},
+) {
+  const fixture = await imageFixture(t, options.daemon);
   const origin = await FakeRegistry.start(t);
   const target = await FakeRegistry.start(t);
-  const built = testImage([fileLayer("a"), fileLayer("b", Buffer.alloc(2_000_000, "b"))]);
+  const more = Array.from({ length: (options.layers ?? 2) - 2 }, (_, index) => fileLayer(`more${index}`));
+  const built = testImage([fileLayer("a"), fileLayer("b", Buffer.alloc(2_000_000, "b")), ...more]);
   const published = origin.publish("team/thing", "latest", built, { ...options, linked: true });
   origin.linked.add(`team/thing ${published.config.digest}`);
   await fixture.service.pull({
@@ -230,4 +235,64 @@ test("a layer whose files have changed is not sent on", async (t) => {
     message: new RegExp(`^layer ${digestOf(built.layers[0] ?? "")} cannot be read`),
   });
   assert.equal(target.manifests.size, 0);
+});
+
+test("as many layers at once as the daemon's configuration says", async (t) => {
+  const { target, push, tag } = await setUp(t, { layers: 6, daemon: { maxConcurrentUploads: 2 } });
+  tag(target.host, "new/name");
+  let open = 0;
+  let most = 0;
+  target.fault = (request, response) => {
+    if (request.method !== "PATCH") return false;
+    most = Math.max(most, ++open);
+    response.on("finish", () => open--);
+    // Long enough for others to come, if they may.
+    setTimeout(() => target.serve(request, response), 50);
+    return true;
+  };
+  const messages = await push(`${target.host}/new/name`);
+  assert.equal(most, 2);
+  assert.equal(messages.filter(({ status }) => status === "Pushed").length, 6);
+  assert.ok(messages.some(({ status }) => status === "Waiting"));
+});
+
+test("rights that run out while a layer is sent are asked for anew", async (t) => {
+  const { fixture, target, tag } = await setUp(t);
+  tag(target.host, "new/name");
+  let valid = 1;
+  target.fault = (request, response) => {
+    if (request.url?.startsWith("/token")) {
+      response.end(JSON.stringify({ token: `good${valid}` }));
+      return true;
+    }
+    // The token that an upload was begun with has run out when its bytes come.
+    if (request.method === "PATCH" && valid === 1) valid = 2;
+    if (request.headers.authorization === `Bearer good${valid}`) return false;
+    response.setHeader("www-authenticate", `Bearer realm="http://${target.host}/token",service="x"`);
+    refuse(response, 401, "UNAUTHORIZED", "authentication required");
+    return true;
+  };
+  const auth = { username: "me", password: "secret" };
+  const name = `${target.host}/new/name`;
+  await fixture.service.push({ name, tag: "latest", platform: "", auth, report: () => {} });
+  assert.ok(target.manifests.has("new/name:latest"));
+  assert.equal(valid, 2);
+});
+
+test("a registry that takes no more bytes is given up, one that thinks for a while is not", async (t) => {
+  const { target, push, tag } = await setUp(t, { daemon: { patience: 150 } });
+  tag(target.host, "new/name");
+  target.fault = (request, response) => {
+    if (request.method !== "PATCH") return false;
+    setTimeout(() => target.serve(request, response), 300);
+    return true;
+  };
+  await push(`${target.host}/new/name`);
+  tag(target.host, "more/names");
+  target.blobs.clear();
+  target.fault = (request) => request.method === "PATCH";
+  await assert.rejects(push(`${target.host}/more/names`), {
+    code: "internal",
+    message: /^Patch "http:[^?]*": net\/http: timeout awaiting response headers$/,
+  });
 });

@@ -80,7 +80,8 @@ export class Authorizer {
   }
 
   /**
-   * Answers a 401: true if the request is worth repeating with `headers()`. `base` is the registry's address.
+   * Answers a 401: true if the request is worth repeating with `headers()`. `base` is the registry's address, `used` the
+   * authorization that was refused: if it has been replaced by now, that is all there is to do.
    * Throws BerthError where the token server refuses.
    */
   async answer(
@@ -88,8 +89,10 @@ export class Authorizer {
     base: string,
     transport: Transport,
     signal: AbortSignal | undefined,
+    used?: string,
   ): Promise<boolean> {
     const before = this.#header;
+    if (used !== undefined && before !== undefined && used !== before) return true;
     const challenges = parseChallenges(wwwAuthenticate);
     const bearer = challenges.find(({ scheme }) => scheme === "bearer");
     const basic = challenges.find(({ scheme }) => scheme === "basic");

@@ -18,6 +18,8 @@ export interface ExchangeRequest {
   url: string;
   headers: Record<string, string>;
   transport: Transport;
+  /** In errors, in place of `url`. */
+  shown?: string;
   /** A stream is sent in chunks, at the pace of the other side, and cannot follow redirects. */
   body?: string | Uint8Array | AsyncIterable<Uint8Array>;
   signal?: AbortSignal | undefined;
@@ -28,6 +30,8 @@ export interface ExchangeResponse {
   headers: http.IncomingHttpHeaders;
   /** After redirects. */
   url: string;
+  /** The same for errors. */
+  shown: string;
   /** Must be read to its end or destroyed. */
   body: IncomingMessage;
   /** The transport's, milliseconds. */
@@ -61,7 +65,7 @@ export async function exchange(request: ExchangeRequest): Promise<ExchangeRespon
     current = redirected(current, location);
   }
   throw new ExchangeError(
-    `${verb(request)} "${request.url}": stopped after ${redirectLimit} redirects`,
+    `${verb(request)} "${shownUrl(request)}": stopped after ${redirectLimit} redirects`,
     "EREDIRECT",
   );
 }
@@ -83,9 +87,9 @@ export async function readBody(response: ExchangeResponse, limit: number): Promi
   } catch (error) {
     if (error instanceof ExchangeError) throw error;
     if ((error as NodeJS.ErrnoException).code === "ETIMEDOUT") {
-      throw new ExchangeError(`Get "${response.url}": i/o timeout`, "ETIMEDOUT", error);
+      throw new ExchangeError(`Get "${response.shown}": i/o timeout`, "ETIMEDOUT", error);
     }
-    throw new ExchangeError(`Get "${response.url}": unexpected EOF`, "EPIPE", error);
+    throw new ExchangeError(`Get "${response.shown}": unexpected EOF`, "EPIPE", error);
   } finally {
     clearTimeout(deadline);
     response.body.destroy();
@@ -98,15 +102,18 @@ function redirected(request: ExchangeRequest, location: string): ExchangeRequest
   try {
     target = new URL(location, request.url);
   } catch (cause) {
-    throw new ExchangeError(`${verb(request)} "${request.url}": invalid redirect`, "EREDIRECT", cause);
+    throw new ExchangeError(`${verb(request)} "${shownUrl(request)}": invalid redirect`, "EREDIRECT", cause);
   }
   const from = new URL(request.url);
   if (target.protocol !== "http:" && target.protocol !== "https:") {
-    throw new ExchangeError(`${verb(request)} "${request.url}": redirect to ${target.protocol}`, "EREDIRECT");
+    throw new ExchangeError(
+      `${verb(request)} "${shownUrl(request)}": redirect to ${target.protocol}`,
+      "EREDIRECT",
+    );
   }
   if (from.protocol === "https:" && target.protocol === "http:" && !request.transport.insecure) {
     throw new ExchangeError(
-      `${verb(request)} "${request.url}": redirect from https to http (${target.host}) refused`,
+      `${verb(request)} "${shownUrl(request)}": redirect from https to http (${target.host}) refused`,
       "EREDIRECT",
     );
   }
@@ -115,11 +122,18 @@ function redirected(request: ExchangeRequest, location: string): ExchangeRequest
   if (!sameOrigin) delete headers.authorization;
   if (!sameOrigin && request.method === "POST" && request.body !== undefined) {
     throw new ExchangeError(
-      `${verb(request)} "${request.url}": redirect of a form to ${target.host} refused`,
+      `${verb(request)} "${shownUrl(request)}": redirect of a form to ${target.host} refused`,
       "EREDIRECT",
     );
   }
-  return { ...request, url: target.href, headers };
+  // Storage behind a registry is often reached by addresses that are a credential in themselves.
+  return { ...request, url: target.href, shown: target.origin + target.pathname, headers };
+}
+
+function shownUrl({ url, shown, method }: ExchangeRequest): string {
+  if (shown !== undefined) return shown;
+  // What follows the "?" of an upload's address is the registry's own and lets anybody go on with it.
+  return method === "PATCH" || method === "PUT" ? url.replace(/\?.*$/, "") : url;
 }
 
 function send(request: ExchangeRequest): Promise<ExchangeResponse> {
@@ -144,20 +158,21 @@ function send(request: ExchangeRequest): Promise<ExchangeResponse> {
   // What gets an upload may be silent for a while: it digests what it got.
   const silenceLimit = body === undefined ? 1 : headerPatience;
   let silences = 0;
+  const unanswered = () => timeout(outgoing.socket?.connecting === false ? awaitingText : undefined);
   outgoing.on("timeout", () => {
     silences++;
     if (answer !== undefined) answer.destroy(timeout());
-    else if (!outgoing.writableFinished || silences >= silenceLimit) outgoing.destroy(timeout());
+    else if (!outgoing.writableFinished || silences >= silenceLimit) outgoing.destroy(unanswered());
     else outgoing.setTimeout(patience);
   });
   const trickle = isStream(body)
     ? undefined
-    : setTimeout(() => outgoing.destroy(timeout()), patience * headerPatience);
+    : setTimeout(() => outgoing.destroy(unanswered()), patience * headerPatience);
   outgoing.on("response", (message) => {
     clearTimeout(trickle);
     answer = message;
     const { statusCode: status = 0, headers } = message;
-    resolve({ status, headers, url: request.url, body: message, patience });
+    resolve({ status, headers, url: request.url, shown: shownUrl(request), body: message, patience });
   });
   outgoing.on("close", () => clearTimeout(trickle));
   outgoing.on("error", (error: NodeJS.ErrnoException) => {
@@ -200,8 +215,10 @@ function isStream(body: ExchangeRequest["body"]): body is AsyncIterable<Uint8Arr
   return typeof body === "object" && Symbol.asyncIterator in body;
 }
 
-function timeout(): Error {
-  return Object.assign(new Error("i/o timeout"), { code: "ETIMEDOUT" });
+const awaitingText = "net/http: timeout awaiting response headers";
+
+function timeout(text = "i/o timeout"): Error {
+  return Object.assign(new Error(text), { code: "ETIMEDOUT" });
 }
 
 function verb(request: ExchangeRequest): string {
@@ -211,7 +228,7 @@ function verb(request: ExchangeRequest): string {
 /** Docker passes on Go's network errors; people and scripts know those texts. */
 function explain(request: ExchangeRequest, url: URL, error: NodeJS.ErrnoException): ExchangeError {
   const code = error.code ?? "EUNKNOWN";
-  return new ExchangeError(`${verb(request)} "${request.url}": ${reasonText(url, error)}`, code, error);
+  return new ExchangeError(`${verb(request)} "${shownUrl(request)}": ${reasonText(url, error)}`, code, error);
 }
 
 function reasonText(url: URL, error: NodeJS.ErrnoException): string {
@@ -231,7 +248,7 @@ function reasonText(url: URL, error: NodeJS.ErrnoException): string {
     case "EAI_AGAIN":
       return `dial tcp: lookup ${url.hostname}: Temporary failure in name resolution`;
     case "ETIMEDOUT":
-      return `dial tcp ${where}: i/o timeout`;
+      return error.message === awaitingText ? awaitingText : `dial tcp ${where}: i/o timeout`;
     case "ECONNRESET":
       return first.message === "socket hang up" ? "EOF" : "read: connection reset by peer";
     case "EPROTO":

@@ -8,16 +8,16 @@ import { createReadStream } from "node:fs";
 export type LayerBytes =
   /** The archive as a file. */
   | { kind: "file"; path: string }
-  /** A layer directory of the storage driver. */
-  | { kind: "layer"; directory: string };
+  /** A layer of the storage driver: its `diffPath` and its `layoutPath`. */
+  | { kind: "layer"; directory: string; layout: string };
 
 const readSize = 1 << 20;
 
-/** Yields the archive; synchronously where the layer is replayed from its files. */
+/** Yields the archive, each piece good until the next; not compared with its digest, which is for the reader. */
 export async function openLayerBytes(
   bytes: LayerBytes,
 ): Promise<Iterable<Uint8Array> | AsyncIterable<Uint8Array>> {
   if (bytes.kind === "file") return createReadStream(bytes.path, { highWaterMark: readSize });
-  const { packTree } = await import("#storage/pack/pack-tree.ts");
-  return packTree(bytes.directory, { overlayLayer: true });
+  const { replayLayer } = await import("#storage/layout/replay-layer.ts");
+  return replayLayer(bytes, { verify: false });
 }

@@ -162,8 +162,12 @@ export class PushSession {
     return digest;
   }
 
-  reauthorize(wwwAuthenticate: string | undefined, signal: AbortSignal | undefined): Promise<boolean> {
-    return this.#caller.authorize(wwwAuthenticate, signal);
+  reauthorize(
+    wwwAuthenticate: string | undefined,
+    signal: AbortSignal | undefined,
+    used: string | undefined,
+  ): Promise<boolean> {
+    return this.#caller.authorize(wwwAuthenticate, signal, { used });
   }
 
   /** The error that a refused upload means. */

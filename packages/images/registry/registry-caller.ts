@@ -81,6 +81,7 @@ export class RegistryCaller {
     let challenged = false;
     for (let attempt = 1; ; attempt++) {
       let called: Called;
+      const used = authorizer.headers().authorization;
       try {
         called = await this.#once(call, url, authorizer, signal);
       } catch (error) {
@@ -93,7 +94,8 @@ export class RegistryCaller {
       const { status, headers } = called.response;
       if (status === 401 && !challenged) {
         challenged = true;
-        if (await this.authorize(headers["www-authenticate"], signal, authorizer)) continue;
+        const challenge = headers["www-authenticate"];
+        if (await this.authorize(challenge, signal, { authorizer, used })) continue;
       }
       if (status === 401 && authorizer.lacksCredentials) throw this.#nameless(call, url);
       if (!isTransientStatus(status) || attempt >= this.attempts) return called;
@@ -101,13 +103,13 @@ export class RegistryCaller {
     }
   }
 
-  /** Answers a challenge: true if the request is worth repeating. */
+  /** Answers a challenge: true if the request is worth repeating. `used` is the authorization it was sent with. */
   authorize(
     wwwAuthenticate: string | undefined,
     signal: AbortSignal | undefined,
-    authorizer: Authorizer = this.authorizer,
+    { authorizer = this.authorizer, used }: { authorizer?: Authorizer; used?: string | undefined } = {},
   ): Promise<boolean> {
-    return authorizer.answer(wwwAuthenticate, this.endpoint.base, this.endpoint.transport, signal);
+    return authorizer.answer(wwwAuthenticate, this.endpoint.base, this.endpoint.transport, signal, used);
   }
 
   /** The full address of a path, or of what the registry named relatively. */

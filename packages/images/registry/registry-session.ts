@@ -100,8 +100,12 @@ export class RegistrySession {
   }
 
   /** After a blob's 401: true if another attempt with `blobAddress` makes sense. */
-  async reauthorize(wwwAuthenticate: string | undefined, signal: AbortSignal | undefined): Promise<boolean> {
-    return this.#caller.authorize(wwwAuthenticate, signal);
+  async reauthorize(
+    wwwAuthenticate: string | undefined,
+    signal: AbortSignal | undefined,
+    used: string | undefined,
+  ): Promise<boolean> {
+    return this.#caller.authorize(wwwAuthenticate, signal, { used });
   }
 
   /** The error that a refused blob means. */
