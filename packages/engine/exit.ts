@@ -111,7 +111,7 @@ export async function releaseRun(context: EngineContext, container: Container): 
 }
 
 function removeLater(context: EngineContext, container: Container): void {
-  context.background.run("automatic removal", () =>
+  void context.background.run("automatic removal", () =>
     container.queue.run(async () => {
       if (container.record.phase === "present" && !container.isRunning) {
         await removeContainer(context, container, { force: false, volumes: true });
@@ -125,7 +125,7 @@ function scheduleRestart(context: EngineContext, container: Container): void {
   if (container.record.state.Status !== "restarting") return;
   container.restartTimer = setTimeout(() => {
     container.restartTimer = undefined;
-    context.background.run("restart by policy", () =>
+    void context.background.run("restart by policy", () =>
       container.queue.run(async () => {
         if (container.record.state.Status !== "restarting") return;
         // Both ended together, and the other one comes first.

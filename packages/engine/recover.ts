@@ -32,7 +32,7 @@ export async function recoverContainers(context: EngineContext): Promise<void> {
   for (const container of context.containers.all()) {
     if (container.record.phase !== "present") {
       context.containers.retire(container);
-      context.background.run("clean-up of a half-made container", () =>
+      void context.background.run("clean-up of a half-made container", () =>
         purge(context, container.record, true),
       );
     } else {
@@ -49,7 +49,7 @@ export async function recoverContainers(context: EngineContext): Promise<void> {
   await removeStaleDirectories(context);
   await recoverExecs(context);
   const cutShort = new Set(lost);
-  context.background.run("restart after the daemon's absence", () => restartByPolicy(context, cutShort));
+  void context.background.run("restart after the daemon's absence", () => restartByPolicy(context, cutShort));
 }
 
 /** Answers whether it runs. */

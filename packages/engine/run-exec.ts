@@ -104,7 +104,9 @@ function endExec(context: EngineContext, exec: Exec, exitCode: number): void {
     exitCode: String(exitCode),
   });
   const directory = execDirectory(context.config, exec.id);
-  context.background.run("clean-up after an exec", () => rm(directory, { recursive: true, force: true }));
+  void context.background.run("clean-up after an exec", () =>
+    rm(directory, { recursive: true, force: true }),
+  );
   exec.container.execIds.delete(exec.id);
   // Nobody asks for those of health checks, and there are many.
   if (exec.isProbe) context.execs.delete(exec.id);

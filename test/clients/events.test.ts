@@ -217,9 +217,6 @@ test("top takes ps' arguments, and refuses a column that only looks like the pid
   assert.match(ok("top", "tops"), /^UID\s+PID\s+PPID\s+C\s+STIME\s+TTY\s+TIME\s+CMD\n/);
   assert.match(daemon.docker("top", "tops", "-o", "ppid=PID").stderr, /specifying "ppid=PID" is not allowed/);
   assert.match(daemon.docker("top", "tops", "-o", "comm").stderr, /Couldn't find PID field in ps output/);
-  assert.match(
-    daemon.docker("top", "tops", "--nonsense").stderr,
-    /ps: error: unknown gnu long option/,
-  );
+  assert.match(daemon.docker("top", "tops", "--nonsense").stderr, /ps: error: unknown gnu long option/);
   ok("rm", "-f", "tops");
 });
