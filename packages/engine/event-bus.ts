@@ -65,7 +65,7 @@ export class EventBus implements EventService {
     }
     const stop = () => subscriber.wake?.();
     signal.addEventListener("abort", stop);
-    const timer = until === undefined ? undefined : setTimeout(stop, millisecondsUntil(until));
+    let timer: NodeJS.Timeout | undefined;
     this.#subscribers.add(subscriber);
     try {
       while (!signal.aborted) {
@@ -79,8 +79,11 @@ export class EventBus implements EventService {
           if (until !== undefined && nowNanoseconds() >= until) return;
           await new Promise<void>((resolve) => {
             subscriber.wake = resolve;
+            // Every time anew: a timer may go off a moment early by another clock, or be too short for a far end.
+            if (until !== undefined) timer = setTimeout(resolve, millisecondsUntil(until));
           });
           subscriber.wake = undefined;
+          clearTimeout(timer);
         }
       }
     } finally {
