@@ -7,13 +7,13 @@
  * is gone, for both.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TestRegistry } from "#test/fixtures/registry.ts";
 import { docker } from "./cases.ts";
 import { HUNDRED, type ImagePlan, LARGE, layeredImage, publish, SMALL } from "./layered-image.ts";
-import type { Peer } from "./peer.ts";
+import { type Peer, startBerth, startDocker } from "./peer.ts";
 import { type Goal, makeRow, type Row } from "./rows.ts";
 import { median } from "./statistics.ts";
 import { type Cost, watched } from "./watch.ts";
@@ -110,32 +110,40 @@ const pushed = new Map<Peer, { registry: TestRegistry; target: string }>();
 /** Costs by step and peer. */
 type Costs = Map<string, Map<string, Cost[]>>;
 
-/** Every step in turn for both peers, `rounds` times and once before to warm them. */
-async function costsOf(plan: ImagePlan, peers: Peer[], directory: string, rounds: number): Promise<Costs> {
+/** Every step in turn for both peers, `rounds` times; on daemons just started, so that memory is comparable. */
+async function costsOf(plan: ImagePlan, directory: string, rounds: number): Promise<Costs> {
   const kept = await layeredImage(plan);
-  await using registry = await TestRegistry.start();
-  const image = `${registry.host}/${plan.name}:latest`;
-  await publish(kept, registry, plan.name);
-  const archive = join(directory, `${plan.name}.tar`);
-  await makeArchive(peers, image, archive);
-  const costs: Costs = new Map(
-    STEPS.map(({ name }) => [name, new Map(peers.map((peer) => [peer.name, []]))]),
-  );
-  for (let round = 0; round < rounds; round++) {
-    for (const step of STEPS) {
-      for (const peer of peers) {
-        const at: Round = { peer, image, archive, directory };
-        const cost = await runStep(step, at);
-        if (cost === undefined) continue;
-        costs.get(step.name)?.get(peer.name)?.push(cost);
-        console.error(
-          `bench: ${plan.name}: ${step.name}: ${peer.name} ${Math.round(cost.wall)} ms, ${Math.round(cost.peak)} MiB, p99 ${cost.latency.toFixed(1)} ms`,
-        );
+  const peers: Peer[] = [];
+  const root = mkdtempSync(join(directory, `${plan.name}-`));
+  try {
+    await using registry = await TestRegistry.start();
+    peers.push(await startBerth(join(root, "berth")), await startDocker(join(root, "docker")));
+    const image = `${registry.host}/${plan.name}:latest`;
+    await publish(kept, registry, plan.name);
+    const archive = join(root, "image.tar");
+    await makeArchive(peers, image, archive);
+    const costs: Costs = new Map(
+      STEPS.map(({ name }) => [name, new Map(peers.map((peer) => [peer.name, []]))]),
+    );
+    for (let round = 0; round < rounds; round++) {
+      for (const step of STEPS) {
+        for (const peer of peers) {
+          const cost = await runStep(step, { peer, image, archive, directory: root });
+          if (cost === undefined) continue;
+          costs.get(step.name)?.get(peer.name)?.push(cost);
+          console.error(`bench: ${plan.name}: ${step.name}: ${peer.name} ${costText(cost)}`);
+        }
       }
     }
+    return costs;
+  } finally {
+    for (const peer of peers) await peer.stop();
+    rmSync(root, { recursive: true, force: true });
   }
-  rmSync(archive);
-  return costs;
+}
+
+function costText({ wall, peak, latency }: Cost): string {
+  return `${Math.round(wall)} ms, ${Math.round(peak)} MiB, p99 ${latency.toFixed(1)} ms`;
 }
 
 /** By dockerd: it is its own format that both can read. */
@@ -180,13 +188,12 @@ export interface ImageRounds {
 
 /** All rows; `rounds`: how often each image goes through the steps. */
 export async function benchImages(
-  peers: Peer[],
   directory: string,
-  rounds: ImageRounds = { large: 3, small: 2, hundred: 3 },
+  rounds: ImageRounds = { large: 3, small: 3, hundred: 3 },
 ): Promise<Row[]> {
-  const hundred = await costsOf(HUNDRED, peers, directory, rounds.hundred);
-  const small = await costsOf(SMALL, peers, directory, rounds.small);
-  const large = await costsOf(LARGE, peers, directory, rounds.large);
+  const hundred = await costsOf(HUNDRED, directory, rounds.hundred);
+  const small = await costsOf(SMALL, directory, rounds.small);
+  const large = await costsOf(LARGE, directory, rounds.large);
   return [
     ...STEPS.map(({ name, budget }) =>
       row(

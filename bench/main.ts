@@ -32,15 +32,21 @@ async function measure(peers: Peer[], bench: Case): Promise<Row> {
   return makeRow(bench.name, bench.unit, values, bench);
 }
 
-async function benchContainers(peers: Peer[], archive: string): Promise<Row[]> {
-  for (const peer of peers) await docker(peer, "import", "-c", "ENV PATH=/bin", archive, IMAGE);
-  const rows: Row[] = [];
-  for (const bench of [...CASES, ...LOG_CASES]) {
-    console.error(`bench: ${bench.name} …`);
-    rows.push(await measure(peers, bench));
+async function benchContainers(directory: string, archive: string): Promise<Row[]> {
+  const peers: Peer[] = [];
+  try {
+    peers.push(await startBerth(join(directory, "berth")));
+    peers.push(await startDocker(join(directory, "docker")));
+    for (const peer of peers) await docker(peer, "import", "-c", "ENV PATH=/bin", archive, IMAGE);
+    const rows: Row[] = [];
+    for (const bench of [...CASES, ...LOG_CASES]) {
+      console.error(`bench: ${bench.name} …`);
+      rows.push(await measure(peers, bench));
+    }
+    return rows;
+  } finally {
+    for (const peer of peers) await peer.stop();
   }
-  for (const peer of peers) await docker(peer, "rmi", IMAGE);
-  return rows;
 }
 
 const asked = process.argv.slice(2);
@@ -51,17 +57,12 @@ if (unknown !== undefined) {
 }
 const wanted = new Set(asked.length > 0 ? asked : PARTS);
 const directory = mkdtempSync(join(tmpdir(), "berth-bench-"));
-const peers: Peer[] = [];
 const results: Record<string, unknown> = {};
 try {
-  if (wanted.has("containers") || wanted.has("images")) {
-    peers.push(await startBerth(join(directory, "berth")));
-    peers.push(await startDocker(join(directory, "docker")));
-  }
   const archive = makeRootArchive(directory);
   const rows: Row[] = [];
-  if (wanted.has("containers")) rows.push(...(await benchContainers(peers, archive)));
-  if (wanted.has("images")) rows.push(...(await benchImages(peers, directory)));
+  if (wanted.has("containers")) rows.push(...(await benchContainers(directory, archive)));
+  if (wanted.has("images")) rows.push(...(await benchImages(directory)));
   if (rows.length > 0) printRows(rows);
   results.rows = rows;
   if (wanted.has("runtimes")) {
@@ -71,6 +72,5 @@ try {
   mkdirSync(join(ROOT, "build"), { recursive: true });
   writeFileSync(join(ROOT, "build/bench.json"), `${JSON.stringify(results, null, 2)}\n`);
 } finally {
-  for (const peer of peers) await peer.stop();
   rmSync(directory, { recursive: true, force: true });
 }
