@@ -14,8 +14,24 @@ const container: Record<string, Entry> = {
     summary: "Attach to a running container's streams",
     load: () => import("#cli/commands/attach.ts"),
   },
+  commit: {
+    summary: "Make an image of what a container changed",
+    load: () => import("#cli/commands/commit.ts"),
+  },
+  cp: {
+    summary: "Copy files between a container and this machine",
+    load: () => import("#cli/commands/cp.ts"),
+  },
   create: { summary: "Make a container without starting it", load: () => import("#cli/commands/create.ts") },
+  diff: {
+    summary: "Show what a container changed in its file system",
+    load: () => import("#cli/commands/diff.ts"),
+  },
   exec: { summary: "Run a command in a running container", load: () => import("#cli/commands/exec.ts") },
+  export: {
+    summary: "Write a container's file system as an archive",
+    load: () => import("#cli/commands/export.ts"),
+  },
   kill: { summary: "Send containers a signal", load: () => import("#cli/commands/kill.ts") },
   logs: { summary: "Show what a container has printed", load: () => import("#cli/commands/logs.ts") },
   pause: { summary: "Freeze the processes of containers", load: () => import("#cli/commands/pause.ts") },
@@ -49,6 +65,10 @@ const container: Record<string, Entry> = {
 };
 
 const image: Record<string, Entry> = {
+  history: {
+    summary: "Show the steps an image was made in",
+    load: () => import("#cli/commands/history.ts"),
+  },
   import: {
     summary: "Make an image of a root file system's archive",
     load: () => import("#cli/commands/import.ts"),

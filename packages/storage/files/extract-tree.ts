@@ -53,8 +53,8 @@ import { OpenDirectories, type OpenDirectory } from "#storage/unpack/open-direct
 export interface ExtractOptions {
   /** Refuse to put a file in the place of a directory, or the other way round. */
   keepKinds: boolean;
-  /** Who everything belongs to; undefined: whom the archive says. */
-  owner: { uid: number; gid: number } | undefined;
+  /** Who everything belongs to; undefined: whom the archive says; "caller": who makes it, whatever the archive says. */
+  owner: { uid: number; gid: number } | "caller" | undefined;
 }
 
 export class ExtractTree implements TarHandler, Disposable {
@@ -172,9 +172,11 @@ export class ExtractTree implements TarHandler, Disposable {
         mknodat(parent.fd, name, kind | (entry.mode & 0o777), major, minor);
       }
     }
-    const { uid, gid } = this.#options.owner ?? entry;
-    fchownat(parent.fd, name, uid, gid);
-    applyXattrs(xattrPath(parent.fd, name), entry);
+    const owner = this.#ownerOf(entry);
+    if (owner !== undefined) {
+      fchownat(parent.fd, name, owner.uid, owner.gid);
+      applyXattrs(xattrPath(parent.fd, name), entry);
+    }
     if (entry.type !== "symlink") fchmodat(parent.fd, name, entry.mode & 0o7777);
     utimensat(parent.fd, name, entry.accessedAt ?? entry.modifiedAt, entry.modifiedAt);
   }
@@ -194,10 +196,18 @@ export class ExtractTree implements TarHandler, Disposable {
 
   /** In this order: a change of owner takes capabilities and set-id bits away. */
   #applyToOpen(fd: number, entry: TarEntry): void {
-    const { uid, gid } = this.#options.owner ?? entry;
-    fchown(fd, uid, gid);
-    applyXattrs(fd, entry);
+    const owner = this.#ownerOf(entry);
+    if (owner !== undefined) {
+      fchown(fd, owner.uid, owner.gid);
+      applyXattrs(fd, entry);
+    }
     fchmod(fd, entry.mode & 0o7777);
+  }
+
+  /** Undefined: its maker's, who may not be allowed to give it away, or attributes that others rely on. */
+  #ownerOf(entry: TarEntry): { uid: number; gid: number } | undefined {
+    const { owner } = this.#options;
+    return owner === "caller" ? undefined : (owner ?? entry);
   }
 
   #checkKinds(entry: TarEntry, existing: FileStatus, path: string): void {
