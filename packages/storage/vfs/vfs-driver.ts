@@ -10,7 +10,7 @@ import { randomUUID } from "node:crypto";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { FileDescriptor } from "#kernel/fd.ts";
-import { fchmod, fchown, fstat, renameat2, utimensat } from "#kernel/file-syscalls.ts";
+import { fchmod, fchown, renameat2 } from "#kernel/file-syscalls.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
@@ -258,10 +258,7 @@ export class VfsDriver implements StorageDriver {
     // Every directory on the way has a step of its own before: none of them is a link by now.
     const { directory, name } = root.openParent(step.path);
     using parent = directory;
-    const { accessedAt, modifiedAt } = fstat(parent.number);
     if (existing !== undefined) this.#discard(name, parent.number);
     makeInitStep(parent.number, { ...step, path: name }, uid, gid);
-    // A directory of the image's does not look changed by what was put into it.
-    utimensat(parent.number, "", accessedAt, modifiedAt);
   }
 }
