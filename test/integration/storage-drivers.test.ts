@@ -106,7 +106,7 @@ describe("storage drivers beside each other", { skip: process.geteuid?.() !== 0 
       return JSON.stringify([list(file(top)), size, history]);
     });
     const script =
-      "cat /new/hard /etc/passwd; ls -la /new /home /var; stat -c '%h %u %g %a' /new/hard; ls /etc/group";
+      "cat /new/hard /etc/passwd; ls -lA /new /home /var; stat -c '%h %u %g %a' /new/hard; ls /etc/group";
     same((daemon) => {
       const ran = daemon.docker("run", "--rm", "--network", "none", "committed:1", "sh", "-c", script);
       return ran.stdout + ran.stderr;
