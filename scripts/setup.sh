@@ -96,7 +96,8 @@ if [ ! -d node_modules ] || [ "$lock" != "$(cat "$state/npm" 2>/dev/null)" ]; th
   if ! same_as_lock; then
     command -v npm >/dev/null || fail "npm is not installed" "Install Node.js (any version from 20 on, with npm) and run this again."
     say "npm ci"
-    npm ci --no-audit --no-fund --loglevel=error >"$state/npm.log" 2>&1 </dev/null || {
+    # No package here needs its install script, so none gets to run one.
+    npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >"$state/npm.log" 2>&1 </dev/null || {
       tail -n 15 "$state/npm.log" | sed 's/^/  /' >&2
       fail "npm ci failed" "It needs the npm registry once; with no network, bring node_modules/ from another checkout."
     }
