@@ -9,12 +9,13 @@ import { containerUser } from "#engine/container-user.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { commitContainer } from "#engine/files/commit.ts";
 import type { CommitOptions, FileService, OutgoingArchive } from "#engine/files/file-service-types.ts";
-import { receiveInWorker, sendFromWorker } from "#engine/files/hand-over.ts";
+import { sendFromWorker } from "#engine/files/hand-over.ts";
 import { bareRoot, isLive, withRoot } from "#engine/files/root-request.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 import type { LayerChange } from "#storage/changes/change-types.ts";
 import type { OpenPath } from "#storage/files/container-files.ts";
 import type { PathStatus } from "#storage/files/root-types.ts";
+import { receiveInWorker } from "#storage/worker/receive-in-worker.ts";
 
 export class ContainerFileService implements FileService {
   readonly #context: EngineContext;

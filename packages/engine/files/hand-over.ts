@@ -1,9 +1,8 @@
 /**
- * Bytes between clients and worker threads. Where the connection is a bare socket the worker writes to it itself; else, and
- * for what clients send, a pipe is between them and the event loop only passes on what comes.
+ * Bytes from worker threads to clients. Where the connection is a bare socket the worker writes to it itself; else a pipe is
+ * between them and the event loop only passes on what comes. The other way: storage/worker/receive-in-worker.ts.
  */
 import { Socket } from "node:net";
-import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { BodyOutput } from "#engine/files/file-service-types.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
@@ -32,46 +31,8 @@ export async function sendFromWorker(
   if (second.status === "rejected") throw new DOMException("the client is gone", "AbortError");
 }
 
-/**
- * Lets `read` read what a client sends from a pipe. When it has what it wants the rest stays with the client; when the client
- * fails before its end, that is the failure.
- */
-export async function receiveInWorker(
-  body: Readable,
-  read: (source: FileDescriptor) => Promise<void>,
-): Promise<void> {
-  const { read: source, write: end } = makePipe();
-  const target = new Socket({ fd: end.release(), readable: false, writable: true });
-  // A reader that had enough closes its end: no failure of the client's.
-  const passed = pipeline(body, target).catch((error: unknown) => (isClosedPipe(error) ? undefined : error));
-  try {
-    await read(source);
-  } catch (error) {
-    body.destroy();
-    const failure = await passed;
-    throw isCutShort(failure) ? failure : error;
-  } finally {
-    source.close();
-  }
-  const failure = await passed;
-  if (failure !== undefined) throw failure;
-}
-
 /** Number of a bare socket's descriptor, once nothing waits to be written to it. */
 function descriptorOf(socket: Socket & { _handle?: { fd?: number } | null }): number | undefined {
   const fd = socket._handle?.fd;
   return fd !== undefined && fd >= 0 && socket.writableLength === 0 ? fd : undefined;
-}
-
-function isClosedPipe(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    "code" in error &&
-    ["EPIPE", "ERR_STREAM_PREMATURE_CLOSE"].includes(String(error.code))
-  );
-}
-
-/** The request ended too early: what the reader makes of half an archive is no news then. */
-function isCutShort(error: unknown): boolean {
-  return error instanceof Error && error.name === "BerthError";
 }
