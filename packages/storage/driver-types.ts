@@ -8,6 +8,7 @@
  * and removing what is gone both succeed. No call blocks the event loop for more than a few milliseconds.
  */
 import type { RootfsPlan } from "#runtime/launch-types.ts";
+import type { Stage, StagedArchive, StageProgress, StageRequest } from "#storage/staging/staging-types.ts";
 import type { IdMap } from "#storage/unpack/id-map.ts";
 import type { UnpackLimits } from "#storage/unpack/unpack-limits.ts";
 
@@ -27,6 +28,18 @@ export interface StorageDriver {
   createWritable(cacheId: string, parent: string | undefined, options: WritableOptions): Promise<void>;
   /** Frees the name at once and deletes the tree in the background; a crash in between is finished by `reconcile`. */
   remove(cacheId: string): Promise<void>;
+  /**
+   * A place for a layer whose identity is not known yet, as an image archive arrives; for drivers whose layers hold their
+   * own entries alone. What a crash leaves of it `reconcile` removes.
+   */
+  stage?(): Promise<Stage>;
+  /**
+   * What was unpacked in a stage becomes the content of a layer that was created and is empty; the layers below are whole by
+   * then. `describesRoot`: its root looks as it should; otherwise it gets the looks of the one below.
+   */
+  adopt?(cacheId: string, key: string, options: { describesRoot: boolean }): Promise<void>;
+  /** Removes a stage with what is left in it, in the background. */
+  unstage?(key: string): Promise<void>;
   exists(cacheId: string): Promise<boolean>;
   /**
    * Bytes of its own content, which those below it do not have: every file and link, however many names it has, once
@@ -84,7 +97,17 @@ export interface LayerUnpacker {
    * uncompressed archive) when given. On failure the target directory holds garbage that the caller removes.
    */
   unpack(request: UnpackRequest): Promise<UnpackResult>;
+  /** Unpacks the layers of an image archive into stages as it arrives (`staging/stage-archive.ts`). */
+  stage?(request: StageRequest, options: StageOptions): Promise<StagedArchive>;
+  /** Gives directories of a layer that its archive only implied the looks they have below (`lower`, uppermost first). */
+  imply?(directory: string, lower: string[], paths: string[]): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface StageOptions {
+  stage: () => Promise<Stage>;
+  onProgress: (progress: StageProgress) => void;
+  signal?: AbortSignal | undefined;
 }
 
 export interface UnpackRequest {

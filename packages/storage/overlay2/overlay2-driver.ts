@@ -15,7 +15,15 @@ import { mkdirSync, readdirSync, readFileSync, readlinkSync, unlinkSync, writeFi
 import { join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
-import { fchmod, fchown, fstat, mkdirat, renameat2, symlinkat } from "#kernel/file-syscalls.ts";
+import {
+  fchmod,
+  fchown,
+  fstat,
+  mkdirat,
+  RENAME_EXCHANGE,
+  renameat2,
+  symlinkat,
+} from "#kernel/file-syscalls.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
@@ -41,10 +49,14 @@ import {
 import { checkOverlay2Options } from "#storage/overlay2/overlay2-options.ts";
 import { type OverlaySupport, probeOverlay } from "#storage/overlay2/probe.ts";
 import { makeLayerDirectory, spreadLayers } from "#storage/spread-layers.ts";
+import type { Stage } from "#storage/staging/staging-types.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Layers below one another at most; as Docker. */
 const maxDepth = 128;
+
+/** Begins the names of stages; to reconciliation they are like all that begins with a dot. */
+const stagePrefix = ".stage-";
 
 /** What a layer's small files say; never changes once the layer exists. */
 interface LayerRecord {
@@ -121,6 +133,29 @@ export class Overlay2Driver implements StorageDriver {
   async remove(cacheId: string): Promise<void> {
     checkLayerId(cacheId);
     for (const id of [cacheId, `${cacheId}${initSuffix}`]) this.#remove(id);
+  }
+
+  async stage(): Promise<Stage> {
+    const key = `${stagePrefix}${randomUUID()}`;
+    makeLayerDirectory(this.#home, key, 0o710, this.#spread);
+    const target = this.#path(key, "diff");
+    mkdirat(AT_FDCWD, target, 0o755);
+    return { key, target, layout: this.#path(key, "layout") };
+  }
+
+  async adopt(cacheId: string, key: string, { describesRoot }: { describesRoot: boolean }): Promise<void> {
+    const staged = this.#path(checkStage(key), "diff");
+    const own = this.diffPath(cacheId);
+    if (!describesRoot) copyLooks(this.#layerDirectories(cacheId)[1] ?? own, staged);
+    // What was there goes with the stage.
+    renameat2(AT_FDCWD, staged, AT_FDCWD, own, RENAME_EXCHANGE);
+    const layout = this.layoutPath(cacheId);
+    const flags = pathExists(layout) ? RENAME_EXCHANGE : 0;
+    renameat2(AT_FDCWD, this.#path(key, "layout"), AT_FDCWD, layout, flags);
+  }
+
+  async unstage(key: string): Promise<void> {
+    this.#discard(checkStage(key));
   }
 
   async exists(cacheId: string): Promise<boolean> {
@@ -347,4 +382,21 @@ export class Overlay2Driver implements StorageDriver {
   #path(cacheId: string, ...names: string[]): string {
     return join(this.#home, cacheId, ...names);
   }
+}
+
+function checkStage(key: string): string {
+  if (key.startsWith(stagePrefix) && !key.includes("/")) return key;
+  throw new BerthError("internal", `${JSON.stringify(key)} is no stage`, {
+    operation: "make layer",
+    object: key,
+  });
+}
+
+/** Mode and owner of one directory for another. */
+function copyLooks(from: string, to: string): void {
+  using source = new FileDescriptor(open(from, O_RDONLY | O_DIRECTORY));
+  using target = new FileDescriptor(open(to, O_RDONLY | O_DIRECTORY));
+  const { uid, gid, mode } = fstat(source.number);
+  fchown(target.number, uid, gid);
+  fchmod(target.number, mode & 0o7777);
 }

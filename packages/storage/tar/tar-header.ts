@@ -66,6 +66,15 @@ function formatOf(block: Buffer): RawHeader["format"] {
   return block.toString("latin1", 508, 512) === "tar\0" ? "star" : "ustar";
 }
 
+/** Does a file that begins with these bytes look like a tar archive? Its first header, or the zeros of an empty one. */
+export function looksLikeTar(start: Buffer): boolean {
+  if (start.length < blockSize) return false;
+  const block = start.subarray(0, blockSize);
+  const stored = parseOctal(block, 148, 8);
+  const { unsigned, signed } = checksums(block);
+  return stored === unsigned || stored === signed || isZero(block);
+}
+
 /** Sum of all bytes with the checksum field as spaces; some old writers summed signed bytes. */
 function checksums(block: Buffer): { unsigned: number; signed: number } {
   let unsigned = 8 * 0x20;

@@ -28,7 +28,7 @@ export class LayerBuilder implements Disposable {
   readonly #reader: TarReader;
   #length = 0;
   /** Directories that the archive implies without describing them, each after those above it. */
-  readonly implied: string[] = [];
+  readonly implied = new Set<string>();
 
   constructor({
     target,
@@ -46,10 +46,11 @@ export class LayerBuilder implements Disposable {
       new LayerTree(target, {
         whiteouts,
         lowerDirectory: (path) => {
-          if (collectImplied) this.implied.push(path);
+          if (collectImplied) this.implied.add(path);
           const status = this.#lower.stat(path, { follow: false });
           return status !== undefined && (status.mode & S_IFMT) === S_IFDIR ? status : undefined;
         },
+        describes: (path) => this.implied.delete(path),
         ...(idMap && { idMap }),
         ...(writer && { keep: (parent, name, path) => writer.keep(parent, name, path) }),
       }),

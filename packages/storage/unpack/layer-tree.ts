@@ -66,6 +66,8 @@ export interface LayerTreeOptions {
   whiteouts: "overlay" | "apply";
   /** Attributes of a directory in the layers below, for directories the archive implies without describing them. */
   lowerDirectory?: (path: string) => DirectoryAttributes | undefined;
+  /** Told of each directory that the archive describes. */
+  describes?: (path: string) => void;
   /** Whose the files are on the host. */
   idMap?: IdMap;
   /** Takes away what a later entry replaces, to keep its content; without it, that is deleted. */
@@ -95,6 +97,7 @@ export class LayerTree implements TarHandler, Disposable {
   readonly #directories: OpenDirectories;
   readonly #overlay: boolean;
   readonly #keep: LayerTreeOptions["keep"];
+  readonly #describes: LayerTreeOptions["describes"];
   readonly #idMap: IdMap | undefined;
   /** Times of directories: set last, since making entries changes them. */
   readonly #directoryTimes = new Map<string, { accessedAt: bigint; modifiedAt: bigint }>();
@@ -119,6 +122,7 @@ export class LayerTree implements TarHandler, Disposable {
     );
     this.#overlay = options.whiteouts === "overlay";
     this.#keep = options.keep;
+    this.#describes = options.describes;
   }
 
   [Symbol.dispose](): void {
@@ -237,6 +241,7 @@ export class LayerTree implements TarHandler, Disposable {
         return;
       case "directory":
         this.#makeDirectory(parent, path, name, entry);
+        this.#describes?.(path);
         this.#rememberTimes(asked, entry);
         return;
       case "hardlink":

@@ -3,6 +3,7 @@
  */
 import { availableParallelism } from "node:os";
 import type { LayerUnpacker, UnpackResult } from "#storage/driver-types.ts";
+import type { StagedArchive, StageProgress } from "#storage/staging/staging-types.ts";
 import { defaultLimits, type UnpackLimits } from "#storage/unpack/unpack-limits.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
@@ -13,14 +14,31 @@ export interface LayerUnpackerOptions {
   limits?: UnpackLimits;
 }
 
+/** Image archives that can be on their way in; threads exist only while there is work for them. */
+const archivesAtOnce = 16;
+
 export function createLayerUnpacker(options: LayerUnpackerOptions = {}): LayerUnpacker {
   const workers = new StorageWorkers(options.threads ?? Math.min(4, availableParallelism()));
+  /** Each is at the mercy of a client. */
+  const archivers = new StorageWorkers(archivesAtOnce);
   const limits = options.limits ?? defaultLimits;
   return {
     async unpack({ onProgress, signal, ...task }) {
       const result = await workers.run({ kind: "unpack", task: { limits, ...task } }, { onProgress, signal });
       return result as UnpackResult;
     },
-    close: () => workers.close(),
+    async stage(request, { stage, onProgress, signal }) {
+      const result = await archivers.run(
+        { kind: "stage", task: { limits, ...request } },
+        { onAsk: stage, onProgress: (_, detail) => onProgress(detail as StageProgress), signal },
+      );
+      return result as StagedArchive;
+    },
+    async imply(directory, lower, paths) {
+      await workers.run({ kind: "imply", directory, lower, paths });
+    },
+    close: async () => {
+      await Promise.all([workers.close(), archivers.close()]);
+    },
   };
 }

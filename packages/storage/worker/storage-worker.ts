@@ -12,8 +12,16 @@ import { changesSize } from "#storage/changes/changes-size.ts";
 import { copyTree } from "#storage/copy/copy-tree.ts";
 import { layoutOf } from "#storage/layout/replay-layer.ts";
 import { writeArchive } from "#storage/layout/write-archive.ts";
+import { applyImplied } from "#storage/staging/implied-directories.ts";
+import type { Stage, StageRequest } from "#storage/staging/staging-types.ts";
 import { prepareThread, unpackLayer } from "#storage/unpack/unpack-layer.ts";
-import { packError, type ReplyMessage, type TaskMessage } from "#storage/worker/worker-messages.ts";
+import {
+  type AnswerMessage,
+  packError,
+  type ReplyMessage,
+  type TaskMessage,
+  unpackError,
+} from "#storage/worker/worker-messages.ts";
 
 /** Milliseconds between two progress messages. */
 const progressInterval = 200;
@@ -21,7 +29,15 @@ const progressInterval = 200;
 const port = parentPort;
 if (port === null) throw new Error("storage-worker.ts only runs as a worker thread");
 prepareThread();
-port.on("message", (message: TaskMessage) => {
+/** Waits for what was asked. */
+let asking: PromiseWithResolvers<unknown> | undefined;
+
+port.on("message", (message: TaskMessage | AnswerMessage) => {
+  if ("answer" in message) {
+    if ("error" in message.answer) asking?.reject(unpackError(message.answer.error));
+    else asking?.resolve(message.answer.value);
+    return;
+  }
   perform(message).then(
     (result) => reply({ id: message.id, kind: "done", result }),
     (error: unknown) => reply({ id: message.id, kind: "failed", error: packError(error) }),
@@ -30,6 +46,12 @@ port.on("message", (message: TaskMessage) => {
 
 function reply(message: ReplyMessage): void {
   port?.postMessage(message);
+}
+
+function ask(id: number): Promise<unknown> {
+  asking = Promise.withResolvers();
+  reply({ id, kind: "ask" });
+  return asking.promise;
 }
 
 async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
@@ -47,6 +69,11 @@ async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
       const stop = new Int32Array(abort);
       return await performFileTask(task.task, () => Atomics.load(stop, 0) !== 0);
     }
+    case "stage":
+      return await stage(id, task.task, new Int32Array(abort));
+    case "imply":
+      applyImplied(task.directory, task.lower, task.paths);
+      return undefined;
     case "layouts":
       return task.layouts.map(layoutOf);
     case "archive": {
@@ -67,6 +94,22 @@ async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
       return undefined;
     }
   }
+}
+
+async function stage(id: number, task: StageRequest, abort: Int32Array): Promise<unknown> {
+  // Loaded where it is needed: most threads never do.
+  const { stageArchive } = await import("#storage/staging/stage-archive.ts");
+  let told = 0;
+  return await stageArchive(task, {
+    stage: async () => (await ask(id)) as Stage,
+    report: (progress) => {
+      const now = performance.now();
+      if (now - told < progressInterval && progress.current < progress.total) return;
+      told = now;
+      reply({ id, kind: "progress", consumed: progress.current, detail: progress });
+    },
+    aborted: () => Atomics.load(abort, 0) !== 0,
+  });
 }
 
 function unpack(id: number, task: Parameters<typeof unpackLayer>[0], abort: Int32Array): Promise<unknown> {

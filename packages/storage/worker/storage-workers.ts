@@ -7,6 +7,8 @@
 import { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
 import {
+  type AnswerMessage,
+  packError,
   type ReplyMessage,
   type StorageTask,
   type TaskMessage,
@@ -18,7 +20,10 @@ const idleTime = 5_000;
 
 export interface TaskOptions {
   signal?: AbortSignal | undefined;
-  onProgress?: ((consumed: number) => void) | undefined;
+  /** `detail` is the task's own. */
+  onProgress?: ((consumed: number, detail: unknown) => void) | undefined;
+  /** Called when the task asks for what it needs; a rejection fails it. */
+  onAsk?: (() => Promise<unknown>) | undefined;
 }
 
 interface Job {
@@ -140,7 +145,11 @@ export class StorageWorkers implements AsyncDisposable {
     const job = thread.job;
     if (job === undefined || job.message.id !== reply.id) return;
     if (reply.kind === "progress") {
-      job.options.onProgress?.(reply.consumed);
+      job.options.onProgress?.(reply.consumed, reply.detail);
+      return;
+    }
+    if (reply.kind === "ask") {
+      void this.#answer(thread.worker, reply.id, job.options);
       return;
     }
     thread.job = undefined;
@@ -148,6 +157,16 @@ export class StorageWorkers implements AsyncDisposable {
     else job.reject(unpackError(reply.error));
     this.#dispatch();
     if (thread.job === undefined) this.#rest(thread);
+  }
+
+  async #answer(worker: Worker, id: number, { onAsk }: TaskOptions): Promise<void> {
+    let answer: AnswerMessage["answer"];
+    try {
+      answer = { value: await onAsk?.() };
+    } catch (error) {
+      answer = { error: packError(error) };
+    }
+    worker.postMessage({ id, answer } satisfies AnswerMessage);
   }
 
   #rest(thread: Thread): void {

@@ -6,6 +6,7 @@ import type { CopyTask } from "#storage/copy/copy-tree.ts";
 import type { LayerComparison } from "#storage/driver-types.ts";
 import type { FileTask } from "#storage/files/file-tasks.ts";
 import type { ArchiveTask } from "#storage/layout/write-archive.ts";
+import type { StageRequest } from "#storage/staging/staging-types.ts";
 import type { UnpackTask } from "#storage/unpack/unpack-layer.ts";
 
 export type StorageTask =
@@ -13,6 +14,10 @@ export type StorageTask =
   | { kind: "copy"; task: CopyTask }
   /** Work on a container's files (files/file-tasks.ts). */
   | { kind: "files"; task: FileTask }
+  /** Unpack the layers of an image archive as it arrives; asks for a Stage for each. Answers StagedArchive. */
+  | { kind: "stage"; task: StageRequest }
+  /** Give directories of a layer the mode and owner they have in the layers below, uppermost first. */
+  | { kind: "imply"; directory: string; lower: string[]; paths: string[] }
   /** Size and digest of archives, by the paths of their layouts. */
   | { kind: "layouts"; layouts: string[] }
   /** Write an archive with layers in it. */
@@ -33,8 +38,16 @@ export interface TaskMessage {
   abort: SharedArrayBuffer;
 }
 
+/** What a worker had asked. */
+export interface AnswerMessage {
+  id: number;
+  answer: { value: unknown } | { error: SentError };
+}
+
 export type ReplyMessage =
-  | { id: number; kind: "progress"; consumed: number }
+  | { id: number; kind: "progress"; consumed: number; detail?: unknown }
+  /** The task needs something before it goes on; one question at a time. */
+  | { id: number; kind: "ask" }
   | { id: number; kind: "done"; result: unknown }
   | { id: number; kind: "failed"; error: SentError };
 
