@@ -13,17 +13,6 @@ export const imageHandlers: Handlers = {
     else await importArchive(context);
   },
 
-  async ImageLoad(context) {
-    const { engine, query, body, signal } = context;
-    await streamProgress(context, (progress) =>
-      engine.images.load(body.stream(), {
-        quiet: query.flag("quiet", true),
-        report: (message) => progress.report(message),
-        signal,
-      }),
-    );
-  },
-
   async ImageList(context) {
     const { engine, query, version } = context;
     const filters = context.filters();

@@ -11,19 +11,19 @@ import type { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import { BerthError, isBerthError } from "#errors/errors.ts";
+import { type BerthError, isBerthError } from "#errors/errors.ts";
+import { insideName } from "#storage/staging/inside-name.ts";
 import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import { type TarHandler, TarReader } from "#storage/tar/tar-reader.ts";
 import { type Compression, detectCompression } from "#storage/unpack/layer-source.ts";
+import { type ArchiveContent, followLink, invalidArchive, tooLarge } from "./archive-content.ts";
 import { diskError, isNoSpace } from "./disk-errors.ts";
 
 /** An image archive has a few entries per layer. */
 const entryLimit = 100_000;
-/** Links may point to links. */
-const linkDepth = 8;
 const magicLength = 6;
 
-export class ArchiveFiles implements AsyncDisposable {
+export class ArchiveFiles implements ArchiveContent {
   readonly #directory: string;
   readonly #files = new Map<string, string>();
   readonly #links = new Map<string, string>();
@@ -46,37 +46,26 @@ export class ArchiveFiles implements AsyncDisposable {
     }
   }
 
-  /** Where the content of the entry `name` lies; links are followed. */
-  path(name: string): string | undefined {
-    let at: string | undefined = normalise(name);
-    for (let depth = 0; depth < linkDepth && at !== undefined; depth++) {
-      const file = this.#files.get(at);
-      if (file !== undefined) return file;
-      at = this.#links.get(at);
-    }
-    return undefined;
+  has(name: string): boolean {
+    return this.#path(name) !== undefined;
   }
 
-  /** A small file's content. Throws "invalid" where it is missing and "too-large" beyond `limit` bytes. */
   async read(name: string, limit: number): Promise<Buffer> {
-    const path = this.path(name);
+    const path = this.#path(name);
     if (path === undefined) throw invalidArchive(`${name} is missing`);
-    if ((await stat(path)).size > limit) {
-      throw new BerthError("too-large", `invalid archive: ${name} is larger than ${limit} bytes`, {
-        operation: "load image",
-        object: name,
-      });
-    }
+    if ((await stat(path)).size > limit) throw tooLarge(name, limit);
     return readFile(path);
   }
 
-  async readJson(name: string, limit: number): Promise<unknown> {
-    const bytes = await this.read(name, limit);
-    try {
-      return JSON.parse(bytes.toString("utf8"));
-    } catch (cause) {
-      throw invalidArchive(`${name} is not JSON (${(cause as Error).message.slice(0, 200)})`);
-    }
+  layer(name: string): { path: string } {
+    const path = this.#path(name);
+    if (path === undefined) throw invalidArchive(`layer ${name} is missing`);
+    return { path };
+  }
+
+  #path(name: string): string | undefined {
+    const place = followLink(insideName(name), (at) => this.#files.has(at), this.#links);
+    return place === undefined ? undefined : this.#files.get(place);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -169,17 +158,17 @@ class Collector implements TarHandler {
   entry(entry: TarEntry): void {
     if (++this.#count > entryLimit) throw invalidArchive(`more than ${entryLimit} entries`);
     if (entry.type === "directory") return;
-    const name = normalise(entry.name);
+    const name = insideName(entry.name);
     if (entry.type === "file") {
       const path = join(this.#directory, String(this.#count));
       this.#fd = openSync(path, "wx", 0o600);
       this.#files.set(name, path);
     } else if (entry.type === "hardlink") {
-      this.#links.set(name, normalise(entry.linkName));
+      this.#links.set(name, insideName(entry.linkName));
     } else if (entry.type === "symlink") {
       // Relative to the directory of the link; normalise refuses to leave the archive.
       const base = entry.linkName.startsWith("/") ? "" : posix.dirname(name);
-      this.#links.set(name, normalise(posix.join(base, entry.linkName)));
+      this.#links.set(name, insideName(posix.join(base, entry.linkName)));
     } else {
       throw invalidArchive(`unexpected ${entry.type} ${JSON.stringify(entry.name)}`);
     }
@@ -216,15 +205,6 @@ async function writeAll(fd: number, bytes: Buffer, offset: number): Promise<void
   }
 }
 
-/** "./a//b/" → "a/b". Throws "invalid" for names that leave the archive. */
-function normalise(name: string): string {
-  const clean = posix.normalize(name).replace(/^\/+/, "").replace(/\/+$/, "");
-  if (clean === ".." || clean.startsWith("../")) {
-    throw invalidArchive(`${JSON.stringify(name)} leads out of the archive`);
-  }
-  return clean;
-}
-
 /** What a broken upload means. */
 function readError(error: unknown): BerthError {
   if (isBerthError(error) || isNoSpace(error)) return diskError(error, "load image", "archive");
@@ -233,8 +213,4 @@ function readError(error: unknown): BerthError {
     return invalidArchive(`damaged compression (${message})`);
   if (code === "ERR_STREAM_PREMATURE_CLOSE" || code === "ECONNRESET") return invalidArchive("unexpected EOF");
   return diskError(error, "load image", "archive");
-}
-
-export function invalidArchive(why: string): BerthError {
-  return new BerthError("invalid", `invalid archive: ${why}`, { operation: "load image" });
 }

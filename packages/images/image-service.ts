@@ -322,6 +322,9 @@ class Images implements ImageService {
       layers: this.#layers,
       scratch: this.#scratch,
       flush: () => this.#flush(),
+      storage: this.#dependencies.storage,
+      unpacker: this.#dependencies.unpacker,
+      workers: this.#archivers,
     };
   }
 

@@ -110,7 +110,7 @@ export interface ImageService {
   /** docker load: docker-archive or OCI layout, plain or compressed. Reports "Loaded image: x". */
   load(
     archive: Readable,
-    options: { quiet: boolean; report: ReportProgress; signal?: AbortSignal },
+    options: { quiet: boolean; platform?: string; report: ReportProgress; signal?: AbortSignal },
   ): Promise<void>;
   /** docker import: a root file system archive as a one-layer image; answers its id. */
   importArchive(

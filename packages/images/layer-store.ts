@@ -12,6 +12,7 @@ import { BerthError } from "#errors/errors.ts";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
 import type { Database } from "#state/database.ts";
 import type { LayerUnpacker, StorageDriver, UnpackResult } from "#storage/driver-types.ts";
+import type { StagedLayer } from "#storage/staging/staging-types.ts";
 import type { LayerTarget } from "#storage/unpack/layer-builder.ts";
 import { chainIds, type Digest } from "./digest.ts";
 import { diskError, isNoSpace } from "./disk-errors.ts";
@@ -166,6 +167,52 @@ export class LayerStore {
       },
       { report: report as (progress: unknown) => void, signal },
     );
+  }
+
+  /**
+   * Fills a held layer with what was staged; those below it are made already. If somebody else is at it, waits for them.
+   * True if the stage was used: it is empty then.
+   */
+  async adopt(chainId: Digest, staged: StagedLayer, signal: AbortSignal | undefined): Promise<boolean> {
+    const live = this.#live.get(chainId);
+    if (live === undefined) throw new Error(`layer ${chainId} is adopted without being held`);
+    if (live.unpacked) return false;
+    if (staged.diffId !== live.diffId) throw wrongDiffId(live.diffId, staged.diffId);
+    for (;;) {
+      let used = false;
+      const filling = this.#unpacks.join(
+        chainId,
+        async (_tell, workSignal) => {
+          used = true;
+          workSignal.throwIfAborted();
+          await this.#adopt(live, staged);
+        },
+        { report: () => {}, signal },
+      );
+      try {
+        await filling;
+        return used;
+      } catch (error) {
+        // Somebody else's failure is none of ours: what they could not get is here.
+        if (used || signal?.aborted === true) throw error;
+      }
+    }
+  }
+
+  async #adopt(live: Live, { key, describesRoot, implied, size }: StagedLayer): Promise<void> {
+    try {
+      await live.created;
+      live.dirty = true;
+      await this.#storage.adopt?.(live.cacheId, key, { describesRoot });
+      const [directory = "", ...lower] =
+        implied.length === 0 ? [] : await this.#storage.layerDirectories(live.cacheId);
+      if (implied.length > 0) await this.#unpacker.imply?.(directory, lower, implied);
+      live.dirty = false;
+      live.unpacked = true;
+      this.#rows.setSize(live.cacheId, size);
+    } catch (error) {
+      throw registerError(error, live.diffId);
+    }
   }
 
   /** Unpacks an archive whose diff id is not known before, as a lowest layer. Answers its held stack. */

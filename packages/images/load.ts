@@ -1,21 +1,27 @@
 /**
  * docker load: images from an archive, in Docker's own format or as an OCI layout.
  *
- * The archive is first taken apart into a directory that is gone again at the end, then each image is committed by itself:
- * one that is broken does not take back those before it.
+ * The archive is taken in first: its layers unpacked as they come where the driver can, else as files in a directory that is
+ * gone again at the end. Then each image is committed by itself: one that is broken does not take back those before it.
  */
 import { randomUUID } from "node:crypto";
+import { mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { BerthError } from "#errors/errors.ts";
-import { ArchiveFiles, invalidArchive } from "./archive-files.ts";
+import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
+import type { StageProgress } from "#storage/staging/staging-types.ts";
+import type { StorageWorkers } from "#storage/worker/storage-workers.ts";
+import { type ArchiveContent, type ArchiveLayer, invalidArchive, readJson } from "./archive-content.ts";
+import { ArchiveFiles } from "./archive-files.ts";
 import { type Digest, digestOf, hexOf, shortId } from "./digest.ts";
 import { configLimit, parseImageConfig } from "./image-config.ts";
 import { type ImageName, type ImageStore, nameText } from "./image-store.ts";
 import type { ReportProgress } from "./image-types.ts";
+import type { LayerStack } from "./layer-stack.ts";
 import type { LayerStore, UnpackProgress } from "./layer-store.ts";
 import { imageName } from "./names.ts";
-import { hostPlatform, platformRank } from "./platform.ts";
+import { hostPlatform, parsePlatform, platformRank, platformText } from "./platform.ts";
 import { progressMessage, throttle } from "./progress.ts";
 import { parseReference, tryParseReference, withDefaultTag } from "./reference.ts";
 import {
@@ -26,6 +32,7 @@ import {
   manifestLimit,
   parseManifest,
 } from "./registry/manifest.ts";
+import { StagedFiles } from "./staged-files.ts";
 
 export interface LoadDependencies {
   images: ImageStore;
@@ -33,10 +40,16 @@ export interface LoadDependencies {
   /** Where archives are taken apart; beneath the data root, so that sizes are limited by its disk. */
   scratch: string;
   flush: () => Promise<void>;
+  storage: StorageDriver;
+  unpacker: LayerUnpacker;
+  /** Where an archive of its layers is written again. */
+  workers: StorageWorkers;
 }
 
 export interface LoadOptions {
   quiet: boolean;
+  /** "linux/arm64": only that image; empty means what fits this machine, and whatever names no platform. */
+  platform?: string;
   report: ReportProgress;
   signal?: AbortSignal;
 }
@@ -45,8 +58,8 @@ export interface LoadOptions {
 interface Candidate {
   config: Buffer;
   id: Digest;
-  /** Paths of layer archives on disk, lowest first. */
-  layers: string[];
+  /** Lowest first. */
+  layers: ArchiveLayer[];
   names: ImageName[];
 }
 
@@ -56,28 +69,65 @@ export async function loadImages(
   options: LoadOptions,
   dependencies: LoadDependencies,
 ): Promise<Digest[]> {
-  const scratch = join(dependencies.scratch, randomUUID());
-  await using files = await ArchiveFiles.extract(archive, scratch, options.signal);
+  await using content = await takeIn(archive, options, dependencies);
+  /** Stages that became layers, by key: cache ids. */
+  const adopted = new Map<string, string>();
   const ids: Digest[] = [];
-  for await (const candidate of candidates(files)) {
-    await loadOne(candidate, options, dependencies);
+  for await (const candidate of candidates(content, options.platform ?? "")) {
+    await loadOne(candidate, adopted, options, dependencies);
     ids.push(candidate.id);
   }
   return ids;
 }
 
-function candidates(files: ArchiveFiles): AsyncGenerator<Candidate> {
+async function takeIn(
+  archive: Readable,
+  { quiet, report, signal }: LoadOptions,
+  dependencies: LoadDependencies,
+): Promise<ArchiveContent> {
+  if (!StagedFiles.isPossible(dependencies)) {
+    return await ArchiveFiles.extract(archive, join(dependencies.scratch, randomUUID()), signal);
+  }
+  const { storage, unpacker } = dependencies;
+  const reporters = new Map<string, ReturnType<typeof throttle>>();
+  const reportLayer = ({ name, current, total }: StageProgress) => {
+    const id = progressId(name);
+    let reporter = reporters.get(name);
+    if (reporter === undefined) {
+      reporter = throttle((at, of) => report(progressMessage(id, "Loading layer", at, of)));
+      reporters.set(name, reporter);
+    }
+    reporter(current, total, current === total);
+  };
+  return await StagedFiles.receive(archive, {
+    storage,
+    unpacker,
+    report: quiet ? () => {} : reportLayer,
+    signal,
+  });
+}
+
+/** What is known of a layer while it comes is its name, which mostly has a digest in it. */
+function progressId(name: string): string {
+  const hex = /[0-9a-f]{64}/.exec(name)?.[0];
+  return hex === undefined ? name.slice(0, 12) : hex.slice(0, 12);
+}
+
+function candidates(content: ArchiveContent, platform: string): AsyncGenerator<Candidate> {
   // Docker 25 and later write both; the older description names every tag.
-  if (files.path("manifest.json") !== undefined) return dockerArchive(files);
-  if (files.path("index.json") !== undefined) return ociLayout(files);
+  if (content.has("manifest.json")) return dockerArchive(content, platform);
+  if (content.has("index.json")) return ociLayout(content, platform);
   throw invalidArchive("does not contain a manifest.json");
 }
 
 async function loadOne(
   candidate: Candidate,
-  { quiet, report, signal }: LoadOptions,
-  { images, layers, flush }: LoadDependencies,
+  adopted: Map<string, string>,
+  options: LoadOptions,
+  dependencies: LoadDependencies,
 ): Promise<void> {
+  const { report, signal } = options;
+  const { images, layers, flush } = dependencies;
   const { id, config, names } = candidate;
   const document = parseImageConfig(config, id);
   const diffIds = document.rootfs.diff_ids;
@@ -92,17 +142,10 @@ async function loadOne(
       object: id,
     });
   }
+  for (const [index, layer] of candidate.layers.entries()) checkDiffId(layer, diffIds[index] ?? "", index);
   await using stack = layers.hold(diffIds);
-  const made = await Promise.allSettled(
-    stack.missing().map((index) =>
-      layers.make<never>(stack.chain[index] ?? "", async () => ({ path: candidate.layers[index] ?? "" }), {
-        report: quiet ? () => {} : layerReporter(shortId(diffIds[index] ?? ""), report),
-        signal,
-      }),
-    ),
-  );
+  await fillLayers(candidate.layers, diffIds, stack, adopted, options, dependencies);
   signal?.throwIfAborted();
-  for (const result of made) if (result.status === "rejected") throw result.reason;
   await flush();
   const displaced = names.map((name) => ({ name, old: images.find(name) }));
   images.commit({ id, config, chain: stack.chain, size: stack.size() }, names);
@@ -116,6 +159,68 @@ async function loadOne(
   if (names.length === 0) report({ stream: `Loaded image ID: ${id}\n` });
 }
 
+function checkDiffId(layer: ArchiveLayer, expected: Digest, index: number): void {
+  if ("path" in layer || layer.diffId === expected) return;
+  throw invalidArchive(`invalid diffID for layer ${index}: expected "${expected}", got "${layer.diffId}"`);
+}
+
+/** Makes what is not there yet: what was unpacked in order, lowest first; from files, all at once. */
+async function fillLayers(
+  given: readonly ArchiveLayer[],
+  diffIds: readonly Digest[],
+  stack: LayerStack,
+  adopted: Map<string, string>,
+  { quiet, report, signal }: LoadOptions,
+  dependencies: LoadDependencies,
+): Promise<void> {
+  const { layers } = dependencies;
+  const files: Promise<void>[] = [];
+  for (const index of stack.missing()) {
+    const chainId = stack.chain[index] ?? "";
+    const layer = given[index];
+    if (layer === undefined) continue;
+    if ("path" in layer) {
+      const id = shortId(diffIds[index] ?? "");
+      const reporter = quiet ? () => {} : layerReporter(id, report);
+      files.push(layers.make<never>(chainId, async () => layer, { report: reporter, signal }));
+      continue;
+    }
+    const twin = adopted.get(layer.key);
+    if (twin === undefined) {
+      if (await layers.adopt(chainId, layer, signal))
+        adopted.set(layer.key, layers.row(chainId)?.cache_id ?? "");
+    } else {
+      // The same layer on another one below: its archive is written again.
+      const provide = () => replayedFile(twin, dependencies);
+      await layers.make<never>(chainId, provide, { report: () => {}, signal });
+    }
+  }
+  const made = await Promise.allSettled(files);
+  for (const result of made) if (result.status === "rejected") throw result.reason;
+}
+
+/** The archive of a stored layer as a file, removed when disposed. */
+async function replayedFile(
+  cacheId: string,
+  { scratch, storage, workers }: LoadDependencies,
+): Promise<{ path: string } & AsyncDisposable> {
+  const path = join(scratch, randomUUID());
+  await mkdir(scratch, { recursive: true, mode: 0o700 });
+  const dispose = () => rm(path, { force: true });
+  try {
+    await using file = await open(path, "wx", 0o600);
+    const layer = { directory: storage.diffPath(cacheId), layout: storage.layoutPath(cacheId) };
+    await workers.run({
+      kind: "archive",
+      task: { pieces: [layer], sink: { fd: file.fd, framing: "plain" } },
+    });
+    return { path, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
 function layerReporter(id: string, report: ReportProgress): (progress: UnpackProgress) => void {
   const loading = throttle((current, total) => report(progressMessage(id, "Loading layer", current, total)));
   let whole = 0;
@@ -127,20 +232,35 @@ function layerReporter(id: string, report: ReportProgress): (progress: UnpackPro
 }
 
 /** manifest.json: [{"Config": path, "RepoTags": [name], "Layers": [path]}]. */
-async function* dockerArchive(files: ArchiveFiles): AsyncGenerator<Candidate> {
-  const manifest = await files.readJson("manifest.json", manifestLimit);
+async function* dockerArchive(content: ArchiveContent, platform: string): AsyncGenerator<Candidate> {
+  const manifest = await readJson(content, "manifest.json", manifestLimit);
   if (!Array.isArray(manifest)) throw invalidArchive("manifest.json is not a list");
+  let fitting = 0;
   for (const item of manifest as unknown[]) {
     const { Config, RepoTags, Layers } = (item ?? {}) as Record<string, unknown>;
     if (typeof Config !== "string") throw invalidArchive("manifest.json names no configuration");
-    const config = await files.read(Config, configLimit);
+    const config = await content.read(Config, configLimit);
+    const id = digestOf(config);
+    if (
+      platform !== "" &&
+      platformRank(parseImageConfig(config, id), parsePlatform(platform)) === undefined
+    ) {
+      continue;
+    }
+    fitting += 1;
     yield {
       config,
-      id: digestOf(config),
-      layers: strings(Layers ?? [], "Layers").map((name) => layerPath(files, name)),
+      id,
+      layers: strings(Layers ?? [], "Layers").map((name) => content.layer(name)),
       names: strings(RepoTags ?? [], "RepoTags").map(tagName),
     };
   }
+  if (fitting === 0 && platform !== "") throw noSuchPlatform(platform);
+}
+
+function noSuchPlatform(platform: string): BerthError {
+  const message = `requested platform (${platformText(parsePlatform(platform))}) is not in the archive`;
+  return new BerthError("not-found", message, { operation: "load image", object: platform });
 }
 
 function tagName(text: string): ImageName {
@@ -155,36 +275,53 @@ function strings(value: unknown, what: string): string[] {
 }
 
 /** OCI image-layout: index.json names manifests, blobs/sha256 holds everything by digest. */
-async function* ociLayout(files: ArchiveFiles): AsyncGenerator<Candidate> {
+async function* ociLayout(content: ArchiveContent, platform: string): AsyncGenerator<Candidate> {
   const top = parseManifest(
-    await files.read("index.json", manifestLimit),
+    await content.read("index.json", manifestLimit),
     "application/vnd.oci.image.index.v1+json",
     "archive",
   );
   if (top.kind !== "index") throw invalidArchive("index.json is not an index");
-  const fitting = top.manifests.filter(fitsHost);
+  const fits = (entry: IndexEntry) => fitsPlatform(entry, platform);
+  const fitting = top.manifests.filter(fits);
+  if (fitting.length === 0 && platform !== "") throw noSuchPlatform(platform);
   if (fitting.length === 0) throw invalidArchive("it has no image for this machine's platform");
-  for (const entry of fitting) {
-    const manifest = await manifestOf(files, entry);
-    const config = await blob(files, manifest.config.digest, configLimit);
+  // One image can have several entries, each with a name.
+  const byManifest = Map.groupBy(fitting, ({ digest }) => digest);
+  for (const entries of byManifest.values()) {
+    const manifest = await manifestOf(content, entries[0] as IndexEntry, platform);
+    const config = await blob(content, manifest.config.digest, configLimit);
+    const id = manifest.config.digest;
+    if (
+      platform !== "" &&
+      platformRank(parseImageConfig(config, id), parsePlatform(platform)) === undefined
+    ) {
+      throw noSuchPlatform(platform);
+    }
     yield {
       config,
-      id: manifest.config.digest,
-      layers: manifest.layers.map(({ digest }) => layerPath(files, blobName(digest))),
-      names: annotatedNames(entry),
+      id,
+      layers: manifest.layers.map(({ digest }) => layerBlob(content, digest)),
+      names: entries.flatMap(annotatedNames),
     };
   }
 }
 
-function fitsHost({ platform }: IndexEntry): boolean {
-  return platform === undefined || platform.os === "" || platformRank(platform, hostPlatform()) !== undefined;
+function fitsPlatform({ platform }: IndexEntry, wanted: string): boolean {
+  if (platform === undefined || platform.os === "") return true;
+  return platformRank(platform, parsePlatform(wanted)) !== undefined;
 }
 
-async function manifestOf(files: ArchiveFiles, entry: IndexEntry): Promise<ImageManifest> {
+async function manifestOf(
+  content: ArchiveContent,
+  entry: IndexEntry,
+  platform: string,
+): Promise<ImageManifest> {
   const read = async (from: IndexEntry): Promise<ImageManifest | ImageIndex> =>
-    parseManifest(await blob(files, from.digest, manifestLimit), from.mediaType, "archive");
+    parseManifest(await blob(content, from.digest, manifestLimit), from.mediaType, "archive");
   const outer = await read(entry);
-  const inner = outer.kind === "image" ? outer : await read(chooseManifest(outer, hostPlatform(), "archive"));
+  const inner =
+    outer.kind === "image" ? outer : await read(chooseManifest(outer, parsePlatform(platform), "archive"));
   if (inner.kind === "image") return inner;
   throw invalidArchive("an index inside an index");
 }
@@ -198,18 +335,19 @@ function annotatedNames({ annotations }: IndexEntry): ImageName[] {
   return reference === undefined ? [] : [imageName(withDefaultTag({ ...reference, digest: undefined }))];
 }
 
-async function blob(files: ArchiveFiles, digest: Digest, limit: number): Promise<Buffer> {
-  const bytes = await files.read(blobName(digest), limit);
+async function blob(content: ArchiveContent, digest: Digest, limit: number): Promise<Buffer> {
+  const bytes = await content.read(blobName(digest), limit);
   if (digestOf(bytes) === digest) return bytes;
+  throw invalidArchive(`blob ${digest} has another content`);
+}
+
+function layerBlob(content: ArchiveContent, digest: Digest): ArchiveLayer {
+  const layer = content.layer(blobName(digest));
+  // Files are compared with their diff id when they are unpacked.
+  if ("path" in layer || layer.digest === digest) return layer;
   throw invalidArchive(`blob ${digest} has another content`);
 }
 
 function blobName(digest: Digest): string {
   return `blobs/sha256/${hexOf(digest)}`;
-}
-
-function layerPath(files: ArchiveFiles, name: string): string {
-  const path = files.path(name);
-  if (path === undefined) throw invalidArchive(`layer ${name} is missing`);
-  return path;
 }

@@ -105,7 +105,7 @@ function choose({ names, platform }: SaveRequest, images: ImageStore): Chosen[] 
 }
 
 function meant(text: string, images: ImageStore): { image: StoredImage; name?: ImageName }[] {
-  const reference = tryParseReference(text);
+  const reference = text.startsWith("sha256:") ? undefined : tryParseReference(text);
   if (reference !== undefined && reference.digest === undefined) {
     const repository = repositoryOf(reference);
     const tags = images.tagsIn(repository).filter(({ tag }) => (reference.tag ?? tag) === tag);
