@@ -1,6 +1,6 @@
 /** What is measured. A case answers milliseconds (or KiB) of one run on one peer. */
 import { execFile } from "node:child_process";
-import { request } from "node:http";
+import { Agent, request } from "node:http";
 import { promisify } from "node:util";
 import { type Peer, pss } from "./peer.ts";
 
@@ -15,6 +15,8 @@ export interface Case {
   budget?: number;
   /** An absolute bound on Berth's figure. */
   bound?: number;
+  /** Before the first run on a peer, unmeasured; answers how to undo it after the last. */
+  prepare?(peer: Peer): Promise<() => Promise<void>>;
   measure(peer: Peer): Promise<number>;
 }
 
@@ -53,19 +55,6 @@ export const CASES: Case[] = [
     runs: 7,
     budget: 1 / 6,
     measure: (peer) => timed(() => atOnce(peer, 20, "run", "--rm", IMAGE, "true")),
-  },
-  {
-    name: "docker exec true",
-    unit: "ms",
-    runs: 10,
-    measure: async (peer) => {
-      const id = await docker(peer, "run", "-d", IMAGE, "sleep", "60");
-      try {
-        return await timed(() => docker(peer, "exec", id, "true"));
-      } finally {
-        await docker(peer, "rm", "-f", id);
-      }
-    },
   },
   {
     name: "memory of a running container's shim (PSS)",
@@ -107,7 +96,8 @@ async function atOnce(peer: Peer, count: number, ...args: string[]): Promise<voi
   });
 }
 
-async function timed(work: () => Promise<unknown>): Promise<number> {
+/** Milliseconds. */
+export async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await work();
   return performance.now() - start;
@@ -122,11 +112,14 @@ async function cycle(peer: Peer): Promise<void> {
   await call(peer, "DELETE", `/containers/${Id}`);
 }
 
+/** Connections are kept, as every client but a command line keeps them. */
+const agent = new Agent({ keepAlive: true });
+
 /** A request to the API; its answer, parsed. */
 export function call(peer: Peer, method: string, path: string, body?: unknown): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { "Content-Type": "application/json" };
-    const sent = request({ socketPath: peer.socket, method, path, headers }, (answer) => {
+    const sent = request({ agent, socketPath: peer.socket, method, path, headers }, (answer) => {
       let text = "";
       answer.on("data", (chunk: Buffer) => {
         text += chunk;
@@ -139,5 +132,27 @@ export function call(peer: Peer, method: string, path: string, body?: unknown): 
     });
     sent.on("error", reject);
     sent.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+/** A request that takes the connection over; all that comes by it. */
+export function hijacked(peer: Peer, path: string, body: unknown): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const headers = { "Content-Type": "application/json", Connection: "Upgrade", Upgrade: "tcp" };
+    const sent = request({ socketPath: peer.socket, method: "POST", path, headers });
+    sent.on("upgrade", (_answer, socket, head) => {
+      let text = head.toString();
+      socket.on("data", (chunk: Buffer) => {
+        text += chunk;
+      });
+      socket.on("end", () => {
+        socket.end();
+        resolve(text);
+      });
+      socket.on("error", reject);
+    });
+    sent.on("response", (answer) => reject(new Error(`POST ${path}: ${answer.statusCode}`)));
+    sent.on("error", reject);
+    sent.end(JSON.stringify(body));
   });
 }

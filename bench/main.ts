@@ -1,6 +1,6 @@
 /**
  * `npm run bench [containers] [runtimes] [images]`: Berth beside Debian's dockerd, in turn, with an idle gap before every
- * run. Without arguments everything.
+ * run. Without arguments everything. BENCH_ONLY: of the containers' cases only those whose name has this in it.
  *
  * The gap matters: back-to-back runs hide what an idle system waits for (in cgroup v1 the first move of a process
  * waits for an RCU grace period). Prints one table, and writes build/bench.json.
@@ -11,6 +11,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { makeRootArchive } from "./busybox-root.ts";
 import { CASES, type Case, docker, IMAGE } from "./cases.ts";
+import { ENGINE_CASES } from "./engine-cases.ts";
 import { benchImages } from "./images.ts";
 import { LOG_CASES } from "./log-cases.ts";
 import { type Peer, startBerth, startDocker } from "./peer.ts";
@@ -23,11 +24,17 @@ const PARTS = ["containers", "images", "runtimes"];
 
 async function measure(peers: Peer[], bench: Case): Promise<Row> {
   const values = new Map(peers.map((peer) => [peer.name, [] as number[]]));
-  for (let round = 0; round < bench.runs; round++) {
-    for (const peer of peers) {
-      await sleep(GAP_MS);
-      values.get(peer.name)?.push(await bench.measure(peer));
+  const undo: (() => Promise<void>)[] = [];
+  try {
+    for (const peer of peers) undo.push((await bench.prepare?.(peer)) ?? (async () => {}));
+    for (let round = 0; round < bench.runs; round++) {
+      for (const peer of peers) {
+        await sleep(GAP_MS);
+        values.get(peer.name)?.push(await bench.measure(peer));
+      }
     }
+  } finally {
+    for (const one of undo) await one();
   }
   return makeRow(bench.name, bench.unit, values, bench);
 }
@@ -39,7 +46,9 @@ async function benchContainers(directory: string, archive: string): Promise<Row[
     peers.push(await startDocker(join(directory, "docker")));
     for (const peer of peers) await docker(peer, "import", "-c", "ENV PATH=/bin", archive, IMAGE);
     const rows: Row[] = [];
-    for (const bench of [...CASES, ...LOG_CASES]) {
+    const only = process.env.BENCH_ONLY ?? "";
+    const chosen = [...CASES, ...ENGINE_CASES, ...LOG_CASES].filter(({ name }) => name.includes(only));
+    for (const bench of chosen) {
       console.error(`bench: ${bench.name} …`);
       rows.push(await measure(peers, bench));
     }

@@ -6,7 +6,7 @@ import type { ContainerCreateRequest } from "#api-types/container.ts";
 import { BerthError } from "#errors/errors.ts";
 import { containerCreateShape, containerUpdateShape } from "./container-shapes.ts";
 import type { Query } from "./query.ts";
-import { sendEmpty, sendJson } from "./reply.ts";
+import { sendEmpty, sendJson, sendJsonText } from "./reply.ts";
 import { type Handlers, nameOf } from "./request-context.ts";
 import { type ApiVersion, atLeast } from "./versions.ts";
 
@@ -18,7 +18,7 @@ export const containerHandlers: Handlers = {
       size: query.flag("size"),
       filters: context.filters(),
     });
-    sendJson(response, 200, containers);
+    sendJsonText(response, 200, containers);
   },
 
   async ContainerCreate({ engine, query, response, version, ...context }) {

@@ -2,12 +2,18 @@
 import type { ServerResponse } from "node:http";
 
 export function sendJson(response: ServerResponse, status: number, body: unknown): void {
-  const text = `${JSON.stringify(body)}\n`;
+  sendJsonText(response, status, JSON.stringify(body));
+}
+
+/** `json`: made already. */
+export function sendJsonText(response: ServerResponse, status: number, json: string): void {
+  // As bytes, since a text is gone through twice, for its length and to be sent.
+  const body = Buffer.from(`${json}\n`);
   response.writeHead(status, {
     "Content-Type": "application/json",
-    "Content-Length": Buffer.byteLength(text),
+    "Content-Length": body.length,
   });
-  response.end(text);
+  response.end(body);
 }
 
 export function sendText(response: ServerResponse, status: number, text: string): void {

@@ -4,7 +4,6 @@ import type {
   ContainerCreateRequest,
   ContainerCreateResponse,
   ContainerInspect,
-  ContainerSummary,
   HostConfig,
 } from "#api-types/container.ts";
 import { attachToContainer } from "#engine/attach.ts";
@@ -16,9 +15,9 @@ import {
   removeCheckpoint,
 } from "#engine/checkpoints.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
-import { asksForStopped, containerFilter } from "#engine/container-filters.ts";
+import { listContainers } from "#engine/container-list.ts";
 import { containerSizes } from "#engine/container-sizes.ts";
-import { inspectContainer, summarize } from "#engine/container-view.ts";
+import { inspectContainer } from "#engine/container-view.ts";
 import { createContainer } from "#engine/create.ts";
 import { describeProgram } from "#engine/describe-program.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
@@ -158,28 +157,8 @@ export class Containers implements ContainerService {
     return options.size ? { ...inspect, ...(await containerSizes(this.#context, container)) } : inspect;
   }
 
-  async list(options: {
-    all: boolean;
-    limit: number;
-    size: boolean;
-    filters: Filters;
-  }): Promise<ContainerSummary[]> {
-    const passes = containerFilter(options.filters, this.#context.containers);
-    const all = options.all || options.limit > 0 || asksForStopped(options.filters);
-    const chosen = this.#context.containers
-      .all()
-      .filter((container) => (all || container.isRunning) && passes(container))
-      .reverse();
-    const limited = options.limit > 0 ? chosen.slice(0, options.limit) : chosen;
-    return Promise.all(
-      limited.map(async (container) => {
-        const summary = summarize(this.#context, container);
-        if (!options.size) return summary;
-        const { SizeRw, SizeRootFs } = await containerSizes(this.#context, container);
-        // Where nothing was written, Docker says nothing.
-        return { ...summary, ...(SizeRw > 0 && { SizeRw }), ...(SizeRootFs > 0 && { SizeRootFs }) };
-      }),
-    );
+  list(options: { all: boolean; limit: number; size: boolean; filters: Filters }): Promise<string> {
+    return listContainers(this.#context, options);
   }
 
   stats(

@@ -55,6 +55,7 @@ export class ContainerStore {
   /** Writes the record as it is now. */
   save(container: Container): void {
     const { record } = container;
+    container.restingSummary = undefined;
     this.#database.run(
       "UPDATE container SET name = ?, phase = ?, record = ? WHERE id = ?",
       record.name === "" ? null : record.name,

@@ -50,6 +50,8 @@ export class Container {
   backoff = 0;
   restartTimer: NodeJS.Timeout | undefined;
   health: HealthMonitor | undefined;
+  /** What lists show of it before and after its status while it doesn't run; the store forgets it at every save. */
+  restingSummary: [before: string, after: string] | undefined;
   lastExit: ExitRecord | undefined;
 
   constructor(record: ContainerRecord) {

@@ -177,9 +177,10 @@ export class FakeEngine implements Engine {
     inspect: async (name) => this.#inspect(this.#find(name)),
     list: async (options) => {
       this.calls.push(["list", options]);
-      return [...this.#containers.values()]
-        .filter((container) => options.all || status(container) === "running")
-        .map(summary);
+      const shown = [...this.#containers.values()].filter(
+        (container) => options.all || status(container) === "running",
+      );
+      return JSON.stringify(shown.map(summary));
     },
     stats: (name, options, signal) => {
       this.calls.push(["stats", name, options]);
