@@ -33,10 +33,16 @@ export class FakeRegistry {
   }
 
   static async start(t: TestContext): Promise<FakeRegistry> {
+    const registry = await FakeRegistry.listen();
+    t.after(() => registry.stop());
+    return registry;
+  }
+
+  /** For as long as the caller wants it: until `stop`. */
+  static async listen(): Promise<FakeRegistry> {
     const registry = new FakeRegistry();
     await new Promise<void>((resolve) => registry.#server.listen(0, "127.0.0.1", resolve));
     registry.host = `127.0.0.1:${(registry.#server.address() as AddressInfo).port}`;
-    t.after(() => registry.stop());
     return registry;
   }
 
