@@ -34,9 +34,11 @@ import { prepareParentGroup } from "#runtime/cgroups/parent-group.ts";
 import { Database } from "#state/database.ts";
 import { ContainerFiles } from "#storage/files/container-files.ts";
 import { openStorageDriver } from "#storage/open-driver.ts";
+import { type IdMap, rootOf } from "#storage/unpack/id-map.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
 import { createVolumeService, volumeMigrations } from "#volumes/volume-service.ts";
 import { launcherPath } from "./launcher-path.ts";
+import { makeRemappedRoot, readRemap, remappedRoots } from "./remapped-root.ts";
 
 /** Runs until a signal ends it. Containers go on: nothing here owns them. */
 export async function runDaemon(config: DaemonConfig, warnings: string[]): Promise<void> {
@@ -48,9 +50,13 @@ export async function runDaemon(config: DaemonConfig, warnings: string[]): Promi
   });
   for (const warning of warnings) logger.warn(warning);
   checkDefaultLogDriver(config.logDriver, config.logOpts);
+  const idMap = readRemap(config.usernsRemap, logger);
+  // In place: the log goes by it as well.
+  Object.assign(config, remappedRoots(config, idMap));
+  if (idMap !== undefined) makeRemappedRoot(config.dataRoot, idMap);
   makeRoots(config);
   takePidfile(config.pidfile);
-  const daemon = await compose(config, logger);
+  const daemon = await compose(config, idMap, logger);
   const address = await daemon.server.listen(config.hosts, {
     group: config.group,
     ...(config.tls || config.tlsVerify
@@ -69,7 +75,8 @@ export async function runDaemon(config: DaemonConfig, warnings: string[]): Promi
   process.exit(0);
 }
 
-async function compose(config: DaemonConfig, logger: Logger) {
+async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: Logger) {
+  const owner = idMap && rootOf(idMap);
   const database = Database.open(join(config.dataRoot, "berth.db"), [
     containerMigrations,
     imageMigrations,
@@ -84,11 +91,13 @@ async function compose(config: DaemonConfig, logger: Logger) {
     name: config.storageDriver,
     options: config.storageOpts,
     logger,
+    ...(owner && { owner }),
   });
   const unpacker = createLayerUnpacker({
     limits: { size: config.maxLayerSize, ratio: config.maxLayerRatio },
+    idMap,
   });
-  const files = new ContainerFiles();
+  const files = new ContainerFiles(idMap);
   const images = createImageService({
     database,
     storage,
@@ -100,6 +109,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
   const volumes = createVolumeService({
     database,
     dataRoot: config.dataRoot,
+    ...(owner && { owner }),
     onEvent: (action, name, attributes) => events.publish("volume", action, name, attributes),
   });
   const networks = createNetworkController(database, config, logger);
@@ -122,6 +132,7 @@ async function compose(config: DaemonConfig, logger: Logger) {
     events,
     containers: new ContainerStore(database),
     execs: new Map(),
+    idMap,
     cgroups,
     host: readHostFacts(),
     limits: {
@@ -243,7 +254,7 @@ function reload(context: EngineContext, id: string): void {
     const loaded = loadConfig(process.argv.slice(2));
     if (!("config" in loaded)) return;
     for (const warning of loaded.warnings) logger.warn(warning);
-    const { changed, waiting } = reloadConfig(config, loaded.config);
+    const { changed, waiting } = reloadConfig(config, remappedRoots(loaded.config, context.idMap));
     if (waiting.length > 0) {
       logger.warn("changes that wait for the daemon's next start", { options: waiting.join(", ") });
     }

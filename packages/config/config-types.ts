@@ -56,6 +56,8 @@ export interface DaemonConfig {
   shutdownTimeout: number;
   liveRestore: boolean;
   experimental: boolean;
+  /** Whose subordinate ids containers' users are on the host (userns-remap.ts); "" for none. */
+  usernsRemap: string;
   // TLS
   tls: boolean;
   tlsVerify: boolean;

@@ -87,6 +87,11 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "seccomp-profile", kind: "string", help: "File of the default seccomp profile, or unconfined" },
   { flag: "shutdown-timeout", kind: "number", help: "Seconds to let requests end" },
   { flag: "live-restore", kind: "boolean", help: "Always on: containers outlive the daemon" },
+  {
+    flag: "userns-remap",
+    kind: "string",
+    help: "User whose subordinate ids containers' users are (default, user, uid, with :group)",
+  },
   { flag: "experimental", kind: "boolean", help: "Experimental features" },
   { flag: "tls", kind: "boolean", help: "TLS on TCP sockets" },
   { flag: "tlsverify", kind: "boolean", help: "TLS with client certificates" },

@@ -102,6 +102,7 @@ function complete(raw: RawConfig): DaemonConfig {
     shutdownTimeout: get("shutdown-timeout", 15),
     liveRestore: true,
     experimental: get("experimental", false),
+    usernsRemap: get("userns-remap", ""),
     tls: get("tls", false),
     tlsVerify: get("tlsverify", false),
     tlsCaCert: get("tlscacert", ""),

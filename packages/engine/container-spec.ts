@@ -1,4 +1,5 @@
 /** A container as an OCI runtime configuration. Pure, but for the numbers of the host's device files. */
+import { dirname } from "node:path";
 import type { DeviceMapping } from "#api-types/container.ts";
 import type { DaemonConfig } from "#config/config-types.ts";
 import type { ContainerMount, ContainerRecord } from "#engine/container-record.ts";
@@ -6,6 +7,7 @@ import { containerResources, parseDeviceRule } from "#engine/container-resources
 import { readDevice } from "#engine/host-devices.ts";
 import type { EtcFiles } from "#engine/prepare-launch.ts";
 import { parseSecurityOptions, type SecurityOptions } from "#engine/security-options.ts";
+import { mappingsOf } from "#engine/user-namespace.ts";
 import { resolveCapabilities } from "#runtime/capabilities.ts";
 import { containerCgroupPath } from "#runtime/cgroups/container-cgroup.ts";
 import { DEFAULT_ENVIRONMENT_PATH, DEFAULT_SHM_SIZE, defaultSpec } from "#runtime/default-spec.ts";
@@ -14,6 +16,7 @@ import { rlimitsFromUlimits } from "#runtime/rlimits.ts";
 import { defaultSeccomp, parseProfile, resolveProfile } from "#runtime/seccomp/profile.ts";
 import type { NamespaceType, Spec, SpecMount, SpecProcess, SpecSeccomp } from "#runtime/spec-types.ts";
 import type { ResolvedUser } from "#runtime/user.ts";
+import type { IdMap } from "#storage/unpack/id-map.ts";
 
 export interface SpecInput {
   record: ContainerRecord;
@@ -23,9 +26,14 @@ export interface SpecInput {
   files: EtcFiles;
   host: HostFacts;
   defaults: Pick<DaemonConfig, "noNewPrivileges" | "defaultUlimits" | "seccompProfile">;
+  /** Users of containers as users of the host. */
+  idMap?: IdMap | undefined;
   /** Host pid of a running container, whose namespaces are to be shared. */
   joined: (nameOrId: string) => number;
 }
+
+/** Sysctl that names the groups whose processes may ping. */
+const PING_GROUPS = "net.ipv4.ping_group_range";
 
 interface Namespace {
   type: NamespaceType;
@@ -54,6 +62,14 @@ export function containerSpec(input: SpecInput): Spec {
   });
   const linux = { ...spec.linux };
   linux.namespaces = joins;
+  const mappings = mappingsOf(input.idMap, hostConfig);
+  if (mappings !== undefined) {
+    Object.assign(linux, mappings);
+    if (linux.sysctl?.[PING_GROUPS]) {
+      // Only groups that there are.
+      linux.sysctl = { ...linux.sysctl, [PING_GROUPS]: `0 ${(mappings.gidMappings[0]?.size ?? 1) - 1}` };
+    }
+  }
   linux.cgroupsPath = `/${containerCgroupPath(record.id, hostConfig.CgroupParent)}`;
   linux.resources = {
     ...containerResources(hostConfig, readDevice),
@@ -142,7 +158,7 @@ function seccompOf(
   return resolveProfile(parseProfile(wanted), context);
 }
 
-function namespaces({ record, joined }: SpecInput): Namespace[] {
+function namespaces({ record, joined, idMap }: SpecInput): Namespace[] {
   const { hostConfig } = record;
   const all: Namespace[] = [{ type: "mount" }];
   const add = (type: NamespaceType, file: string, mode: string) => {
@@ -157,6 +173,11 @@ function namespaces({ record, joined }: SpecInput): Namespace[] {
   const network = hostConfig.NetworkMode ?? "bridge";
   add("network", "net", network.startsWith("container:") || network === "host" ? network : "");
   if (hostConfig.CgroupnsMode === "private") all.push({ type: "cgroup" });
+  if (mappingsOf(idMap, hostConfig) !== undefined) {
+    // Whoever shares a namespace has to be in the user namespace it belongs to.
+    const shared = all.find(({ path }) => path !== undefined)?.path;
+    all.push(shared === undefined ? { type: "user" } : { type: "user", path: `${dirname(shared)}/user` });
+  }
   return all;
 }
 

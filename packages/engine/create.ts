@@ -26,6 +26,7 @@ import { purge } from "#engine/remove.ts";
 import { makeVolumes, resolveMounts } from "#engine/resolve-mounts.ts";
 import { checkSecurityOptions } from "#engine/security-options.ts";
 import { formatNanoseconds, nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
+import { checkUserNamespace, containerRoot } from "#engine/user-namespace.ts";
 import { completeHostConfig } from "#engine/validate-host-config.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Image } from "#images/image-types.ts";
@@ -45,7 +46,7 @@ export async function createContainer(
   const container = context.containers.add(record);
   try {
     await mkdir(containerDirectory(context.config, record.id), { recursive: true, mode: 0o710 });
-    await context.storage.createWritable(record.id, image.topLayer, {});
+    await context.storage.createWritable(record.id, image.topLayer, containerRoot(context));
     await makeVolumes(context, record);
   } catch (error) {
     context.containers.retire(container);
@@ -88,6 +89,7 @@ function composeRecord(
   warnings.push(
     ...checkModes(userConfig, hostConfig, { container: (other) => context.containers.get(other) }),
   );
+  checkUserNamespace(context.idMap, hostConfig);
   completeIdentity(config, hostConfig.NetworkMode ?? "bridge", id);
   const mounts = resolveMounts(config, hostConfig, (other) => context.containers.get(other).record);
   const record: ContainerRecord = {

@@ -16,6 +16,7 @@ import type { CgroupLayout, HostFacts } from "#runtime/launch-types.ts";
 import type { Database } from "#state/database.ts";
 import type { StorageDriver } from "#storage/driver-types.ts";
 import type { ContainerFiles } from "#storage/files/container-files.ts";
+import type { IdMap } from "#storage/unpack/id-map.ts";
 import type { VolumeService } from "#volumes/volume-types.ts";
 
 export interface EngineContext {
@@ -35,6 +36,8 @@ export interface EngineContext {
   readonly containers: ContainerStore;
   /** Every exec that can still be inspected, by id (exec.ts). */
   readonly execs: Map<string, Exec>;
+  /** Users of containers as users of the host (`--userns-remap`); undefined where they are the same. */
+  readonly idMap: IdMap | undefined;
   readonly cgroups: CgroupLayout;
   readonly host: HostFacts;
   readonly limits: HostLimits;

@@ -5,6 +5,7 @@ import { containerUser } from "#engine/container-user.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { Exec } from "#engine/exec.ts";
 import { parseSecurityOptions } from "#engine/security-options.ts";
+import { mappingsOf } from "#engine/user-namespace.ts";
 import { BerthError } from "#errors/errors.ts";
 import { isProcessAlive } from "#kernel/process-status.ts";
 import { resolveCapabilities } from "#runtime/capabilities.ts";
@@ -80,7 +81,7 @@ export async function prepareExec(
 
 /**
  * The container's own configuration; after a daemon's restart it is not at hand, and what an exec needs of it is made
- * anew: the cgroup's path and the seccomp profile.
+ * anew: the cgroup's path, the user namespace and the seccomp profile.
  */
 function containerSpecOf(
   context: EngineContext,
@@ -91,10 +92,12 @@ function containerSpecOf(
 ): Spec {
   const { hostConfig } = exec.container.record;
   const { seccomp } = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
+  const mappings = mappingsOf(context.idMap, hostConfig);
   const base: Spec = spec ?? {
     ociVersion: "1.2.0",
     linux: {
       cgroupsPath: `/${containerCgroupPath(id, hostConfig.CgroupParent)}`,
+      ...(mappings && { namespaces: [{ type: "user" }], ...mappings }),
     },
   };
   const linux = { ...base.linux };

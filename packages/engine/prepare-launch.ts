@@ -2,7 +2,7 @@
  * Taking what a run needs: mounts, addresses, ports, the files over /etc; and putting it all into what the
  * compiler takes. What was taken is given back by releaseRun.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Container } from "#engine/container.ts";
@@ -14,6 +14,7 @@ import { containerUser } from "#engine/container-user.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { checkLogHost, logPlan, planLogs } from "#engine/log-plan.ts";
 import { sandboxRequest } from "#engine/sandbox-request.ts";
+import { checkSharing, containerRoot, makeForContainers } from "#engine/user-namespace.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Sandbox } from "#networks/network-types.ts";
 import type { ContainerLaunch } from "#runtime/launch-types.ts";
@@ -49,7 +50,8 @@ export async function prepareLaunch(
       files,
       host: context.host,
       defaults: context.config,
-      joined: (other) => joinedPid(context, other),
+      idMap: context.idMap,
+      joined: (other) => joinedPid(context, record, other),
     }),
     rootfs: await context.storage.rootfs(record.id),
     cgroups: context.cgroups,
@@ -72,7 +74,7 @@ export async function prepareLaunch(
 async function mountSources(context: EngineContext, record: ContainerRecord): Promise<Map<string, string>> {
   const sources = new Map<string, string>();
   for (const mount of record.mounts) {
-    if (mount.type === "bind") sources.set(mount.destination, await bindSource(mount));
+    if (mount.type === "bind") sources.set(mount.destination, await bindSource(context, mount));
     if (mount.type === "volume") {
       sources.set(mount.destination, await context.volumes.mount(mount.volume, record.id, mount));
     }
@@ -80,9 +82,9 @@ async function mountSources(context: EngineContext, record: ContainerRecord): Pr
   return sources;
 }
 
-async function bindSource(mount: ContainerMount): Promise<string> {
+async function bindSource(context: EngineContext, mount: ContainerMount): Promise<string> {
   if (mount.createSource) {
-    await mkdir(mount.source, { recursive: true }).catch((cause: NodeJS.ErrnoException) => {
+    await makeForContainers(context, mount.source).catch((cause: NodeJS.ErrnoException) => {
       // It is there, as something else than a directory.
       if (cause.code === "EEXIST" || cause.code === "ENOTDIR") return;
       throw new BerthError(
@@ -117,12 +119,17 @@ function writeEtcFiles(context: EngineContext, record: ContainerRecord, sandbox:
   writeFileSync(files.hosts, sandbox.hosts);
   writeFileSync(files.hostname, `${record.config.Hostname}\n`);
   writeFileSync(files.resolvConf, sandbox.resolvConf);
+  if (context.idMap !== undefined) {
+    const { uid, gid } = containerRoot(context);
+    for (const path of Object.values(files)) chownSync(path, uid, gid);
+  }
   return files;
 }
 
 /** Host pid of a running container whose namespaces are to be shared. */
-function joinedPid(context: EngineContext, nameOrId: string): number {
+function joinedPid(context: EngineContext, { hostConfig }: ContainerRecord, nameOrId: string): number {
   const other = context.containers.get(nameOrId);
+  checkSharing(context.idMap, hostConfig, other.record.hostConfig);
   if (!other.record.state.Running || other.record.state.Restarting) {
     throw new BerthError("conflict", `cannot join namespace of a non running container: ${nameOrId}`, {
       operation: "start container",

@@ -116,7 +116,11 @@ export class System implements SystemService {
       ContainerdCommit: { ID: "" },
       RuncCommit: { ID: "" },
       InitCommit: { ID: "" },
-      SecurityOptions: ["name=seccomp,profile=builtin", ...(cgroups.version === 2 ? ["name=cgroupns"] : [])],
+      SecurityOptions: [
+        "name=seccomp,profile=builtin",
+        ...(this.#context.idMap === undefined ? [] : ["name=userns"]),
+        ...(cgroups.version === 2 ? ["name=cgroupns"] : []),
+      ],
       Warnings: this.#warnings(),
       DefaultAddressPools: config.defaultAddressPools.map(({ base, size }) => ({ Base: base, Size: size })),
     };

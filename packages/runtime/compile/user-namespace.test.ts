@@ -53,10 +53,10 @@ describe("the plan of a user namespace", () => {
     assert.equal(mapText(plan?.uidMappings ?? []), "0 1000 1\n1 5000 100\n");
   });
 
-  it("knows nothing of a namespace that is joined", () => {
+  it("knows of a namespace that is joined what it is told", () => {
     const spec = specOf({ namespaces: [{ type: "user", path: "/x" }], uidMappings: [map(0, 5, 1)] });
     const plan = planUserNamespace(spec, undefined);
-    assert.deepEqual([plan?.path, plan?.uidMappings, groupsIn(plan)], ["/x", [], "try"]);
+    assert.deepEqual([plan?.path, plan?.uidMappings, groupsIn(plan)], ["/x", [map(0, 5, 1)], "try"]);
     if (plan) checkMapped(plan, user(77, 77));
   });
 

@@ -19,7 +19,7 @@ export interface RootlessCaller {
 export interface UserNamespacePlan {
   /** Joined by this path; undefined for a new one. */
   path: string | undefined;
-  /** Of a new one. Those of a joined one are not known here. */
+  /** Those of a joined one as far as the configuration tells them. */
   uidMappings: readonly SpecIdMapping[];
   gidMappings: readonly SpecIdMapping[];
   /** Nothing can be done with root's rights before the namespace is entered. */
@@ -41,8 +41,8 @@ export function planUserNamespace(
   if (listed === undefined) return undefined;
   const path = listed.path || undefined;
   if (path !== undefined) {
-    const nobody = { uidMappings: [], gidMappings: [], byTools: false, fixedGroups: false };
-    return { ...nobody, path, rootless: rootless !== undefined };
+    const known = { uidMappings, gidMappings, byTools: false, fixedGroups: false };
+    return { ...known, path, rootless: rootless !== undefined };
   }
   checkMappings("linux.uidMappings", uidMappings);
   checkMappings("linux.gidMappings", gidMappings);

@@ -8,6 +8,7 @@ import type { LayerComparison, UnpackResult } from "#storage/driver-types.ts";
 import type { ExtractOptions } from "#storage/files/extract-tree.ts";
 import type { FileTask, Sink, TakenPath } from "#storage/files/file-tasks.ts";
 import type { PathStatus, RootRequest } from "#storage/files/root-types.ts";
+import type { IdMap } from "#storage/unpack/id-map.ts";
 import type { LayerTarget } from "#storage/unpack/layer-builder.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
@@ -16,6 +17,12 @@ const threads = 16;
 
 export class ContainerFiles implements AsyncDisposable {
   readonly #workers = new StorageWorkers(threads);
+  readonly #idMap: IdMap | undefined;
+
+  /** `idMap`: whose the containers' files are on the host; archives have the owners that are seen inside. */
+  constructor(idMap?: IdMap) {
+    this.#idMap = idMap;
+  }
 
   /** As `docker diff` tells it: sorted by path, what was deleted after what is there. */
   async changes(comparison: LayerComparison): Promise<LayerChange[]> {
@@ -25,7 +32,7 @@ export class ContainerFiles implements AsyncDisposable {
   /** Opens a path in a container's root; undefined if nothing is there. Links of its directories are followed inside. */
   async open(root: RootRequest, path: string): Promise<OpenPath | undefined> {
     const taken = (await this.#run({ kind: "take", root, path })) as TakenPath | undefined;
-    return taken && new OpenPath(this.#workers, taken);
+    return taken && new OpenPath(this.#workers, taken, this.#idMap);
   }
 
   /**
@@ -36,15 +43,17 @@ export class ContainerFiles implements AsyncDisposable {
     root: RootRequest,
     path: string,
     source: FileDescriptor,
-    options: ExtractOptions,
+    options: Omit<ExtractOptions, "idMap">,
     signal: AbortSignal,
   ): Promise<void> {
-    await this.#run({ kind: "extract", root, path, source: source.release(), options }, signal);
+    const mapped = { ...options, ...(this.#idMap && { idMap: this.#idMap }) };
+    await this.#run({ kind: "extract", root, path, source: source.release(), options: mapped }, signal);
   }
 
   /** Fills `target`, the directories of a new layer, with what a container changed; it is on the disk then. */
   async commit(comparison: LayerComparison, target: LayerTarget): Promise<UnpackResult> {
-    return (await this.#run({ kind: "commit", comparison, target })) as UnpackResult;
+    const mapped = { ...target, ...(this.#idMap && { idMap: this.#idMap }) };
+    return (await this.#run({ kind: "commit", comparison, target: mapped })) as UnpackResult;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -62,10 +71,12 @@ export class OpenPath implements Disposable {
   readonly #workers: StorageWorkers;
   readonly #taken: TakenPath;
   readonly #handles: FileDescriptor[];
+  readonly #idMap: IdMap | undefined;
 
-  constructor(workers: StorageWorkers, taken: TakenPath) {
+  constructor(workers: StorageWorkers, taken: TakenPath, idMap: IdMap | undefined) {
     this.#workers = workers;
     this.#taken = taken;
+    this.#idMap = idMap;
     this.status = taken.status;
     this.#handles = [new FileDescriptor(taken.directory), new FileDescriptor(taken.tree)];
   }
@@ -75,10 +86,8 @@ export class OpenPath implements Disposable {
    * system. Rejects with an AbortError when the reader is gone.
    */
   async pack(content: "named" | "inside", sink: Sink, signal: AbortSignal): Promise<void> {
-    await this.#workers.run(
-      { kind: "files", task: { kind: "pack", taken: this.#taken, content, sink } },
-      { signal },
-    );
+    const task = { kind: "pack", taken: this.#taken, content, sink, idMap: this.#idMap } as const;
+    await this.#workers.run({ kind: "files", task }, { signal });
   }
 
   [Symbol.dispose](): void {

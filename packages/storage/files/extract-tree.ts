@@ -48,6 +48,7 @@ import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import type { TarHandler } from "#storage/tar/tar-reader.ts";
 import { applyXattrs } from "#storage/unpack/entry-attributes.ts";
 import { entryPath } from "#storage/unpack/entry-path.ts";
+import { type IdMap, mapId, rootOf } from "#storage/unpack/id-map.ts";
 import { OpenDirectories, type OpenDirectory } from "#storage/unpack/open-directories.ts";
 
 export interface ExtractOptions {
@@ -55,6 +56,8 @@ export interface ExtractOptions {
   keepKinds: boolean;
   /** Who everything belongs to; undefined: whom the archive says; "caller": who makes it, whatever the archive says. */
   owner: { uid: number; gid: number } | "caller" | undefined;
+  /** Whose the files are on the host; without it, owners are as they are said to be. */
+  idMap?: IdMap;
 }
 
 export class ExtractTree implements TarHandler, Disposable {
@@ -73,7 +76,10 @@ export class ExtractTree implements TarHandler, Disposable {
     this.#root = root;
     this.#base = directory.replace(/^\/+|\/+$/g, "");
     this.#options = options;
-    this.#directories = new OpenDirectories(root, () => undefined);
+    this.#directories = new OpenDirectories(
+      root,
+      () => options.idMap && { mode: 0o755, ...rootOf(options.idMap) },
+    );
   }
 
   [Symbol.dispose](): void {
@@ -206,8 +212,10 @@ export class ExtractTree implements TarHandler, Disposable {
 
   /** Undefined: its maker's, who may not be allowed to give it away, or attributes that others rely on. */
   #ownerOf(entry: TarEntry): { uid: number; gid: number } | undefined {
-    const { owner } = this.#options;
-    return owner === "caller" ? undefined : (owner ?? entry);
+    const { owner, idMap } = this.#options;
+    if (owner === "caller") return undefined;
+    const { uid, gid } = owner ?? entry;
+    return idMap === undefined ? { uid, gid } : { uid: mapId(idMap.uids, uid), gid: mapId(idMap.gids, gid) };
   }
 
   #checkKinds(entry: TarEntry, existing: FileStatus, path: string): void {

@@ -12,7 +12,7 @@ import { RootDirectory } from "#kernel/root-directory.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, open, openat, syncfs } from "#kernel/syscalls.ts";
 import type { LayerChange } from "#storage/changes/change-types.ts";
 import { layerChanges } from "#storage/changes/layer-changes.ts";
-import type { LayerComparison, UnpackResult } from "#storage/driver-types.ts";
+import type { LayerComparison, Owner, UnpackResult } from "#storage/driver-types.ts";
 import { type ExtractOptions, ExtractTree } from "#storage/files/extract-tree.ts";
 import { absolutePath, followLinks, resolveInside } from "#storage/files/inside-path.ts";
 import { describePath, findPath } from "#storage/files/path-status.ts";
@@ -23,6 +23,7 @@ import { packLayerChanges } from "#storage/pack/pack-changes.ts";
 import { TreePacker } from "#storage/pack/pack-tree.ts";
 import { TarReader } from "#storage/tar/tar-reader.ts";
 import { endOfArchive } from "#storage/tar/tar-writer.ts";
+import { type IdMap, keptOwnerInside, ownerInside } from "#storage/unpack/id-map.ts";
 import { LayerBuilder, type LayerTarget } from "#storage/unpack/layer-builder.ts";
 
 export type FileTask =
@@ -30,7 +31,8 @@ export type FileTask =
   | { kind: "changes"; comparison: LayerComparison }
   /** Answers TakenPath, or undefined where nothing is at the path. */
   | { kind: "take"; root: RootRequest; path: string }
-  | { kind: "pack"; taken: TakenPath; content: "named" | "inside"; sink: Sink }
+  /** `idMap`: whose the container's files are on the host; here and below. */
+  | { kind: "pack"; taken: TakenPath; content: "named" | "inside"; sink: Sink; idMap: IdMap | undefined }
   | { kind: "extract"; root: RootRequest; path: string; source: number; options: ExtractOptions }
   /** Answers UnpackResult. */
   | { kind: "commit"; comparison: LayerComparison; target: LayerTarget };
@@ -62,7 +64,7 @@ export async function performFileTask(task: FileTask, aborted: Aborted): Promise
     case "take":
       return takePath(task.root, task.path);
     case "pack":
-      return pack(task.taken, task.content, new DescriptorOutput(task.sink.fd, task.sink.framing, aborted));
+      return pack(task, new DescriptorOutput(task.sink.fd, task.sink.framing, aborted));
     case "extract":
       return await extract(task, aborted);
     case "commit":
@@ -86,16 +88,21 @@ function takePath(request: RootRequest, path: string): TakenPath | undefined {
   return { tree: tree.release(), directory: found.directory.release(), name: found.name, status };
 }
 
+type PackTask = Extract<FileTask, { kind: "pack" }>;
+
 /** "named": under its label, as for docker cp. "inside": what is in the directory, from the archive's root. */
-function pack(taken: TakenPath, content: "named" | "inside", output: DescriptorOutput): void {
-  for (const bytes of archiveOf(taken, content)) output.write(bytes);
+function pack(task: PackTask, output: DescriptorOutput): void {
+  for (const bytes of archiveOf(task)) output.write(bytes);
   output.write(endOfArchive);
   output.flush();
 }
 
-function* archiveOf(taken: TakenPath, content: "named" | "inside"): Generator<Buffer> {
+function* archiveOf({ taken, content, idMap }: PackTask): Generator<Buffer> {
   const { directory, name } = taken;
-  const packer = new TreePacker({ crossMounts: content === "named" });
+  const packer = new TreePacker({
+    crossMounts: content === "named",
+    ...(idMap && { ownerFor: (owner) => ownerInside(idMap, owner) }),
+  });
   const status = fstatatIfExists(directory, name);
   if (status === undefined) return; // It went meanwhile.
   if ((status.mode & S_IFMT) !== S_IFDIR) {
@@ -148,7 +155,9 @@ function checkTarget(root: RootDirectory, directory: string, path: string): void
 /** A container's changes as a layer of their own: packed, hashed and unpacked in one go, on the disk when it returns. */
 function commit({ comparison, target }: Extract<FileTask, { kind: "commit" }>): UnpackResult {
   using builder = new LayerBuilder(target);
-  for (const bytes of packLayerChanges(comparison)) builder.write(bytes);
+  const { idMap } = target;
+  const options = idMap && { ownerFor: (owner: Owner) => keptOwnerInside(idMap, owner) };
+  for (const bytes of packLayerChanges(comparison, options)) builder.write(bytes);
   const result = builder.finish();
   using directory = new FileDescriptor(open(target.target, O_RDONLY | O_DIRECTORY));
   syncfs(directory.number);

@@ -6,16 +6,19 @@
  */
 import { layerChanges } from "#storage/changes/layer-changes.ts";
 import type { LayerComparison } from "#storage/driver-types.ts";
-import { packTree, packWhiteout, TreePacker } from "#storage/pack/pack-tree.ts";
+import { type PackOptions, packTree, packWhiteout, TreePacker } from "#storage/pack/pack-tree.ts";
 import { endOfArchive } from "#storage/tar/tar-writer.ts";
 
 /** Yields the bytes of a layer's archive, whatever the driver keeps layers like. */
-export function* packLayerChanges(comparison: LayerComparison): Generator<Buffer> {
+export function* packLayerChanges(
+  comparison: LayerComparison,
+  options: Pick<PackOptions, "ownerFor"> = {},
+): Generator<Buffer> {
   if (comparison.whiteouts === "overlay") {
-    yield* packTree(comparison.directory, { overlayLayer: true });
+    yield* packTree(comparison.directory, { overlayLayer: true, ...options });
     return;
   }
-  const packer = new TreePacker();
+  const packer = new TreePacker(options);
   for (const { path, parent, name, status } of layerChanges(comparison)) {
     const inArchive = path.slice(1);
     // Its own time would make every archive of the same changes another one.

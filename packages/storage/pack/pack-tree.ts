@@ -37,6 +37,7 @@ import {
   tryOpenat2,
 } from "#kernel/syscalls.ts";
 import { getXattr, listXattr, type XattrSubject, xattrPath } from "#kernel/xattr-syscalls.ts";
+import type { Owner } from "#storage/driver-types.ts";
 import type { TarEntry, TarEntryType } from "#storage/tar/tar-entry.ts";
 import { encodeEntry, endOfArchive, paddingFor } from "#storage/tar/tar-writer.ts";
 import { opaqueMarker, whiteoutPrefix } from "#storage/unpack/entry-path.ts";
@@ -46,6 +47,8 @@ export interface PackOptions {
   overlayLayer?: boolean;
   /** Go on into what is mounted below, too. */
   crossMounts?: boolean;
+  /** Whom the archive names for an owner on the host (`unpack/id-map.ts`); without it, that one. */
+  ownerFor?: (owner: Owner) => Owner;
 }
 
 const contentChunk = 256 * 1024;
@@ -88,7 +91,7 @@ export class TreePacker {
 
   /** An open directory with everything in it, under another name: "." or "/" or one without slashes at its ends. */
   *directory(fd: number, path: string): Generator<Buffer> {
-    yield encodeEntry(entryOf(fd, path, "directory", fstat(fd)));
+    yield encodeEntry(this.#entryOf(fd, path, "directory", fstat(fd)));
     yield* this.children(fd, path.endsWith("/") ? path : `${path}/`);
   }
 
@@ -100,7 +103,7 @@ export class TreePacker {
       yield packWhiteout(path, status.modifiedAt);
       return;
     }
-    const entry = entryOf(xattrPath(parent, name), path, type, status);
+    const entry = this.#entryOf(xattrPath(parent, name), path, type, status);
     if (type === "symlink") {
       const target = linkTarget(parent, name);
       if (target === undefined) return;
@@ -117,6 +120,11 @@ export class TreePacker {
     }
     if (type === "file") yield* packFile(parent, name, entry);
     else yield encodeEntry(entry);
+  }
+
+  #entryOf(subject: XattrSubject, path: string, type: TarEntryType, status: FileStatus): TarEntry {
+    const { ownerFor } = this.#options;
+    return { ...entryOf(subject, path, type, status), ...ownerFor?.({ uid: status.uid, gid: status.gid }) };
   }
 
   *#subdirectory(parent: number, name: string, path: string): Generator<Buffer> {

@@ -4,6 +4,7 @@
 import { availableParallelism } from "node:os";
 import type { LayerUnpacker, UnpackResult } from "#storage/driver-types.ts";
 import type { StagedArchive, StageProgress } from "#storage/staging/staging-types.ts";
+import type { IdMap } from "#storage/unpack/id-map.ts";
 import { defaultLimits, type UnpackLimits } from "#storage/unpack/unpack-limits.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
@@ -12,6 +13,8 @@ export interface LayerUnpackerOptions {
   threads?: number;
   /** How much a layer may unpack to. */
   limits?: UnpackLimits;
+  /** Whose the files of layers are on the host. */
+  idMap?: IdMap | undefined;
 }
 
 /** Image archives that can be on their way in; threads exist only while there is work for them. */
@@ -21,15 +24,21 @@ export function createLayerUnpacker(options: LayerUnpackerOptions = {}): LayerUn
   const workers = new StorageWorkers(options.threads ?? Math.min(4, availableParallelism()));
   /** Each is at the mercy of a client. */
   const archivers = new StorageWorkers(archivesAtOnce);
-  const limits = options.limits ?? defaultLimits;
+  const defaults = {
+    limits: options.limits ?? defaultLimits,
+    ...(options.idMap && { idMap: options.idMap }),
+  };
   return {
     async unpack({ onProgress, signal, ...task }) {
-      const result = await workers.run({ kind: "unpack", task: { limits, ...task } }, { onProgress, signal });
+      const result = await workers.run(
+        { kind: "unpack", task: { ...defaults, ...task } },
+        { onProgress, signal },
+      );
       return result as UnpackResult;
     },
     async stage(request, { stage, onProgress, signal }) {
       const result = await archivers.run(
-        { kind: "stage", task: { limits, ...request } },
+        { kind: "stage", task: { ...defaults, ...request } },
         { onAsk: stage, onProgress: (_, detail) => onProgress(detail as StageProgress), signal },
       );
       return result as StagedArchive;
