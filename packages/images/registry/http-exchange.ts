@@ -159,11 +159,16 @@ function send(request: ExchangeRequest): Promise<ExchangeResponse> {
   const silenceLimit = body === undefined ? 1 : headerPatience;
   let silences = 0;
   const unanswered = () => timeout(outgoing.socket?.connecting === false ? awaitingText : undefined);
-  outgoing.on("timeout", () => {
+  const onSilence = () => {
     silences++;
     if (answer !== undefined) answer.destroy(timeout());
     else if (!outgoing.writableFinished || silences >= silenceLimit) outgoing.destroy(unanswered());
-    else outgoing.setTimeout(patience);
+    else outgoing.socket?.setTimeout(patience);
+  };
+  // A request passes on only the first of its connection's time-outs.
+  outgoing.on("socket", (socket) => {
+    socket.on("timeout", onSilence);
+    outgoing.once("close", () => socket.off("timeout", onSilence));
   });
   const trickle = isStream(body)
     ? undefined
