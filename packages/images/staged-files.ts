@@ -14,7 +14,7 @@ import type {
   StagedLayer,
   StageProgress,
 } from "#storage/staging/staging-types.ts";
-import { receiveInWorker } from "#storage/worker/receive-in-worker.ts";
+import { receiveInWorker } from "#storage/worker/client-pipe.ts";
 import { type ArchiveContent, followLink, invalidArchive, tooLarge } from "./archive-content.ts";
 import { diskError, isNoSpace } from "./disk-errors.ts";
 

@@ -15,7 +15,7 @@ import { BerthError, isBerthError } from "#errors/errors.ts";
 import type { LayerChange } from "#storage/changes/change-types.ts";
 import type { OpenPath } from "#storage/files/container-files.ts";
 import type { PathStatus } from "#storage/files/root-types.ts";
-import { receiveInWorker } from "#storage/worker/receive-in-worker.ts";
+import { receiveInWorker } from "#storage/worker/client-pipe.ts";
 
 export class ContainerFileService implements FileService {
   readonly #context: EngineContext;

@@ -1,6 +1,6 @@
 /**
  * Bytes from worker threads to clients. Where the connection is a bare socket the worker writes to it itself; else a pipe is
- * between them and the event loop only passes on what comes. The other way: storage/worker/receive-in-worker.ts.
+ * between them and the event loop only passes on what comes. The other way: storage/worker/client-pipe.ts.
  */
 import { Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
