@@ -39,7 +39,7 @@ export interface NetworkResource {
   Driver: string;
   EnableIPv4: boolean;
   EnableIPv6: boolean;
-  IPAM: { Driver: string; Options: Record<string, string> | null; Config: Record<string, unknown>[] | null };
+  IPAM: { Driver: string; Options: Record<string, string> | null; Config: IpamConfig[] | null };
   Internal: boolean;
   Attachable: boolean;
   Ingress: boolean;
@@ -48,4 +48,44 @@ export interface NetworkResource {
   Containers: Record<string, NetworkContainer>;
   Options: Record<string, string>;
   Labels: Record<string, string>;
+}
+
+/** One address pool of a network. */
+export interface IpamConfig {
+  Subnet?: string;
+  IPRange?: string;
+  Gateway?: string;
+  AuxiliaryAddresses?: Record<string, string> | null;
+}
+
+export interface NetworkCreateRequest {
+  Name?: string;
+  /** Obsolete: names are always unique. */
+  CheckDuplicate?: boolean;
+  Driver?: string;
+  Scope?: string;
+  EnableIPv4?: boolean | null;
+  EnableIPv6?: boolean | null;
+  IPAM?: {
+    Driver?: string;
+    Options?: Record<string, string> | null;
+    Config?: IpamConfig[] | null;
+  } | null;
+  Internal?: boolean;
+  Attachable?: boolean;
+  Ingress?: boolean;
+  ConfigOnly?: boolean;
+  ConfigFrom?: { Network?: string } | null;
+  Options?: Record<string, string> | null;
+  Labels?: Record<string, string> | null;
+}
+
+export interface NetworkConnectRequest {
+  Container?: string;
+  EndpointConfig?: Partial<EndpointSettings> | null;
+}
+
+export interface NetworkDisconnectRequest {
+  Container?: string;
+  Force?: boolean;
 }

@@ -1,8 +1,9 @@
 /**
  * The shapes `docker inspect` and `docker network inspect` show. Pure.
  */
-import type { EndpointSettings, NetworkContainer, NetworkResource } from "#api-types/network.ts";
+import type { EndpointSettings, IpamConfig, NetworkContainer, NetworkResource } from "#api-types/network.ts";
 import type { HeldSandbox, NetworkRecord } from "#networks/network-record.ts";
+import { predefined } from "#networks/network-table.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
 
 /** An endpoint that has an id and nothing else: on "host" and "none". */
@@ -31,38 +32,47 @@ export function networkResource(
   held: Iterable<HeldSandbox>,
   options: NetworkOptions,
 ): NetworkResource {
-  const { config } = record;
+  const { config, driver } = record;
+  const isDefault = predefined.has(record.name);
   return {
     Name: record.name,
     Id: record.id,
     Created: record.created,
     Scope: "local",
-    Driver: record.driver,
+    Driver: driver,
     EnableIPv4: true,
-    EnableIPv6: false,
+    EnableIPv6: config.ipv6 !== undefined,
     IPAM: {
       Driver: "default",
-      Options: null,
-      Config:
-        config.subnet === undefined
-          ? null
-          : [
-              {
-                Subnet: config.subnet,
-                ...(config.range !== undefined && { IPRange: config.range }),
-                Gateway: config.gateway,
-              },
-            ],
+      Options: config.ipamOptions ?? null,
+      Config: config.subnet === undefined ? null : poolsOf(config),
     },
-    Internal: false,
-    Attachable: false,
+    Internal: config.internal ?? false,
+    Attachable: config.attachable ?? false,
     Ingress: false,
     ConfigFrom: { Network: "" },
     ConfigOnly: false,
     Containers: containersOf(record, held),
-    Options: record.driver === "bridge" ? bridgeOptions(options) : {},
-    Labels: {},
+    Options: isDefault ? (driver === "bridge" ? bridgeOptions(options) : {}) : (config.options ?? {}),
+    Labels: config.labels ?? {},
   };
+}
+
+function poolsOf(config: NetworkRecord["config"]): IpamConfig[] {
+  const shown = (pool: NonNullable<typeof config.ipv6>): IpamConfig => ({
+    Subnet: pool.subnet,
+    ...(pool.range !== undefined && { IPRange: pool.range }),
+    Gateway: pool.gateway,
+    ...(pool.reserved !== undefined && { AuxiliaryAddresses: pool.reserved }),
+  });
+  const { subnet = "", gateway = "", range, reserved, ipv6 } = config;
+  const ipv4 = {
+    subnet,
+    gateway,
+    ...(range !== undefined && { range }),
+    ...(reserved !== undefined && { reserved }),
+  };
+  return [shown(ipv4), ...(ipv6 === undefined ? [] : [shown(ipv6)])];
 }
 
 function containersOf(record: NetworkRecord, held: Iterable<HeldSandbox>): Record<string, NetworkContainer> {
@@ -74,11 +84,15 @@ function containersOf(record: NetworkRecord, held: Iterable<HeldSandbox>): Recor
       Name: sandbox.name,
       EndpointID: endpoint.EndpointID,
       MacAddress: endpoint.MacAddress,
-      IPv4Address: endpoint.IPAddress === "" ? "" : `${endpoint.IPAddress}/${endpoint.IPPrefixLen}`,
-      IPv6Address: "",
+      IPv4Address: withLength(endpoint.IPAddress, endpoint.IPPrefixLen),
+      IPv6Address: withLength(endpoint.GlobalIPv6Address, endpoint.GlobalIPv6PrefixLen),
     };
   }
   return containers;
+}
+
+function withLength(address: string, length: number): string {
+  return address === "" ? "" : `${address}/${length}`;
 }
 
 function bridgeOptions(options: NetworkOptions): Record<string, string> {

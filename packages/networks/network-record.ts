@@ -15,15 +15,39 @@ export interface NetworkRecord {
   config: NetworkConfig;
 }
 
-/** Empty for host and null. */
+/** What a network was asked to be, and what it got. Of the default networks, the default bridge alone has any of it. */
 export interface NetworkConfig {
   /** Name of the bridge's interface. */
   bridge?: string;
+  /** The interface was there before: it stays when the network goes. */
+  foundBridge?: boolean;
   /** "172.17.0.0/16" */
   subnet?: string;
   gateway?: string;
   /** The part of the subnet addresses come from. */
   range?: string;
+  /** Addresses never given out, by what their users call them. */
+  reserved?: Record<string, string>;
+  /** The same for IPv6; undefined for a network without. */
+  ipv6?: { subnet: string; gateway: string; range?: string; reserved?: Record<string, string> };
+  /** The user chose the subnet: only then addresses may be asked for by number. */
+  chosenSubnet?: boolean;
+  chosenSubnet6?: boolean;
+  labels?: Record<string, string>;
+  options?: Record<string, string>;
+  ipamOptions?: Record<string, string> | null;
+  internal?: boolean;
+  attachable?: boolean;
+}
+
+/** An endpoint as it is held: what inspect shows, and how it is attached. */
+export interface HeldLink {
+  /** The link on the host's side; "" where there is none. */
+  veth: string;
+  /** Name inside: "eth0". */
+  name: string;
+  /** Index inside. */
+  index: number;
 }
 
 /** What a container holds while it runs. */
@@ -35,8 +59,12 @@ export interface HeldSandbox {
   endpoints: Record<string, EndpointSettings>;
   ports: Record<string, PortBinding[] | null>;
   published: PublishedPort[];
-  /** The links on the host's side. */
-  veths: string[];
+  /** Name of the network the ports are published on; it gives the default route. "" for none. */
+  publishedOn: string;
+  /** The links, by name of the network. */
+  links: Record<string, HeldLink>;
+  /** Where its questions go that are not about containers, and whether names without a dot may go there. */
+  resolver: { servers: string[]; keepsShortNames: boolean };
 }
 
 /** An id as Docker makes them. */
@@ -75,7 +103,17 @@ export class NetworkRecords {
   sandboxes(): HeldSandbox[] {
     return this.#database
       .all<{ held: string }>("SELECT held FROM network_sandbox")
-      .map((row) => JSON.parse(row.held) as HeldSandbox);
+      .map((row) => withLinks(JSON.parse(row.held) as HeldSandbox & { veths?: string[] }));
+  }
+
+  /** Its addresses go with it. */
+  removeNetwork(id: string): void {
+    this.#database.durably(() =>
+      this.#database.transaction(() => {
+        this.#database.run("DELETE FROM network_address WHERE network_id = ?", id);
+        this.#database.run("DELETE FROM network WHERE id = ?", id);
+      }),
+    );
   }
 
   saveSandbox(held: HeldSandbox): void {
@@ -90,4 +128,18 @@ export class NetworkRecords {
   removeSandbox(containerId: string): void {
     this.#database.run("DELETE FROM network_sandbox WHERE container_id = ?", containerId);
   }
+}
+
+/** Rows of a daemon that knew one network a container. */
+function withLinks(held: HeldSandbox & { veths?: string[] }): HeldSandbox {
+  if (held.links !== undefined) return held;
+  const { veths = [], ...rest } = held;
+  const [name = ""] = Object.keys(held.endpoints);
+  const [veth] = veths;
+  return {
+    ...rest,
+    publishedOn: held.published.length > 0 ? name : "",
+    links: veth === undefined ? {} : { [name]: { veth, name: "eth0", index: 16 } },
+    resolver: { servers: [], keepsShortNames: false },
+  };
 }

@@ -1,60 +1,91 @@
 /**
- * The networks by name and id, in memory and in the database. The three default ones are made when missing; their ids
- * never change afterwards.
+ * The networks by name and id, in memory and in the database, each with the driver that runs it. The three default ones
+ * are made when missing; their ids never change afterwards.
  */
 import { BerthError } from "#errors/errors.ts";
-import {
-  type NetworkConfig,
-  type NetworkRecord,
-  type NetworkRecords,
-  randomId,
-} from "#networks/network-record.ts";
+import type { NetworkDriver } from "#networks/drivers/driver-types.ts";
+import { type NetworkRecord, type NetworkRecords, randomId } from "#networks/network-record.ts";
 
-const defaults = [
-  { name: "bridge", driver: "bridge" },
-  { name: "host", driver: "host" },
-  { name: "none", driver: "null" },
-] as const;
+/** The default networks; no other may have these names. "default" is how the API writes the default bridge. */
+export const predefined: ReadonlyMap<string, NetworkRecord["driver"]> = new Map([
+  ["bridge", "bridge"],
+  ["host", "host"],
+  ["none", "null"],
+]);
+
+export interface Network {
+  /** Changed in place when the default bridge moves to another subnet. */
+  record: NetworkRecord;
+  driver: NetworkDriver;
+}
 
 export class NetworkTable {
   readonly #records: NetworkRecords;
-  readonly #byName = new Map<string, NetworkRecord>();
+  readonly #makeDriver: (record: NetworkRecord) => NetworkDriver;
+  readonly #byName = new Map<string, Network>();
 
-  constructor(records: NetworkRecords) {
+  constructor(records: NetworkRecords, makeDriver: (record: NetworkRecord) => NetworkDriver) {
     this.#records = records;
+    this.#makeDriver = makeDriver;
   }
 
   /** Reads the networks; without `bridge` the default one is left out (and kept in the database). */
   load(bridge: boolean): void {
-    for (const record of this.#records.networks()) this.#byName.set(record.name, record);
-    for (const { name, driver } of defaults) {
-      if (this.#byName.has(name)) continue;
+    const records = this.#records.networks();
+    for (const [name, driver] of predefined) {
+      if (records.some((record) => record.name === name)) continue;
       const record = { id: randomId(), name, driver, created: new Date().toISOString(), config: {} };
       this.#records.saveNetwork(record);
-      this.#byName.set(name, record);
+      records.push(record);
     }
-    if (!bridge) this.#byName.delete("bridge");
+    for (const record of records) {
+      if (record.name === "bridge" && !bridge) continue;
+      this.#byName.set(record.name, { record, driver: this.#makeDriver(record) });
+    }
   }
 
-  update(record: NetworkRecord, config: NetworkConfig): void {
-    const updated = { ...record, config };
-    this.#records.saveNetwork(updated);
-    this.#byName.set(record.name, updated);
+  /** Writes the row; throws "conflict" with Docker's text if the name is taken. */
+  add(record: NetworkRecord): Network {
+    if (this.#byName.has(record.name)) {
+      throw new BerthError("conflict", `network with name ${record.name} already exists`, {
+        operation: "create network",
+        object: record.name,
+        hint: `choose another name, or remove it first: docker network rm ${record.name}`,
+      });
+    }
+    const network = { record, driver: this.#makeDriver(record) };
+    this.#records.saveNetwork(record);
+    this.#byName.set(record.name, network);
+    return network;
   }
 
-  all(): NetworkRecord[] {
+  /** Nobody finds it any more; its row stays until `forget`. */
+  hide(network: Network): void {
+    this.#byName.delete(network.record.name);
+  }
+
+  /** It could not be removed: it is there again. */
+  show(network: Network): void {
+    this.#byName.set(network.record.name, network);
+  }
+
+  forget(network: Network): void {
+    this.#records.removeNetwork(network.record.id);
+  }
+
+  all(): Network[] {
     return [...this.#byName.values()];
   }
 
-  find(name: string): NetworkRecord | undefined {
+  find(name: string): Network | undefined {
     return this.#byName.get(name);
   }
 
   /** By name, id, or unique beginning of an id. */
-  get(nameOrId: string): NetworkRecord {
+  get(nameOrId: string): Network {
     const named = this.#byName.get(nameOrId);
     if (named !== undefined) return named;
-    const matches = nameOrId === "" ? [] : this.all().filter((record) => record.id.startsWith(nameOrId));
+    const matches = nameOrId === "" ? [] : this.all().filter(({ record }) => record.id.startsWith(nameOrId));
     if (matches.length > 1) {
       throw new BerthError(
         "invalid",
@@ -73,7 +104,7 @@ export class NetworkTable {
   }
 
   /** The network of a HostConfig.NetworkMode. Where there is no default bridge, the default is to have none. */
-  ofMode(mode: string): NetworkRecord {
+  ofMode(mode: string): Network {
     if (mode === "default" || mode === "" || mode === "bridge") {
       return this.#byName.get("bridge") ?? this.get("none");
     }

@@ -4,7 +4,12 @@
  * A *sandbox* is a container's network namespace with what it holds; an *endpoint* joins it to a *network*; the
  * controller owns the three and the drivers. Rows are written before the thing they own is made and removed after.
  */
-import type { EndpointSettings, NetworkResource, PortBinding } from "#api-types/network.ts";
+import type {
+  EndpointSettings,
+  NetworkCreateRequest,
+  NetworkResource,
+  PortBinding,
+} from "#api-types/network.ts";
 import type { SandboxProgram } from "#runtime/launch-types.ts";
 
 /** What a container asks of the network, from its HostConfig, Config and NetworkingConfig. */
@@ -16,8 +21,10 @@ export interface SandboxRequest {
   hostname: string;
   domainname: string;
   macAddress?: string;
-  /** The user's endpoint settings by network name. */
+  /** The user's endpoint settings by network name; none for the network of the mode alone. */
   endpoints: Record<string, Partial<EndpointSettings>>;
+  /** Disconnected from all networks: loopback only, whatever the mode. */
+  detached?: boolean;
   /** "80/tcp" → bindings; an empty HostPort means any free one. */
   portBindings: Record<string, PortBinding[]>;
   /** "80/tcp" exposed by image or flag; published at random with publishAllPorts. */
@@ -67,6 +74,21 @@ export interface NetworkController {
   settings(
     containerId: string,
   ): Pick<Sandbox, "endpoints" | "ports" | "sandboxId" | "sandboxKey"> | undefined;
+  /**
+   * Joins a running container to one more network, with `request.endpoints[name]` for settings; answers the addresses
+   * it has there. Call for one container after the other call for it has settled.
+   */
+  connect(request: SandboxRequest, nameOrId: string): Promise<string[]>;
+  /** Takes a running container off a network; answers the addresses it had there. As `connect`. */
+  disconnect(request: SandboxRequest, nameOrId: string): Promise<string[]>;
+  /** The container has another name. */
+  rename(containerId: string, name: string): void;
+  /** Refuses endpoint settings that the network cannot give: "invalid" with Docker's texts. */
+  checkEndpoint(network: string, settings: Partial<EndpointSettings>): void;
+  /** Makes a network. Errors and warnings as Docker's. */
+  create(request: NetworkCreateRequest): Promise<NetworkResource>;
+  /** Removes a network nobody is on; answers what it was. "forbidden" while somebody is. */
+  remove(nameOrId: string): Promise<NetworkResource>;
   list(): NetworkResource[];
   /** By id, unique id prefix or name; throws "not-found" with Docker's text "network x not found". */
   inspect(nameOrId: string): NetworkResource;

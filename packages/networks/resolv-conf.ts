@@ -18,7 +18,12 @@ export interface ResolverRequest {
    * without IPv6 neither can servers with such addresses.
    */
   ownNamespace: boolean;
+  /** Names of other containers resolve: the file names the server inside the namespace, which asks the others. */
+  embedded?: boolean;
 }
+
+/** Where containers on users' networks find their name server. */
+export const embeddedServer = "127.0.0.11";
 
 interface ResolverFile {
   servers: string[];
@@ -32,11 +37,26 @@ export function resolvConf(request: ResolverRequest): string {
   if (!request.ownNamespace && !overridden) return request.hostFile;
   const search =
     request.dnsSearch.length > 0 ? request.dnsSearch.filter((name) => name !== ".") : host.search;
-  const options = request.dnsOptions.length > 0 ? request.dnsOptions : host.options;
-  const lines = servers(request, host).map((server) => `nameserver ${server}\n`);
+  const options = [...(request.dnsOptions.length > 0 ? request.dnsOptions : host.options)];
+  if (request.embedded && !options.some((option) => option.startsWith("ndots:"))) {
+    options.push("ndots:0");
+  }
+  const list = request.embedded ? [embeddedServer] : servers(request, host);
+  const lines = list.map((server) => `nameserver ${server}\n`);
   if (search.length > 0) lines.push(`search ${search.join(" ")}\n`);
   if (options.length > 0) lines.push(`options ${options.join(" ")}\n`);
   return lines.join("");
+}
+
+/**
+ * The servers that questions go to which the embedded server cannot answer itself: the user's, else the host's. Where
+ * the host has none but its own loopback's, these; they have to be asked from the host.
+ */
+export function upstreamServers(request: ResolverRequest): readonly string[] {
+  const host = parse(request.hostFile);
+  const listed = servers(request, host);
+  const local = host.servers.filter((server) => server.startsWith("127."));
+  return listed === publicServers && local.length > 0 ? local : listed;
 }
 
 function servers(request: ResolverRequest, host: ResolverFile): readonly string[] {

@@ -19,12 +19,14 @@ export function findLink(netlink: NetlinkSocket, name: string): Link | undefined
 
 export interface BridgeLinkOptions {
   name: string;
-  gateway: Address;
-  prefixLength: number;
+  /** The host's own on it, one a family at most. */
+  addresses: readonly { address: Address; prefixLength: number }[];
   mtu: number;
   /** The gateway of a former configuration: it goes when another takes its place. Other addresses stay. */
   former: Address | undefined;
 }
+
+type Present = { address: Address; prefixLength: number };
 
 /** Makes the bridge what it should be; answers its index. Idempotent. */
 export function ensureBridge(netlink: NetlinkSocket, options: BridgeLinkOptions): number {
@@ -43,24 +45,26 @@ export function ensureBridge(netlink: NetlinkSocket, options: BridgeLinkOptions)
     netlink.request(createBridge({ name, mac, mtu: options.mtu }), `create bridge ${name}`);
     link = findLink(netlink, name);
     if (link === undefined) throw new Error(`the bridge ${name} vanished after it was made`);
-    trySysctl(`net/ipv6/conf/${name}/disable_ipv6`, "1");
+    const ipv6 = options.addresses.some(({ address }) => address.family === 6);
+    trySysctl(`net/ipv6/conf/${name}/disable_ipv6`, ipv6 ? "0" : "1");
     for (const [setting, value] of Object.entries(eagerNeighbours(name))) trySysctl(setting, value);
   }
   trySysctl(`net/ipv6/conf/${name}/accept_ra`, "0");
-  setAddress(netlink, link.index, options);
+  setAddresses(netlink, link.index, options);
   const mtu = link.mtu === options.mtu ? {} : { mtu: options.mtu };
   netlink.request(changeLink(link.index, { up: true, ...mtu }), `bring ${name} up`);
   return link.index;
 }
 
-function setAddress(netlink: NetlinkSocket, index: number, options: BridgeLinkOptions): void {
-  const present = readAddresses(netlink).filter(
-    (found) => found.link === index && found.address.family === 4,
-  );
-  const fits = (found: { address: Address; prefixLength: number }): boolean =>
-    found.address.value === options.gateway.value && found.prefixLength === options.prefixLength;
+function setAddresses(netlink: NetlinkSocket, index: number, options: BridgeLinkOptions): void {
+  const present = readAddresses(netlink).filter((found) => found.link === index);
+  const fits = (found: Present, wanted: Present): boolean =>
+    found.address.family === wanted.address.family &&
+    found.address.value === wanted.address.value &&
+    found.prefixLength === wanted.prefixLength;
   for (const found of present) {
-    if (fits(found) || found.address.value !== options.former?.value) continue;
+    if (found.address.family !== 4 || found.address.value !== options.former?.value) continue;
+    if (options.addresses.some((wanted) => fits(found, wanted))) continue;
     netlink.request(
       removeAddress({
         link: index,
@@ -70,19 +74,24 @@ function setAddress(netlink: NetlinkSocket, index: number, options: BridgeLinkOp
       `remove an address of ${options.name}`,
     );
   }
-  if (present.some(fits)) return;
-  netlink.request(
-    addAddress({
-      link: index,
-      address: addressBytes(options.gateway),
-      prefixLength: options.prefixLength,
-      broadcast: addressBytes(broadcastOf(prefixOf(options.gateway, options.prefixLength))),
-    }),
-    `add an address to ${options.name}`,
-  );
+  for (const wanted of options.addresses) {
+    if (present.some((found) => fits(found, wanted))) continue;
+    const { address, prefixLength } = wanted;
+    netlink.request(
+      addAddress({
+        link: index,
+        address: addressBytes(address),
+        prefixLength,
+        ...(address.family === 4 && {
+          broadcast: addressBytes(broadcastOf(prefixOf(address, prefixLength))),
+        }),
+      }),
+      `add an address to ${options.name}`,
+    );
+  }
 }
 
-/** Deletes the bridge: for uninstalling, and for tests. Answers whether there was one. */
+/** Deletes the bridge: with its network, or for uninstalling. Answers whether there was one. */
 export async function removeBridgeLink(name: string): Promise<boolean> {
   using netlink = new NetlinkSocket();
   const link = findLink(netlink, name);

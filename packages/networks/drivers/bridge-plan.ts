@@ -22,6 +22,9 @@ export interface BridgePlan {
   subnet: Prefix;
   gateway: Address;
   range: Prefix;
+  /** Addresses that are others'. */
+  reserved: readonly Address[];
+  ipv6?: { subnet: Prefix; gateway: Address; range: Prefix; reserved: readonly Address[] };
 }
 
 export interface BridgeFacts {
@@ -37,7 +40,7 @@ type PlanOptions = Pick<NetworkOptions, "bip" | "fixedCidr" | "defaultAddressPoo
 
 export function planBridge(options: PlanOptions, facts: BridgeFacts): BridgePlan {
   const { subnet, gateway } = chooseSubnet(options, facts);
-  if (options.fixedCidr === undefined) return { subnet, gateway, range: subnet };
+  if (options.fixedCidr === undefined) return { subnet, gateway, range: subnet, reserved: [] };
   const range = parseCidr(options.fixedCidr)?.prefix;
   if (range === undefined || !containsPrefix(subnet, range)) {
     throw new BerthError(
@@ -50,7 +53,27 @@ export function planBridge(options: PlanOptions, facts: BridgeFacts): BridgePlan
       },
     );
   }
-  return { subnet, gateway, range };
+  return { subnet, gateway, range, reserved: [] };
+}
+
+/** The plan of a network that users made: as it was written down when it was made. */
+export function recordedPlan(config: NetworkConfig): BridgePlan {
+  const { ipv6 } = config;
+  return { ...recordedPool(config), ...(ipv6 !== undefined && { ipv6: recordedPool(ipv6) }) };
+}
+
+function recordedPool(pool: NonNullable<NetworkConfig["ipv6"]> | NetworkConfig) {
+  const subnet = parseCidr(pool.subnet ?? "")?.prefix;
+  const gateway = parseAddress(pool.gateway ?? "");
+  if (subnet === undefined || gateway === undefined) {
+    throw new BerthError("internal", "the stored network has no subnet", { operation: "set up the bridge" });
+  }
+  return {
+    subnet,
+    gateway,
+    range: parseCidr(pool.range ?? "")?.prefix ?? subnet,
+    reserved: Object.values(pool.reserved ?? {}).flatMap((text) => parseAddress(text) ?? []),
+  };
 }
 
 function chooseSubnet(options: PlanOptions, facts: BridgeFacts): { subnet: Prefix; gateway: Address } {

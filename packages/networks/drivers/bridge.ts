@@ -1,233 +1,294 @@
 /**
- * The bridge driver: one bridge on the host, a veth pair per container, published ports by address translation.
+ * The bridge driver: one bridge on the host a network, a veth pair per endpoint, published ports by address translation.
  *
- * Owns the bridge's interface, its firewall, its addresses and its ports. What a container without published ports
- * costs here is two database rows and a few hundred bytes of prepared messages: no process, no message to the kernel.
+ * Owns the bridge's interface, its firewall and its addresses; the ports of the host and the numbers of links are shared
+ * with the other bridges. What an endpoint without published ports costs here is one database row and a few hundred
+ * bytes of prepared messages: no process, no message to the kernel.
  */
-import type { EndpointSettings } from "#api-types/network.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import { deleteLink, formatMac, parseMac } from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
+import { endpointOptions } from "#networks/drivers/bridge-endpoint.ts";
 import {
   bridgeAddress,
   ensureBridge,
   findLink,
   readSysctl,
+  removeBridgeLink,
   writeSysctl,
 } from "#networks/drivers/bridge-link.ts";
-import { type BridgePlan, planBridge, planConfig } from "#networks/drivers/bridge-plan.ts";
-import { LinkIndexes } from "#networks/drivers/link-indexes.ts";
+import { type BridgePlan, planBridge, planConfig, recordedPlan } from "#networks/drivers/bridge-plan.ts";
+import type { BridgeSettings } from "#networks/drivers/bridge-settings.ts";
+import type {
+  DriverEndpoint,
+  EndpointRequest,
+  NetworkDriver,
+  PortOwner,
+  PublishedBefore,
+} from "#networks/drivers/driver-types.ts";
+import type { LinkIndexes } from "#networks/drivers/link-indexes.ts";
 import { bridgeProgram, macFromAddress } from "#networks/drivers/sandbox-program.ts";
 import { bareEndpoint } from "#networks/endpoint-settings.ts";
-import { BridgeFirewall } from "#networks/firewall/bridge-firewall.ts";
+import { BridgeFirewall, removeBridgeRules } from "#networks/firewall/bridge-firewall.ts";
 import { restoreRules } from "#networks/firewall/iptables-command.ts";
 import type { PortRule } from "#networks/firewall/rule-text.ts";
 import { readLinks, usedPrefixes } from "#networks/host-survey.ts";
-import { AddressLeases, type AddressRange } from "#networks/ipam/address-leases.ts";
-import { type Address, formatAddress, type Prefix, parseAddress } from "#networks/ipam/prefix.ts";
-import { type NetworkConfig, type NetworkRecord, randomId } from "#networks/network-record.ts";
+import type { AddressLeases, AddressRange } from "#networks/ipam/address-leases.ts";
+import {
+  type Address,
+  type Family,
+  formatAddress,
+  type Prefix,
+  parseAddress,
+} from "#networks/ipam/prefix.ts";
+import type { NetworkConfig, NetworkRecord } from "#networks/network-record.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
-import { external, PortAllocator, type PublishedPort } from "#networks/ports/port-allocator.ts";
+import { external, type PortAllocator, type PublishedPort } from "#networks/ports/port-allocator.ts";
 import type { WantedPort } from "#networks/ports/port-spec.ts";
 import { forgetFlows } from "#networks/ports/udp-flows.ts";
-import type { SandboxProgram } from "#runtime/launch-types.ts";
 import type { Database } from "#state/database.ts";
 
-export interface BridgeEndpoint {
-  settings: EndpointSettings;
-  program: SandboxProgram;
-  published: PublishedPort[];
-  veth: string;
+/** What all bridges have in common. */
+export interface BridgeShared {
+  readonly database: Database;
+  readonly options: NetworkOptions;
+  readonly logger: Logger;
+  readonly leases: AddressLeases;
+  readonly ports: PortAllocator;
+  /** Read when the first bridge starts. */
+  readonly indexes: () => LinkIndexes;
+  /** Does this kernel have IPv6 at all? */
+  readonly ipv6: boolean;
+}
+
+/** What sets the default network apart: its plan is made at each start, and written down. */
+export interface DefaultBridge {
+  /** Subnets of other networks, whether or not their interfaces are there yet. */
+  others: () => readonly Prefix[];
+  save: (config: NetworkConfig) => void;
 }
 
 interface Running extends BridgePlan {
   index: number;
   firewall: BridgeFirewall | undefined;
-  isolated: boolean;
+  portsIsolated: boolean;
 }
 
-export class BridgeNetwork {
-  readonly #options: NetworkOptions;
-  readonly #logger: Logger;
-  readonly #database: Database;
-  readonly #leases: AddressLeases;
-  readonly #ports = new PortAllocator();
-  readonly #ipv6 = readSysctl("net/ipv6/conf/all/disable_ipv6") !== undefined;
+export class BridgeNetwork implements NetworkDriver {
+  readonly ownNamespace = true;
+  readonly #record: Pick<NetworkRecord, "id" | "name" | "config">;
+  readonly #settings: BridgeSettings;
+  readonly #shared: BridgeShared;
+  readonly #default: DefaultBridge | undefined;
   /** Leases whose rules may still be in the kernel; their addresses must not be given out. */
   readonly #lingering = new Set<string>();
   #running: Running | undefined;
-  #indexes = new LinkIndexes([]);
 
-  constructor(database: Database, options: NetworkOptions, logger: Logger) {
-    this.#database = database;
-    this.#options = options;
-    this.#logger = logger;
-    this.#leases = new AddressLeases(database);
+  constructor(
+    record: Pick<NetworkRecord, "id" | "name" | "config">,
+    settings: BridgeSettings,
+    shared: BridgeShared,
+    defaultBridge?: DefaultBridge,
+  ) {
+    this.#record = record;
+    this.#settings = settings;
+    this.#shared = shared;
+    this.#default = defaultBridge;
   }
 
-  /** The address containers reach the host at; undefined before start. */
+  get hasIpv6(): boolean {
+    return this.#record.config.ipv6 !== undefined;
+  }
+
+  get routes(): { ipv4: boolean; ipv6: boolean } {
+    const { internal } = this.#settings;
+    return { ipv4: !internal, ipv6: !internal && this.hasIpv6 };
+  }
+
   get gateway(): string | undefined {
-    return this.#running && formatAddress(this.#running.gateway);
+    return this.#settings.isolated ? undefined : this.#running && formatAddress(this.#running.gateway);
   }
 
-  /**
-   * Makes bridge, settings and rules. `published` is what containers of a former daemon may still have: their rules
-   * are put back at once, not when it is known which of them live. Answers what the record should remember.
-   */
-  async start(
-    record: NetworkRecord,
-    published: ReadonlyMap<string, { address: string; ports: readonly PublishedPort[] }>,
-    save: (config: NetworkConfig) => void,
-  ): Promise<void> {
-    const { bridge, mtu } = this.#options;
+  async start(published: PublishedBefore): Promise<void> {
+    const { bridge, mtu, isolated } = this.#settings;
+    const { options } = this.#shared;
     using netlink = new NetlinkSocket();
-    const existing = findLink(netlink, bridge);
-    const plan = planBridge(this.#options, {
-      present: existing && bridgeAddress(netlink, existing.index),
-      remembered: record.config,
-      used: usedPrefixes(netlink, existing?.index ?? -1),
-    });
-    const config = planConfig(bridge, plan);
-    if (JSON.stringify(config) !== JSON.stringify(record.config)) {
-      save(config);
-      if (config.subnet !== record.config.subnet) this.#leases.forgetFree(record.id);
-    }
+    const former = parseAddress(this.#record.config.gateway ?? "");
+    const plan = this.#default === undefined ? recordedPlan(this.#record.config) : this.#plan(netlink);
+    const addresses = [
+      { address: plan.gateway, prefixLength: plan.subnet.length },
+      ...(plan.ipv6 === undefined
+        ? []
+        : [{ address: plan.ipv6.gateway, prefixLength: plan.ipv6.subnet.length }]),
+    ];
     const index = ensureBridge(netlink, {
       name: bridge,
-      gateway: plan.gateway,
-      prefixLength: plan.subnet.length,
+      addresses: isolated ? [] : addresses,
       mtu,
-      former: parseAddress(record.config.gateway ?? ""),
+      former,
     });
-    this.#indexes = new LinkIndexes(readLinks(netlink));
+    this.#shared.indexes();
     // Where the firewall sees bridged frames, its rules keep containers apart; elsewhere the bridge itself must.
-    const seesFrames = readSysctl("net/bridge/bridge-nf-call-iptables") === "1" && this.#options.iptables;
+    const seesFrames = readSysctl("net/bridge/bridge-nf-call-iptables") === "1" && options.iptables;
     this.#running = {
       ...plan,
       index,
       firewall: undefined,
-      isolated: !this.#options.icc && !seesFrames,
+      portsIsolated: !this.#settings.icc && !seesFrames,
     };
-    if (this.#options.iptables) this.#running.firewall = await this.#raiseFirewall(plan.subnet, published);
-    if (this.#options.ipForward) await this.#forward();
+    if (options.iptables) this.#running.firewall = await this.#raiseFirewall(plan, published);
+    if (options.ipForward && !this.#settings.internal) await this.#forward();
   }
 
-  async #raiseFirewall(
-    subnet: Prefix,
-    published: ReadonlyMap<string, { address: string; ports: readonly PublishedPort[] }>,
-  ): Promise<BridgeFirewall> {
-    const { bridge, ipMasq, icc } = this.#options;
-    const firewall = new BridgeFirewall({ bridge, subnet, masquerade: ipMasq, icc });
+  #plan(netlink: NetlinkSocket): BridgePlan {
+    const { bridge } = this.#settings;
+    const { config, id } = this.#record;
+    const existing = findLink(netlink, bridge);
+    const plan = planBridge(this.#shared.options, {
+      present: existing && bridgeAddress(netlink, existing.index),
+      remembered: config,
+      used: [...usedPrefixes(netlink, existing?.index ?? -1), ...(this.#default?.others() ?? [])],
+    });
+    const planned = planConfig(bridge, plan);
+    if (JSON.stringify(planned) !== JSON.stringify(config)) {
+      this.#default?.save(planned);
+      this.#record.config = planned;
+      if (planned.subnet !== config.subnet) this.#shared.leases.forgetFree(id);
+    }
+    return plan;
+  }
+
+  async #raiseFirewall(plan: BridgePlan, published: PublishedBefore): Promise<BridgeFirewall> {
+    const { bridge, masquerade, icc, internal } = this.#settings;
+    const rules = { bridge, subnet: plan.subnet, masquerade, icc, internal };
+    const firewall = new BridgeFirewall(rules);
     for (const [endpoint, { address, ports }] of published) {
       firewall.publish(endpoint, portRules(address, ports));
     }
     await firewall.install();
     // Only behind the rules that keep loopback addresses off the wire.
     writeSysctl(`net/ipv4/conf/${bridge}/route_localnet`, "1");
+    if (plan.ipv6 !== undefined) await new BridgeFirewall({ ...rules, subnet: plan.ipv6.subnet }).install();
     return firewall;
   }
 
   /** A host that did not route until now must not begin to route for everybody. */
   async #forward(): Promise<void> {
-    if (readSysctl("net/ipv4/ip_forward") === "1") return;
-    if (this.#options.iptables) await restoreRules("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n");
-    writeSysctl("net/ipv4/ip_forward", "1");
-  }
-
-  /**
-   * Takes an address and the ports, and writes the messages. `keep` is called with the result inside the transaction
-   * that takes them, to write the row of the holder. Rules are in place when the promise resolves; when it rejects,
-   * nothing is held.
-   */
-  async join(
-    record: NetworkRecord,
-    who: { containerId: string; name: string; macAddress: string },
-    wanted: readonly WantedPort[],
-    keep: (endpoint: BridgeEndpoint) => void,
-  ): Promise<BridgeEndpoint> {
-    const running = this.#started();
-    const endpointId = randomId();
-    const holder = { containerId: endpointId, name: who.name, endpointId };
-    if (wanted.length > 0 && running.firewall === undefined) throw noFirewall(holder);
-    const endpoint = this.#database.transaction(() => {
-      const address = this.#leases.take(this.#range(record), endpointId);
-      const containerIp = formatAddress(address);
-      const published = this.#ports.take({ ...holder, containerIp }, wanted);
-      try {
-        const made = this.#endpoint(record, running, endpointId, address, who.macAddress, published);
-        keep(made);
-        return made;
-      } catch (error) {
-        this.#ports.release(endpointId);
-        throw error;
-      }
-    });
-    const { published } = endpoint;
-    if (published.length > 0) {
-      try {
-        running.firewall?.publish(endpointId, portRules(endpoint.settings.IPAddress, published));
-        await running.firewall?.apply();
-      } catch (cause) {
-        await this.leave(endpointId);
-        throw external(holder, cause instanceof Error ? cause.message : String(cause), { cause });
-      }
-      forgetFlows(published);
+    const families: readonly (readonly [Family, string])[] = [
+      [4, "net/ipv4/ip_forward"],
+      ...(this.hasIpv6 ? [[6, "net/ipv6/conf/all/forwarding"] as const] : []),
+    ];
+    for (const [family, setting] of families) {
+      if (readSysctl(setting) === "1") continue;
+      if (this.#shared.options.iptables) await restoreRules("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n", family);
+      writeSysctl(setting, "1");
     }
-    return endpoint;
   }
 
-  #endpoint(
-    record: NetworkRecord,
-    running: Running,
-    endpointId: string,
-    address: Address,
-    wantedMac: string,
-    published: PublishedPort[],
-  ): BridgeEndpoint {
-    const mac = wantedMac === "" ? macFromAddress(address) : (parseMac(wantedMac) ?? badMac(wantedMac));
+  take(request: EndpointRequest): DriverEndpoint {
+    const running = this.#started();
+    const { leases } = this.#shared;
+    const { endpointId, wishes, link, defaultRoute } = request;
+    const wanted = wishes.IPAMConfig;
+    const address = leases.take(this.#range(running), endpointId, wish(wanted?.IPv4Address));
+    const address6 =
+      running.ipv6 && leases.take(this.#range(running.ipv6), endpointId, wish(wanted?.IPv6Address));
+    const mac =
+      request.macAddress === ""
+        ? macFromAddress(address)
+        : (parseMac(request.macAddress) ?? badMac(request.macAddress));
     const veth = `veth${endpointId.slice(0, 7)}`;
-    const { subnet, gateway } = running;
+    const own = endpointOptions(wishes, link.name);
+    const routes = this.routes;
+    const gateways = [
+      ...(defaultRoute.ipv4 && routes.ipv4 ? [running.gateway] : []),
+      ...(defaultRoute.ipv6 && routes.ipv6 && running.ipv6 ? [running.ipv6.gateway] : []),
+    ];
     return {
       settings: {
-        ...bareEndpoint(record.id, endpointId),
+        ...bareEndpoint(this.#record.id, endpointId),
         MacAddress: formatMac(mac),
-        Gateway: formatAddress(gateway),
+        Gateway: routes.ipv4 ? formatAddress(running.gateway) : "",
         IPAddress: formatAddress(address),
-        IPPrefixLen: subnet.length,
+        IPPrefixLen: running.subnet.length,
+        ...(running.ipv6 !== undefined &&
+          address6 !== undefined && {
+            IPv6Gateway: routes.ipv6 ? formatAddress(running.ipv6.gateway) : "",
+            GlobalIPv6Address: formatAddress(address6),
+            GlobalIPv6PrefixLen: running.ipv6.subnet.length,
+          }),
       },
       program: bridgeProgram({
-        bridge: { name: this.#options.bridge, index: running.index },
-        veth: { name: veth, index: this.#indexes.next() },
-        mtu: this.#options.mtu,
+        bridge: { name: this.#settings.bridge, index: running.index },
+        veth: { name: veth, index: this.#shared.indexes().next() },
+        link,
+        mtu: this.#settings.mtu,
         mac,
-        address,
-        subnet,
-        gateway,
-        hairpin: published.length > 0,
-        isolated: running.isolated,
-        ipv6: this.#ipv6,
+        ipv4: { address, subnet: running.subnet },
+        ...(running.ipv6 !== undefined &&
+          address6 !== undefined && { ipv6: { address: address6, subnet: running.ipv6.subnet } }),
+        linkLocal: own.linkLocal,
+        gateways,
+        hairpin: request.publishes,
+        isolated: running.portsIsolated,
+        namespaceHasIpv6: request.namespaceHasIpv6,
+        sysctls: own.sysctls,
       }),
-      published,
       veth,
     };
   }
 
+  takePorts(owner: PortOwner, wanted: readonly WantedPort[]): PublishedPort[] {
+    if (wanted.length === 0 || this.#settings.internal) return [];
+    if (this.#started().firewall === undefined) throw noFirewall(holderOf(owner));
+    const hostIp = this.#settings.hostIp;
+    return this.#shared.ports.take(
+      holderOf(owner),
+      wanted.map((port) => (hostIp === undefined || port.chosenIp ? port : { ...port, hostIp })),
+    );
+  }
+
+  async publish(owner: PortOwner, published: readonly PublishedPort[]): Promise<void> {
+    const firewall = this.#started().firewall;
+    if (published.length === 0 || firewall === undefined) return;
+    try {
+      firewall.publish(owner.endpointId, portRules(owner.containerIp, published));
+      await firewall.apply();
+    } catch (cause) {
+      throw external(holderOf(owner), cause instanceof Error ? cause.message : String(cause), { cause });
+    }
+    forgetFlows(published);
+  }
+
+  async withdraw(endpointId: string, published: readonly PublishedPort[]): Promise<void> {
+    this.#shared.ports.release(endpointId);
+    const firewall = this.#running?.firewall;
+    if (!firewall?.withdraw(endpointId)) return;
+    try {
+      await firewall.apply();
+      forgetFlows(published);
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
   /**
-   * Gives back what an endpoint has. Ports are free at once; an address that rules may still point at is so when they
-   * are gone, which the answer tells. The link goes with its namespace.
+   * Ports are free at once; an address that rules may still point at is so when they are gone, which the answer tells.
    */
-  leave(endpointId: string, published: readonly PublishedPort[] = []): Promise<void> {
-    this.#ports.release(endpointId);
+  leave(endpointId: string, published: readonly PublishedPort[]): Promise<void> {
+    this.#shared.ports.release(endpointId);
     const firewall = this.#running?.firewall;
     if (!firewall?.withdraw(endpointId)) {
-      this.#leases.release(endpointId);
+      this.#shared.leases.release(endpointId);
       return Promise.resolve();
     }
     this.#lingering.add(endpointId);
-    return this.#dropRules(firewall, published).catch((error: unknown) => {
-      this.#logger.warn("removing the rules of published ports failed", { error: String(error) });
-    });
+    return this.#dropRules(firewall, published).catch((error: unknown) => this.#complain(error));
+  }
+
+  #complain(error: unknown): void {
+    this.#shared.logger.warn("removing the rules of published ports failed", { error: String(error) });
   }
 
   async #dropRules(firewall: BridgeFirewall, published: readonly PublishedPort[]): Promise<void> {
@@ -236,34 +297,30 @@ export class BridgeNetwork {
     forgetFlows(published);
     for (const endpoint of gone) {
       this.#lingering.delete(endpoint);
-      this.#leases.release(endpoint);
+      this.#shared.leases.release(endpoint);
     }
   }
 
-  /** After a restart of the daemon: takes again what a running container has published. */
-  resume(containerName: string, endpoint: EndpointSettings, published: readonly PublishedPort[]): void {
-    const { EndpointID: endpointId, IPAddress: containerIp } = endpoint;
-    const holder = { containerId: endpointId, name: containerName, endpointId, containerIp };
-    for (const lost of this.#ports.retake(holder, published)) {
-      this.#logger.warn("another process has a published port", {
-        container: containerName,
+  resume(owner: PortOwner, published: readonly PublishedPort[]): void {
+    for (const lost of this.#shared.ports.retake(holderOf(owner), published)) {
+      this.#shared.logger.warn("another process has a published port", {
+        container: owner.containerName,
         port: `${lost.hostIp}:${lost.hostPort}/${lost.protocol}`,
       });
     }
   }
 
-  /** Gives back the addresses of all endpoints but these: leftovers of a daemon that was killed. */
-  releaseOthers(record: NetworkRecord, endpoints: ReadonlySet<string>): void {
-    const holders = this.#database.all<{ holder: string }>(
-      "SELECT holder FROM network_address WHERE network_id = ? AND holder IS NOT NULL",
-      record.id,
+  releaseOthers(endpoints: ReadonlySet<string>): void {
+    const holders = this.#shared.database.all<{ holder: string }>(
+      "SELECT DISTINCT holder FROM network_address WHERE network_id = ? AND holder IS NOT NULL",
+      this.#record.id,
     );
     for (const { holder } of holders) {
-      if (!endpoints.has(holder) && !this.#lingering.has(holder)) this.#leases.release(holder);
+      if (!endpoints.has(holder) && !this.#lingering.has(holder)) this.#shared.leases.release(holder);
     }
   }
 
-  /** Deletes the links on the bridge that have names of ours and are not among these. Off the event loop. */
+  /** Off the event loop. */
   async sweepLinks(keep: () => ReadonlySet<string>): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;
@@ -277,21 +334,47 @@ export class BridgeNetwork {
     }
   }
 
-  /** Lets go of what only this process holds; containers keep everything. */
+  /** Rules last: what has no interface any more cannot be reached without them. */
+  async remove(): Promise<void> {
+    const { bridge } = this.#settings;
+    await this.stop();
+    if (!this.#record.config.foundBridge) await removeBridgeLink(bridge);
+    if (this.#shared.options.iptables) {
+      await removeBridgeRules(bridge);
+      if (this.hasIpv6) await removeBridgeRules(bridge, 6);
+    }
+    this.#running = undefined;
+  }
+
   async stop(): Promise<void> {
     await this.#running?.firewall?.settled();
-    this.#ports.releaseAll();
   }
 
   #started(): Running {
-    if (this.#running === undefined) throw new Error("the bridge network is used before it was started");
+    if (this.#running === undefined) throw new Error("a bridge network is used before it was started");
     return this.#running;
   }
 
-  #range(record: NetworkRecord): AddressRange {
-    const { subnet, range, gateway } = this.#started();
-    return { networkId: record.id, networkName: record.name, subnet, range, gateway };
+  #range(pool: {
+    subnet: Prefix;
+    range: Prefix;
+    gateway: Address;
+    reserved: readonly Address[];
+  }): AddressRange {
+    const { id, name } = this.#record;
+    const { subnet, range, gateway, reserved } = pool;
+    return { networkId: id, networkName: name, subnet, range, gateway, auxiliary: reserved };
   }
+}
+
+/** Ports are held by their endpoint. */
+function holderOf(owner: PortOwner) {
+  const { endpointId, containerName, containerIp } = owner;
+  return { containerId: endpointId, name: containerName, endpointId, containerIp };
+}
+
+function wish(text: string | undefined): Address | undefined {
+  return text ? parseAddress(text) : undefined;
 }
 
 function portRules(containerIp: string, published: readonly PublishedPort[]): PortRule[] {

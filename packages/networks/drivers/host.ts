@@ -1,13 +1,8 @@
 /** The driver of "host": the container sees what the host sees. Ports it opens are open; nothing is published. */
-import { emptyProgram } from "#networks/drivers/sandbox-program.ts";
-import { bareEndpoint } from "#networks/endpoint-settings.ts";
-import { type NetworkRecord, randomId } from "#networks/network-record.ts";
-import type { Sandbox } from "#networks/network-types.ts";
+import type { NetworkDriver } from "#networks/drivers/driver-types.ts";
+import { plainNetwork } from "#networks/drivers/plain-network.ts";
+import type { NetworkRecord } from "#networks/network-record.ts";
 
-export function joinHost(record: NetworkRecord): Pick<Sandbox, "namespace" | "program" | "endpoints"> {
-  return {
-    namespace: { kind: "host" },
-    program: emptyProgram(),
-    endpoints: { [record.name]: bareEndpoint(record.id, randomId()) },
-  };
+export function hostNetwork(record: NetworkRecord): NetworkDriver {
+  return plainNetwork(record, false);
 }

@@ -2,91 +2,157 @@
  * The netlink messages that join a container's new namespace to its network, written in full beforehand: nothing is
  * asked back. Pure.
  */
-import { addAddress, addRoute } from "#kernel/netlink/address-messages.ts";
+import { addAddress, addRoute, removeRoute } from "#kernel/netlink/address-messages.ts";
 import { changeLink, createVeth, setBridgePort } from "#kernel/netlink/link-messages.ts";
-import { type Address, addressBytes, broadcastOf, type Prefix } from "#networks/ipam/prefix.ts";
+import { type Address, addressBytes, broadcastOf, type Prefix, prefixOf } from "#networks/ipam/prefix.ts";
 import type { NetlinkRequest, SandboxProgram } from "#runtime/launch-types.ts";
 
 /** Every namespace is born with its loopback under this index. */
 const loopbackIndex = 1;
 /** Index of eth0 inside; beyond the tunnel devices some kernels put into every namespace. */
-const firstIndex = 16;
+export const firstIndex = 16;
 
-/** Loopback and nothing else: `--network none`. */
-export function loopbackProgram(): SandboxProgram {
-  return { host: [], container: [loopbackUp()], sysctls: {} };
-}
-
-/** Nothing at all: the namespace is somebody else's. */
+/** Nothing at all: the namespace is somebody else's, or the network puts nothing into it. */
 export function emptyProgram(): SandboxProgram {
   return { host: [], container: [], sysctls: {} };
+}
+
+/**
+ * The program of a new namespace: loopback, then what each endpoint brings. IPv6 is off but for loopback unless an
+ * endpoint has it; `ipv6` tells whether this kernel has it at all.
+ */
+export function sandboxProgram(
+  endpoints: readonly SandboxProgram[],
+  ipv6: { kernel: boolean; wanted: boolean },
+): SandboxProgram {
+  // "all" also covers what is made later; loopback keeps its ::1.
+  const sysctls: Record<string, string> =
+    ipv6.kernel && endpoints.some((endpoint) => endpoint.host.length > 0)
+      ? {
+          "net/ipv6/conf/all/disable_ipv6": ipv6.wanted ? "0" : "1",
+          "net/ipv6/conf/lo/disable_ipv6": "0",
+        }
+      : {};
+  return {
+    host: endpoints.flatMap((endpoint) => endpoint.host),
+    container: [loopbackUp(), ...endpoints.flatMap((endpoint) => endpoint.container)],
+    sysctls: Object.assign(sysctls, ...endpoints.map((endpoint) => endpoint.sysctls)),
+  };
+}
+
+/** An address of an endpoint with its network. */
+export interface JoinAddress {
+  address: Address;
+  subnet: Prefix;
 }
 
 export interface BridgeJoin {
   bridge: { name: string; index: number };
   veth: { name: string; index: number };
+  /** The interface inside. */
+  link: { name: string; index: number };
   mtu: number;
   mac: Uint8Array;
-  address: Address;
-  subnet: Prefix;
-  gateway: Address;
+  ipv4: JoinAddress;
+  ipv6?: JoinAddress;
+  /** Addresses on the link only, as the user gave them. */
+  linkLocal: readonly Address[];
+  /** Default routes, one a family at most. */
+  gateways: readonly Address[];
   /** The container publishes ports: it may reach itself through the bridge. */
   hairpin: boolean;
   /** The bridge must not pass frames between containers. */
   isolated: boolean;
-  /** Does this kernel have IPv6 at all? It is switched off inside, but for loopback. */
-  ipv6: boolean;
+  /** Another network of this namespace has IPv6. */
+  namespaceHasIpv6: boolean;
+  /** Settings of the interface the user asked for. */
+  sysctls: Record<string, string>;
 }
 
+/** The part of one endpoint. */
 export function bridgeProgram(join: BridgeJoin): SandboxProgram {
+  const { link } = join;
   const veth = createVeth({
     name: join.veth.name,
     index: join.veth.index,
     master: join.bridge.index,
     mtu: join.mtu,
-    peer: { name: "eth0", index: firstIndex, mac: join.mac },
+    peer: { name: link.name, index: link.index, mac: join.mac },
   });
   const host: NetlinkRequest[] = [
     {
-      why: `create veth pair ${join.veth.name} - eth0 on ${join.bridge.name}`,
+      why: `create veth pair ${join.veth.name} - ${link.name} on ${join.bridge.name}`,
       bytes: veth.bytes,
       pidAt: [veth.pidAt],
     },
   ];
   if (join.hairpin || join.isolated) {
-    host.push({
-      why: `set bridge port options of ${join.veth.name}`,
-      bytes: setBridgePort(join.veth.name, {
+    host.push(
+      bridgePort(join.veth.name, {
         ...(join.hairpin && { hairpin: true }),
         ...(join.isolated && { isolated: true }),
       }),
-      pidAt: [],
-    });
+    );
   }
   const container: NetlinkRequest[] = [
-    loopbackUp(),
-    {
-      why: "set the address of eth0",
-      bytes: addAddress({
-        link: firstIndex,
-        address: addressBytes(join.address),
-        prefixLength: join.subnet.length,
-        broadcast: addressBytes(broadcastOf(join.subnet)),
-      }),
-      pidAt: [],
-    },
-    { why: "bring eth0 up", bytes: changeLink(firstIndex, { up: true }), pidAt: [] },
-    {
-      why: "add the default route",
-      bytes: addRoute({ link: firstIndex, gateway: addressBytes(join.gateway) }),
-      pidAt: [],
-    },
+    addressRequest(link, join.ipv4),
+    ...(join.ipv6 === undefined ? [] : [addressRequest(link, join.ipv6)]),
+    ...join.linkLocal.map((address) =>
+      addressRequest(link, { address, subnet: prefixOf(address, address.family === 4 ? 16 : 64) }),
+    ),
+    { why: `bring ${link.name} up`, bytes: changeLink(link.index, { up: true }), pidAt: [] },
+    ...join.gateways.map((gateway) => defaultRoute(link, gateway)),
   ];
-  // "all" also covers what is made later; loopback keeps its ::1.
-  const ipv6: Record<string, string> = join.ipv6
-    ? { "net/ipv6/conf/all/disable_ipv6": "1", "net/ipv6/conf/lo/disable_ipv6": "0" }
-    : {};
-  return { host, container, sysctls: { ...ipv6, ...eagerNeighbours("eth0") } };
+  const ipv6 = `net/ipv6/conf/${link.name}`;
+  const own: Record<string, string> =
+    join.ipv6 === undefined
+      ? join.namespaceHasIpv6
+        ? { [`${ipv6}/disable_ipv6`]: "1" }
+        : {}
+      : { [`${ipv6}/disable_ipv6`]: "0", [`${ipv6}/accept_dad`]: "0", [`${ipv6}/accept_ra`]: "0" };
+  return { host, container, sysctls: { ...own, ...eagerNeighbours(link.name), ...join.sysctls } };
+}
+
+/** Changes what a bridge does at the port of a veth. */
+export function bridgePort(veth: string, options: { hairpin?: boolean; isolated?: boolean }): NetlinkRequest {
+  return {
+    why: `set bridge port options of ${veth}`,
+    bytes: setBridgePort(veth, options),
+    pidAt: [],
+  };
+}
+
+function addressRequest(link: { name: string; index: number }, join: JoinAddress): NetlinkRequest {
+  return {
+    why: `set the address of ${link.name}`,
+    bytes: addAddress({
+      link: link.index,
+      address: addressBytes(join.address),
+      prefixLength: join.subnet.length,
+      ...(join.address.family === 4 && { broadcast: addressBytes(broadcastOf(join.subnet)) }),
+    }),
+    pidAt: [],
+  };
+}
+
+export function defaultRoute(link: { name: string; index: number }, gateway: Address): NetlinkRequest {
+  return {
+    why: `add the default route through ${link.name}`,
+    bytes: addRoute({ link: link.index, gateway: addressBytes(gateway) }),
+    pidAt: [],
+  };
+}
+
+/** ESRCH: the route went with its link. */
+const noSuchRoute = 3;
+
+export function noDefaultRoute(link: { name: string; index: number }, gateway: Address): NetlinkRequest {
+  return {
+    why: `remove the default route through ${link.name}`,
+    bytes: removeRoute({ link: link.index, gateway: addressBytes(gateway) }),
+    pidAt: [],
+    ignore: noSuchRoute,
+  };
 }
 
 /**

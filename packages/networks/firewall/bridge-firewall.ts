@@ -5,6 +5,7 @@
  * transaction: what is stale, lost or duplicated is right again afterwards. Changes that come while one is being
  * applied are applied together by the next.
  */
+
 import { restoreRules, saveRules } from "#networks/firewall/iptables-command.ts";
 import {
   type BridgeRules,
@@ -13,6 +14,7 @@ import {
   portsText,
   removalText,
 } from "#networks/firewall/rule-text.ts";
+import type { Family } from "#networks/ipam/prefix.ts";
 
 export class BridgeFirewall {
   readonly #rules: BridgeRules;
@@ -27,8 +29,9 @@ export class BridgeFirewall {
   /** Puts all rules of the bridge in place. */
   async install(): Promise<void> {
     await this.#running?.catch(() => {});
-    const saved = await saveRules();
-    await restoreRules(installText(this.#rules, this.#allPorts(), saved));
+    const { family } = this.#rules.subnet;
+    const saved = await saveRules(family);
+    await restoreRules(installText(this.#rules, this.#allPorts(), saved), family);
   }
 
   /** Notes what a holder publishes; takes effect with the next `apply`. */
@@ -71,7 +74,7 @@ export class BridgeFirewall {
   }
 }
 
-/** Removes every rule and chain of a bridge: for uninstalling, and for tests. */
-export async function removeBridgeRules(bridge: string): Promise<void> {
-  await restoreRules(removalText(bridge, await saveRules()));
+/** Removes every rule and chain of a bridge of one family: with its network, or for uninstalling. */
+export async function removeBridgeRules(bridge: string, family: Family = 4): Promise<void> {
+  await restoreRules(removalText(bridge, await saveRules(family)), family);
 }

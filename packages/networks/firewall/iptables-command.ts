@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { BerthError } from "#errors/errors.ts";
+import type { Family } from "#networks/ipam/prefix.ts";
 
 /** Seconds to wait for others who are changing rules (old variants lock). */
 const lockSeconds = 10;
@@ -12,15 +13,20 @@ const deadline = 30_000;
 /** iptables lives where the path of a service often does not look. */
 const path = [process.env.PATH, "/usr/sbin", "/sbin", "/usr/local/sbin"].filter(Boolean).join(":");
 
+/** The commands of a family. */
+function commandOf(family: Family, verb: "save" | "restore"): string {
+  return `${family === 4 ? "iptables" : "ip6tables"}-${verb}`;
+}
+
 /** All rules of all tables, as iptables-save prints them. */
-export async function saveRules(): Promise<string> {
-  return await run("iptables-save", [], "");
+export async function saveRules(family: Family = 4): Promise<string> {
+  return await run(commandOf(family, "save"), [], "");
 }
 
 /** Applies a text of rules, leaving alone what it does not name. Each table changes all at once or not at all. */
-export async function restoreRules(text: string): Promise<void> {
+export async function restoreRules(text: string, family: Family = 4): Promise<void> {
   if (text === "") return;
-  await run("iptables-restore", ["--noflush", "-w", String(lockSeconds)], text);
+  await run(commandOf(family, "restore"), ["--noflush", "-w", String(lockSeconds)], text);
 }
 
 function run(command: string, args: string[], input: string): Promise<string> {

@@ -12,7 +12,13 @@ import { parseCidr } from "#networks/ipam/prefix.ts";
 
 const parsed = parseCidr("172.17.0.0/16");
 assert.ok(parsed);
-const rules: BridgeRules = { bridge: "berth0", subnet: parsed.prefix, masquerade: true, icc: true };
+const rules: BridgeRules = {
+  bridge: "berth0",
+  subnet: parsed.prefix,
+  masquerade: true,
+  icc: true,
+  internal: false,
+};
 const port: PortRule = {
   protocol: "tcp",
   hostIp: "0.0.0.0",

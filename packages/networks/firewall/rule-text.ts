@@ -14,6 +14,8 @@ export interface BridgeRules {
   masquerade: boolean;
   /** May containers of the bridge talk to one another? */
   icc: boolean;
+  /** Nothing passes in or out. */
+  internal: boolean;
 }
 
 /** One published port: what arrives at the host for one goes to the other. */
@@ -57,31 +59,41 @@ export function installText(rules: BridgeRules, ports: readonly PortRule[], save
   const subnet = formatPrefix(rules.subnet);
   const existing = parseSaved(saved);
   const userChain = existing.chains.has("filter DOCKER-USER");
-  const tables: Record<Table, { chains: string[]; rules: string[]; jumps: string[] }> = {
+  const loopback = rules.subnet.family === 4 ? "127.0.0.0/8" : "::1/128";
+  const tables: Partial<Record<Table, { chains: string[]; rules: string[]; jumps: string[] }>> = {
     raw: {
       chains: [names.guard],
       // route_localnet on the bridge lets replies to 127.0.0.1 through; this keeps requests from coming that way.
-      rules: [`-A ${names.guard} -d 127.0.0.0/8 -j DROP`, `-A ${names.guard} -s 127.0.0.0/8 -j DROP`],
+      rules: [`-A ${names.guard} -d ${loopback} -j DROP`, `-A ${names.guard} -s ${loopback} -j DROP`],
       jumps: [`-I PREROUTING -i ${bridge} -j ${names.guard}`],
     },
     mangle: {
       chains: [names.guard],
       // Before the filter table, where the order of chains is anybody's: only what was published gets in.
       rules: [
+        ...(rules.internal
+          ? [`-A ${names.guard} ! -i ${bridge} -j DROP`, `-A ${names.guard} ! -o ${bridge} -j DROP`]
+          : []),
         `-A ${names.guard}${rules.icc ? ` ! -i ${bridge}` : ""} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`,
       ],
-      jumps: [`-I FORWARD -o ${bridge} -j ${names.guard}`],
-    },
-    nat: {
-      chains: [names.ports, names.leave],
-      rules: [...portRules(bridge, ports), ...leaveRules(rules, subnet)],
       jumps: [
-        // A neighbour's packet for 127.0.0.1 must stay the martian it is.
-        `-A PREROUTING ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j ${names.ports}`,
-        `-A OUTPUT -m addrtype --dst-type LOCAL -j ${names.ports}`,
-        `-A POSTROUTING -j ${names.leave}`,
+        `-I FORWARD -o ${bridge} -j ${names.guard}`,
+        ...(rules.internal ? [`-I FORWARD -i ${bridge} ! -o ${bridge} -j ${names.guard}`] : []),
       ],
     },
+    // What has no way out has nothing to translate.
+    ...(!rules.internal && {
+      nat: {
+        chains: [names.ports, names.leave],
+        rules: [...portRules(bridge, ports), ...leaveRules(rules, subnet)],
+        jumps: [
+          // A neighbour's packet for 127.0.0.1 must stay the martian it is.
+          `-A PREROUTING ! -d ${loopback} -m addrtype --dst-type LOCAL -j ${names.ports}`,
+          `-A OUTPUT -m addrtype --dst-type LOCAL -j ${names.ports}`,
+          `-A POSTROUTING -j ${names.leave}`,
+        ],
+      },
+    }),
     filter: {
       chains: [names.forward, ...(userChain ? [] : ["DOCKER-USER"])],
       rules: [
@@ -145,12 +157,12 @@ function portRules(bridge: string, ports: readonly PortRule[]): string[] {
   });
 }
 
-function leaveRules({ bridge, masquerade }: BridgeRules, subnet: string): string[] {
+function leaveRules({ bridge, masquerade, subnet: { family } }: BridgeRules, subnet: string): string[] {
   const chain = chainNames(bridge).leave;
   return [
     ...(masquerade ? [`-A ${chain} -s ${subnet} ! -o ${bridge} -j MASQUERADE`] : []),
     // From 127.0.0.1 of the host: the container could not answer that address.
-    `-A ${chain} -s 127.0.0.0/8 -o ${bridge} -j MASQUERADE`,
+    ...(family === 4 ? [`-A ${chain} -s 127.0.0.0/8 -o ${bridge} -j MASQUERADE`] : []),
     // From a container to a published port of its own network: the answer must come back through the host.
     `-A ${chain} -s ${subnet} -o ${bridge} -m conntrack --ctstate DNAT -j MASQUERADE`,
   ];

@@ -25,6 +25,8 @@ export interface AddressRange {
   range: Prefix;
   /** Never given out, like the subnet's first and (IPv4) last. */
   gateway: Address;
+  /** Further addresses never given out: other machines' on the same wire. */
+  auxiliary?: readonly Address[];
 }
 
 export class AddressLeases {
@@ -103,14 +105,16 @@ export class AddressLeases {
   /** An address never given out below the highest: left by one that was asked for by number. */
   #gap(range: AddressRange, low: bigint, high: bigint): Address | undefined {
     const rows = this.#database.all<{ address: string }>(
-      "SELECT address FROM network_address WHERE network_id = ? ORDER BY address",
+      "SELECT address FROM network_address WHERE network_id = ? AND address BETWEEN ? AND ? ORDER BY address",
       range.networkId,
+      encode({ family: range.subnet.family, value: low }),
+      encode({ family: range.subnet.family, value: high }),
     );
     const used = new Set(rows.map((row) => decode(row.address)));
     for (let value = low; value <= high; value++) {
       if (!used.has(value) && !reserved(range, value)) return { family: range.subnet.family, value };
       // More rows than this cannot be in use, so a gap is found before.
-      if (value - low > BigInt(rows.length) + 3n) break;
+      if (value - low > BigInt(rows.length + (range.auxiliary?.length ?? 0)) + 3n) break;
     }
     return undefined;
   }
@@ -143,10 +147,10 @@ export class AddressLeases {
 }
 
 /** The network's own addresses: its first, its gateway, and the IPv4 broadcast. */
-function reserved({ subnet, gateway }: AddressRange, value: bigint): boolean {
+function reserved({ subnet, gateway, auxiliary }: AddressRange, value: bigint): boolean {
   // RFC 3021: a /31 has two hosts and no broadcast.
   const whole = width(subnet.family) - subnet.length <= 1;
-  if (value === gateway.value) return true;
+  if (value === gateway.value || auxiliary?.some((address) => address.value === value)) return true;
   if (whole) return false;
   return value === subnet.first || (subnet.family === 4 && value === lastOf(subnet));
 }
@@ -158,15 +162,16 @@ function full(range: AddressRange): never {
     {
       operation: "take an address",
       object: range.networkName,
-      hint: `all addresses of ${formatPrefix(range.range)} are held by running containers; use a larger subnet (--bip) or stop some`,
+      hint: `all addresses of ${formatPrefix(range.range)} are held by running containers; use a larger subnet or stop some`,
     },
   );
 }
 
+/** Those of one family sort as the numbers do; IPv6 begins with a letter beyond all digits, after all of IPv4. */
 function encode({ family, value }: Address): string {
-  return value.toString(16).padStart(width(family) / 4, "0");
+  return `${family === 6 ? "v" : ""}${value.toString(16).padStart(width(family) / 4, "0")}`;
 }
 
 function decode(text: string): bigint {
-  return BigInt(`0x${text}`);
+  return BigInt(`0x${text.replace("v", "")}`);
 }

@@ -13,6 +13,8 @@ export interface WantedPort {
   containerPort: number;
   /** Address as the user gave it, or the daemon's default. */
   hostIp: string;
+  /** The user gave it: a network's own default has no say. */
+  chosenIp?: boolean;
   /** Candidates, first to last; undefined for any free one. */
   hostPorts: { first: number; last: number } | undefined;
 }
@@ -59,6 +61,7 @@ export function wantedPorts(request: PortRequest, defaultHostIp: string): Wanted
         protocol: parsed.protocol,
         containerPort: parsed.port,
         hostIp: hostAddress(binding.HostIp || defaultHostIp),
+        ...(binding.HostIp && { chosenIp: true }),
         hostPorts: hostPorts === "any" ? undefined : hostPorts,
       });
     }

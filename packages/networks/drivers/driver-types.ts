@@ -1,0 +1,81 @@
+/**
+ * What a network can do, whatever its driver: the contract between the controller and null, host and bridge.
+ *
+ * One object is one network. It owns what the network has on the host (interface, rules, addresses) and decides how an
+ * endpoint looks; which endpoints there are, in what order, and which of them gives the default route is the
+ * controller's to say. Nothing here enters a container's namespace: an endpoint is a program of netlink messages.
+ */
+import type { EndpointSettings } from "#api-types/network.ts";
+import type { PublishedPort } from "#networks/ports/port-allocator.ts";
+import type { WantedPort } from "#networks/ports/port-spec.ts";
+import type { SandboxProgram } from "#runtime/launch-types.ts";
+
+/** What an endpoint is asked for. */
+export interface EndpointRequest {
+  /** 64 hexadecimal digits. */
+  endpointId: string;
+  containerName: string;
+  /** What the user asked of this endpoint. */
+  wishes: Partial<EndpointSettings>;
+  /** "" for one made from the address. */
+  macAddress: string;
+  /** The interface inside: its name, and its index, free in that namespace. */
+  link: { name: string; index: number };
+  /** Its gateway becomes the default route of these families. */
+  defaultRoute: { ipv4: boolean; ipv6: boolean };
+  /** Some network of this namespace has IPv6: where this one has not, it is switched off for its link alone. */
+  namespaceHasIpv6: boolean;
+  /** Ports will be published on it: the container may reach itself through the network. */
+  publishes: boolean;
+}
+
+export interface DriverEndpoint {
+  settings: EndpointSettings;
+  /** This interface's part of the program. */
+  program: SandboxProgram;
+  /** The link on the host's side; "" for none. */
+  veth: string;
+}
+
+/** Who publishes: the endpoint, and its address. */
+export interface PortOwner {
+  endpointId: string;
+  containerName: string;
+  containerIp: string;
+}
+
+/** What containers of a former daemon have published, by endpoint id. */
+export type PublishedBefore = ReadonlyMap<string, { address: string; ports: readonly PublishedPort[] }>;
+
+export interface NetworkDriver {
+  /** Whether its containers have a namespace of their own. */
+  readonly ownNamespace: boolean;
+  /** Whether endpoints get IPv6 addresses. */
+  readonly hasIpv6: boolean;
+  /** The families its endpoints can give a default route of. */
+  readonly routes: { ipv4: boolean; ipv6: boolean };
+  /** The IPv4 address containers reach the host at; undefined where there is none. */
+  readonly gateway: string | undefined;
+  /** Makes what the network has on the host, or finds it again. Idempotent. */
+  start(published: PublishedBefore): Promise<void>;
+  /** Takes addresses. Call inside a transaction that also writes the row of the holder; a failure undoes both. */
+  take(request: EndpointRequest): DriverEndpoint;
+  /** Takes ports of the host, or none of them. Synchronous; nothing is reachable yet. */
+  takePorts(owner: PortOwner, wanted: readonly WantedPort[]): PublishedPort[];
+  /** Resolves when the ports lead to the container. */
+  publish(owner: PortOwner, published: readonly PublishedPort[]): Promise<void>;
+  /** Gives ports back, and nothing else. Never rejects. */
+  withdraw(endpointId: string, published: readonly PublishedPort[]): Promise<void>;
+  /** Gives back all an endpoint has; resolves when that is done. Its link goes with its namespace. Never rejects. */
+  leave(endpointId: string, published: readonly PublishedPort[]): Promise<void>;
+  /** After a restart of the daemon: takes again what a running container has published. */
+  resume(owner: PortOwner, published: readonly PublishedPort[]): void;
+  /** Gives back the addresses of all endpoints but these. */
+  releaseOthers(endpoints: ReadonlySet<string>): void;
+  /** Deletes links of containers that are not among these. */
+  sweepLinks(keep: () => ReadonlySet<string>): Promise<void>;
+  /** Takes what the network has on the host away; it has no endpoints. */
+  remove(): Promise<void>;
+  /** Resolves when nothing is under way any more; running containers keep everything. */
+  stop(): Promise<void>;
+}

@@ -1,0 +1,182 @@
+/**
+ * Networks of a container that runs: joining one more, leaving one. The way out, and with it the published ports, moves
+ * to whichever network leads out afterwards.
+ */
+import type { EndpointSettings } from "#api-types/network.ts";
+import { BerthError } from "#errors/errors.ts";
+import { deleteLink } from "#kernel/netlink/link-messages.ts";
+import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
+import { findLink } from "#networks/drivers/bridge-link.ts";
+import { bridgePort, defaultRoute, noDefaultRoute } from "#networks/drivers/sandbox-program.ts";
+import { chooseGateways, type Gateways, type PlannedEndpoint } from "#networks/endpoint-plan.ts";
+import { parseAddress } from "#networks/ipam/prefix.ts";
+import type { HeldSandbox } from "#networks/network-record.ts";
+import type { Network } from "#networks/network-table.ts";
+import type { SandboxRequest } from "#networks/network-types.ts";
+import type { WantedPort } from "#networks/ports/port-spec.ts";
+import { ownerOf, takeEndpoint } from "#networks/sandbox/joining.ts";
+import { changeNamespace } from "#networks/sandbox/running-namespace.ts";
+import type { NetlinkRequest } from "#runtime/launch-types.ts";
+import type { Database } from "#state/database.ts";
+
+export interface Change {
+  request: SandboxRequest;
+  /** Changed here, and saved. */
+  held: HeldSandbox;
+  /** The container's first process. */
+  pid: number;
+  network: Network;
+  wanted: readonly WantedPort[];
+  database: Database;
+  networkOf: (name: string) => Network | undefined;
+  save: () => void;
+}
+
+/** When it rejects, the container is on the networks it was on. */
+export async function joinRunning(change: Change & { wishes: Partial<EndpointSettings> }): Promise<void> {
+  const { request, held, pid, network, wishes } = change;
+  const { name } = network.record;
+  if (held.endpoints[name] !== undefined) {
+    throw new BerthError("forbidden", `endpoint with name ${held.name} already exists in network ${name}`, {
+      operation: "connect network",
+      object: name,
+    });
+  }
+  const present = presentEndpoints(change);
+  const before = chooseGateways(present);
+  const after = chooseGateways([...present, { network, wishes }]);
+  const made = change.database.transaction(() => {
+    const taken = takeEndpoint({
+      request,
+      held,
+      endpoint: { network, wishes },
+      gateways: after,
+      namespaceHasIpv6: present.some((endpoint) => endpoint.network.driver.hasIpv6),
+      primary: false,
+      publishes: false,
+    });
+    change.save();
+    return taken;
+  });
+  try {
+    const formerWays = routes(held, before, after, noDefaultRoute);
+    await changeNamespace(pid, {
+      ...made.program,
+      container: [...formerWays, ...made.program.container],
+    });
+    await movePorts(change, after);
+  } catch (error) {
+    await removeEndpoint(change).catch(() => {
+      // The first failure is the one to tell; what is left goes with the container.
+    });
+    await restoreRoutes(change, after, before).catch(() => {
+      // As above.
+    });
+    throw error;
+  }
+}
+
+export async function leaveRunning(change: Change): Promise<void> {
+  const { name } = change.network.record;
+  const before = chooseGateways(presentEndpoints(change));
+  const after = chooseGateways(presentEndpoints(change).filter(({ network }) => network !== change.network));
+  if (change.held.publishedOn === name) await movePorts(change, after);
+  await removeEndpoint(change);
+  await restoreRoutes(change, before, after);
+}
+
+/** Adds the default routes of `to` where they are not those of `from`. */
+async function restoreRoutes({ held, pid }: Change, from: Gateways, to: Gateways): Promise<void> {
+  const container = routes(held, to, from, defaultRoute);
+  if (container.length > 0) await changeNamespace(pid, { host: [], container, sysctls: {} });
+}
+
+function presentEndpoints({ held, networkOf }: Change): PlannedEndpoint[] {
+  return Object.entries(held.endpoints).flatMap(([name, wishes]) => {
+    const network = networkOf(name);
+    return network === undefined ? [] : [{ network, wishes }];
+  });
+}
+
+/** One request for each family whose way out is `one` and not `other`. */
+function routes(
+  held: HeldSandbox,
+  one: Gateways,
+  other: Gateways,
+  request: typeof defaultRoute,
+): NetlinkRequest[] {
+  return (["ipv4", "ipv6"] as const).flatMap((family) => {
+    const network = one[family];
+    if (network === undefined || network === other[family]) return [];
+    const endpoint = held.endpoints[network.record.name];
+    const link = held.links[network.record.name];
+    const gateway = parseAddress((family === "ipv4" ? endpoint?.Gateway : endpoint?.IPv6Gateway) ?? "");
+    return link === undefined || gateway === undefined ? [] : [request(link, gateway)];
+  });
+}
+
+/** Publishes on the network that leads out now; the ports of the host stay the same. */
+async function movePorts(change: Change, gateways: Gateways): Promise<void> {
+  const { held, pid, networkOf } = change;
+  const to = gateways.ipv4;
+  if (to?.record.name === held.publishedOn) return;
+  const from = networkOf(held.publishedOn);
+  const endpointBefore = held.endpoints[held.publishedOn];
+  const wanted = held.publishedOn === "" ? change.wanted : held.published.map(asWanted);
+  if (from !== undefined && endpointBefore !== undefined) {
+    await from.driver.withdraw(endpointBefore.EndpointID, held.published);
+  }
+  held.published = [];
+  held.publishedOn = to?.record.name ?? "";
+  const endpoint = held.endpoints[held.publishedOn];
+  const link = held.links[held.publishedOn];
+  if (to !== undefined && endpoint !== undefined) {
+    const owner = ownerOf(held, endpoint);
+    held.published = to.driver.takePorts(owner, wanted);
+    change.save();
+    await to.driver.publish(owner, held.published);
+    if (held.published.length > 0 && link !== undefined) {
+      await changeNamespace(pid, {
+        host: [bridgePort(link.veth, { hairpin: true })],
+        container: [],
+        sysctls: {},
+      });
+    }
+  }
+  change.save();
+}
+
+function asWanted(port: HeldSandbox["published"][number]): WantedPort {
+  const { protocol, containerPort, hostIp, hostPort } = port;
+  return {
+    protocol,
+    containerPort,
+    hostIp,
+    chosenIp: true,
+    hostPorts: { first: hostPort, last: hostPort },
+  };
+}
+
+async function removeEndpoint(change: Change): Promise<void> {
+  const { held, network } = change;
+  const { name } = network.record;
+  const endpoint = held.endpoints[name];
+  const link = held.links[name];
+  const published = held.publishedOn === name ? held.published : [];
+  if (link !== undefined) await removeVeth(link.veth);
+  if (endpoint !== undefined) await network.driver.leave(endpoint.EndpointID, published);
+  delete held.endpoints[name];
+  delete held.links[name];
+  if (held.publishedOn === name) {
+    held.published = [];
+    held.publishedOn = "";
+  }
+  change.save();
+}
+
+/** Its other end goes with it. Waits for the kernel without holding up the event loop. */
+async function removeVeth(name: string): Promise<void> {
+  using netlink = new NetlinkSocket();
+  const link = findLink(netlink, name);
+  if (link !== undefined) await netlink.requestSlowly(deleteLink(link.index));
+}

@@ -1,0 +1,154 @@
+/**
+ * Joining a new sandbox to its networks: addresses, ports and the row that remembers them in one transaction, then the
+ * rules of the published ports.
+ */
+import type { EndpointSettings, PortBinding } from "#api-types/network.ts";
+import type { DriverEndpoint, PortOwner } from "#networks/drivers/driver-types.ts";
+import { sandboxProgram } from "#networks/drivers/sandbox-program.ts";
+import {
+  chooseGateways,
+  dnsNames,
+  type Gateways,
+  isUserDefined,
+  nextLink,
+  type PlannedEndpoint,
+} from "#networks/endpoint-plan.ts";
+import { type HeldSandbox, randomId } from "#networks/network-record.ts";
+import type { SandboxRequest } from "#networks/network-types.ts";
+import { portMap, type WantedPort } from "#networks/ports/port-spec.ts";
+import type { SandboxProgram } from "#runtime/launch-types.ts";
+import type { Database } from "#state/database.ts";
+
+export interface Joining {
+  request: SandboxRequest;
+  planned: readonly PlannedEndpoint[];
+  /** Filled in here. */
+  held: HeldSandbox;
+  wanted: readonly WantedPort[];
+  database: Database;
+  kernelHasIpv6: boolean;
+  /** Writes the row of `held`. */
+  save: () => void;
+  /** Gives back what `held` has, once it is saved. */
+  undo: () => Promise<void>;
+}
+
+/** Resolves when everything is in place, with what the namespace is to be told; when it rejects, nothing is held. */
+export async function joinNetworks(joining: Joining): Promise<SandboxProgram> {
+  const { request, planned, held, wanted, database } = joining;
+  const gateways = chooseGateways(planned);
+  const namespaceHasIpv6 = planned.some(({ network }) => network.driver.hasIpv6);
+  const outward = gateways.ipv4;
+  const programs = database.transaction(() => {
+    const parts = planned.map((endpoint, position) => {
+      const made = takeEndpoint({
+        request,
+        held,
+        endpoint,
+        gateways,
+        namespaceHasIpv6,
+        primary: position === 0,
+        publishes: endpoint.network === outward && wanted.length > 0,
+      });
+      return made.program;
+    });
+    takePorts(joining, outward?.record.name);
+    try {
+      joining.save();
+    } catch (error) {
+      releasePorts(joining, outward?.record.name);
+      throw error;
+    }
+    return parts;
+  });
+  if (held.published.length > 0 && outward !== undefined) {
+    const endpoint = held.endpoints[outward.record.name];
+    if (endpoint !== undefined) {
+      try {
+        await outward.driver.publish(ownerOf(held, endpoint), held.published);
+      } catch (error) {
+        await joining.undo();
+        throw error;
+      }
+    }
+  }
+  return sandboxProgram(programs, { kernel: joining.kernelHasIpv6, wanted: namespaceHasIpv6 });
+}
+
+function takePorts({ request, planned, held, wanted }: Joining, outward: string | undefined): void {
+  const network = planned.find((endpoint) => endpoint.network.record.name === outward)?.network;
+  const endpoint = outward === undefined ? undefined : held.endpoints[outward];
+  held.published = [];
+  held.publishedOn = "";
+  if (network !== undefined && endpoint !== undefined) {
+    held.published = network.driver.takePorts(ownerOf(held, endpoint), wanted);
+    held.publishedOn = network.record.name;
+  }
+  held.ports = exposedOn(request, planned, held);
+}
+
+/** On the host's network, and on none, nothing is shown as exposed. */
+function exposedOn(
+  request: SandboxRequest,
+  planned: readonly PlannedEndpoint[],
+  held: HeldSandbox,
+): Record<string, PortBinding[] | null> {
+  const bridged = planned.some(({ network }) => network.record.driver === "bridge");
+  return bridged ? portMap(request.exposedPorts, held.published) : {};
+}
+
+function releasePorts({ planned, held }: Joining, outward: string | undefined): void {
+  const network = planned.find((endpoint) => endpoint.network.record.name === outward)?.network;
+  const endpoint = outward === undefined ? undefined : held.endpoints[outward];
+  if (network === undefined || endpoint === undefined) return;
+  // Nothing of it is in the kernel yet: this only closes sockets.
+  void network.driver.withdraw(endpoint.EndpointID, []);
+}
+
+export interface Taking {
+  request: SandboxRequest;
+  held: HeldSandbox;
+  endpoint: PlannedEndpoint;
+  gateways: Gateways;
+  namespaceHasIpv6: boolean;
+  /** The container's own MAC address is for its first network. */
+  primary: boolean;
+  publishes: boolean;
+}
+
+/** Takes one endpoint and enters it into `held`. Inside a transaction. */
+export function takeEndpoint(taking: Taking): DriverEndpoint {
+  const { request, held, endpoint, gateways } = taking;
+  const { network, wishes } = endpoint;
+  const { name } = network.record;
+  const link = nextLink(Object.values(held.links), wishes);
+  const made = network.driver.take({
+    endpointId: randomId(),
+    containerName: request.name,
+    wishes,
+    macAddress: wishes.MacAddress || (taking.primary && request.macAddress) || "",
+    link,
+    defaultRoute: { ipv4: gateways.ipv4 === network, ipv6: gateways.ipv6 === network },
+    namespaceHasIpv6: taking.namespaceHasIpv6,
+    publishes: taking.publishes,
+  });
+  held.endpoints[name] = {
+    ...made.settings,
+    IPAMConfig: wishes.IPAMConfig ?? null,
+    Links: wishes.Links ?? null,
+    Aliases: wishes.Aliases ?? null,
+    DriverOpts: wishes.DriverOpts ?? null,
+    GwPriority: wishes.GwPriority ?? 0,
+    DNSNames: isUserDefined(network) ? dnsNames(request, wishes) : null,
+  };
+  if (made.veth !== "") held.links[name] = { veth: made.veth, ...link };
+  return made;
+}
+
+export function ownerOf(held: HeldSandbox, endpoint: EndpointSettings): PortOwner {
+  return {
+    endpointId: endpoint.EndpointID,
+    containerName: held.name,
+    containerIp: endpoint.IPAddress,
+  };
+}
