@@ -17,6 +17,7 @@ import { AT_FDCWD, PR, SIGKILL } from "#runtime/compile/kernel-constants.ts";
 import { prepareForChild } from "#runtime/compile/namespaces.ts";
 import { jumpIfReported, sendRequests } from "#runtime/compile/network-setup.ts";
 import { ProgramWriter } from "#runtime/compile/program-writer.ts";
+import { makeResolverSockets } from "#runtime/compile/resolver-sockets.ts";
 import {
   announceListener,
   type Listening,
@@ -121,7 +122,8 @@ function writeShim(w: ProgramWriter, plan: ContainerPlan, launch: ContainerLaunc
   const statusRead = b.register("status, read end");
   const status = b.register("status");
   w.pipe(statusRead, status, "make the status pipe");
-  const network = launch.sandbox.host.length > 0 ? makeBarrier(w) : undefined;
+  const { host, resolver } = launch.sandbox;
+  const network = host.length > 0 || resolver !== undefined ? makeBarrier(w) : undefined;
   const listening = planListener(w, {
     id: launch.id,
     spec,
@@ -158,7 +160,8 @@ function writeShim(w: ProgramWriter, plan: ContainerPlan, launch: ContainerLaunc
   if (network !== undefined) {
     w.close(network.wait);
     const beforeJudging = () => jumpIfReported(w, statusRead, failed);
-    sendRequests(w, launch.sandbox.host, { pid, beforeJudging });
+    sendRequests(w, host, { pid, beforeJudging });
+    if (resolver !== undefined) makeResolverSockets(w, resolver, pid, failed);
     b.sys("write", [network.release, b.cstr("n"), 1], { why: "tell the child that its network is there" });
     w.close(network.release);
   }

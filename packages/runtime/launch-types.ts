@@ -56,6 +56,22 @@ export interface SandboxProgram {
   container: NetlinkRequest[];
   /** Files under /proc/sys/net written inside the namespace before the rest ("net/ipv6/conf/all/disable_ipv6" → "1"). */
   sysctls: Record<string, string>;
+  /** A name server for the container. */
+  resolver?: ResolverProgram;
+}
+
+/** Sockets of a name server inside the namespace, there before the container's program and as long as its shim. */
+export interface ResolverProgram {
+  /** `struct sockaddr_in` of both, the datagram and the listening stream socket. */
+  address: Uint8Array;
+  /** Bytes of questions that may wait. */
+  receiveBuffer: number;
+  /** Connections that may wait. */
+  backlog: number;
+  /** The numbers under which the shim keeps them, for daemons to find. */
+  keepAs: { udp: number; tcp: number };
+  /** An nf_tables batch that leads questions to that address; without, it is where they are asked. */
+  redirection?: { why: string; bytes: Uint8Array };
 }
 
 export interface LogPlan {

@@ -74,6 +74,16 @@ export class NetlinkSocket implements Disposable {
     return this.#acknowledgement(sequence);
   }
 
+  /** Sends several messages in one datagram; answers the first errno the kernel tells of any, 0 for success. */
+  tryBatch(messages: Buffer): number {
+    const sequence = ++this.#sequence;
+    for (let at = 0; at < messages.length; at += messages.readUInt32LE(at)) {
+      setSequence(messages.subarray(at), sequence);
+    }
+    sendto(this.#fd.number, messages, 0, kernelAddress);
+    return this.#acknowledgement(sequence);
+  }
+
   /** As `tryRequest`, with the kernel's work done off the event loop. One at a time per socket. */
   async requestSlowly(message: Uint8Array): Promise<number> {
     const sequence = ++this.#sequence;

@@ -56,11 +56,19 @@ export const S_IFBLK = 0o060000;
 export const S_IFREG = 0o100000;
 
 export const AF_UNIX = 1;
+export const AF_INET = 2;
 export const AF_NETLINK = 16;
 export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
+export const SOCK_NONBLOCK = 0x800;
 export const SOCK_CLOEXEC = 0x8_0000;
+export const SOL_SOCKET = 1;
+export const SO_RCVBUFFORCE = 33;
+export const IPPROTO_IP = 0;
+export const IP_FREEBIND = 15;
 export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
 export const MSG_NOSIGNAL = 0x4000;
 
 export const PR = {

@@ -14,13 +14,19 @@ export interface Patch {
   beforeJudging?: () => void;
 }
 
-export function sendRequests(w: ProgramWriter, requests: readonly NetlinkRequest[], patch?: Patch): void {
+/** `protocol`: which part of the kernel they are for. */
+export function sendRequests(
+  w: ProgramWriter,
+  requests: readonly NetlinkRequest[],
+  patch?: Patch,
+  protocol: number = NETLINK_ROUTE,
+): void {
   if (requests.length === 0) return;
   const { b } = w;
   const answer = b.scratch(ANSWER_ROOM);
   w.borrow((socket) => {
     const why = "open a netlink socket";
-    b.sys("socket", [AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE], { into: socket, why });
+    b.sys("socket", [AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol], { into: socket, why });
     for (const request of requests) {
       const message = b.bytes(request.bytes);
       for (const at of request.pidAt) {

@@ -1,0 +1,142 @@
+/**
+ * The name server as the controller uses it: what containers are called goes to its thread, and nothing comes back.
+ *
+ * Owns the thread, which is there while any container is served. What was told is kept here too: a thread that dies is
+ * replaced by one that knows the same.
+ */
+import { Worker } from "node:worker_threads";
+import { type Logger, silentLogger } from "#errors/logger-types.ts";
+import { wake, wakeDescriptor } from "#kernel/wake.ts";
+import type { ContainerNames } from "#networks/dns/container-names.ts";
+import type { DnsMessage, DnsReport, DnsThreadData } from "#networks/dns/dns-messages.ts";
+
+/** ms without a container before the thread ends. */
+const IDLE = 10_000;
+/** ms before a thread that has died is replaced. */
+const PAUSE = 200;
+
+interface Thread {
+  worker: Worker;
+  ended: Promise<void>;
+  say(message: DnsMessage): void;
+  stop(): void;
+}
+
+export class DnsService {
+  readonly #logger: Logger;
+  readonly #names = new Map<string, ContainerNames>();
+  readonly #served = new Map<string, number>();
+  #thread: Thread | undefined;
+  #idle: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(logger: Logger = silentLogger) {
+    this.#logger = logger;
+  }
+
+  /** What a container is called and where its questions go, from now on; before `serve`, and whenever it changes. */
+  setNames(names: ContainerNames): void {
+    this.#names.set(names.containerId, names);
+    this.#say({ kind: "names", names });
+  }
+
+  /** The container's first process runs, as `pid`: its questions are answered. Again after the daemon's restart. */
+  serve(containerId: string, pid: number): void {
+    if (this.#served.get(containerId) === pid) return;
+    this.#served.set(containerId, pid);
+    this.#say({ kind: "serve", containerId, pid });
+  }
+
+  /** Is this container served? */
+  serves(containerId: string): boolean {
+    return this.#served.has(containerId);
+  }
+
+  /** Its names vanish, and nobody answers it. Idempotent. */
+  forget(containerId: string): void {
+    const known = this.#names.delete(containerId);
+    if (!this.#served.delete(containerId) && !known) return;
+    if (this.#thread !== undefined) this.#say({ kind: "forget", containerId });
+    if (this.#names.size === 0) this.#endSoon();
+  }
+
+  /** Lets go of everything; questions wait for the next daemon. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#idle);
+    this.#thread?.stop();
+    await this.#thread?.ended;
+  }
+
+  #say(message: DnsMessage): void {
+    if (this.#closed) return;
+    clearTimeout(this.#idle);
+    if (this.#thread !== undefined) {
+      this.#thread.say(message);
+      return;
+    }
+    this.#thread = this.#start();
+    for (const names of this.#names.values()) this.#thread.say({ kind: "names", names });
+    for (const [containerId, pid] of this.#served) this.#thread.say({ kind: "serve", containerId, pid });
+  }
+
+  #endSoon(): void {
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      if (this.#names.size > 0) return;
+      this.#thread?.stop();
+      this.#thread = undefined;
+    }, IDLE).unref();
+  }
+
+  #start(): Thread {
+    const fd = wakeDescriptor();
+    const stop = new SharedArrayBuffer(4);
+    const data: DnsThreadData = { wake: fd.number, stop };
+    const worker = new Worker(new URL("./dns-worker.ts", import.meta.url), {
+      name: "names",
+      workerData: data,
+      // Options of the main thread (test runners, inspectors) are not for it.
+      execArgv: [],
+    });
+    worker.unref();
+    const thread: Thread = {
+      worker,
+      ended: new Promise((resolve) => worker.once("exit", () => resolve())),
+      say: (message) => {
+        worker.postMessage(message);
+        wake(fd.number);
+      },
+      stop: () => {
+        Atomics.store(new Int32Array(stop), 0, 1);
+        if (fd.isOpen) wake(fd.number);
+      },
+    };
+    // Node waits for its threads when it ends, and this one waits for the network.
+    process.once("exit", thread.stop);
+    worker.on("message", (report: DnsReport) => {
+      this.#logger.warn("a container has no name server", {
+        container: report.containerId,
+        reason: report.reason,
+      });
+    });
+    worker.on("error", (error) =>
+      this.#logger.error("the name server's thread has failed", { error: String(error) }),
+    );
+    worker.once("exit", () => {
+      process.removeListener("exit", thread.stop);
+      fd.close();
+      if (this.#thread === thread) this.#replace();
+    });
+    return thread;
+  }
+
+  #replace(): void {
+    this.#thread = undefined;
+    if (this.#closed || this.#names.size === 0) return;
+    setTimeout(() => {
+      const [names] = this.#names.values();
+      if (this.#thread === undefined && names !== undefined) this.#say({ kind: "names", names });
+    }, PAUSE).unref();
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * Who has which name on which network, as the DNS server keeps it: a copy of what the controller has told.
+ *
+ * One container's entry is set or removed as a whole; what it has contributed is found again through that entry. A
+ * question is answered from maps, with the records ready to be copied.
+ */
+import { encodeName, type RecordData } from "#networks/dns/answer.ts";
+import type { ContainerNames, JoinedNetwork } from "#networks/dns/container-names.ts";
+import { TYPE } from "#networks/dns/query.ts";
+import { addressBytes, formatAddress, parseAddress } from "#networks/ipam/prefix.ts";
+
+/** The records behind one name of one network. */
+export class NameEntry {
+  readonly #members = new Map<string, RecordData[]>();
+  v4: RecordData[] = [];
+  v6: RecordData[] = [];
+  all: RecordData[] = [];
+  #turn = 0;
+
+  get isEmpty(): boolean {
+    return this.#members.size === 0;
+  }
+
+  set(containerId: string, records: RecordData[]): void {
+    this.#members.set(containerId, records);
+    this.#gather();
+  }
+
+  delete(containerId: string): void {
+    this.#members.delete(containerId);
+    this.#gather();
+  }
+
+  #gather(): void {
+    this.all = [...this.#members.values()].flat();
+    this.v4 = this.all.filter(({ type }) => type === TYPE.A);
+    this.v6 = this.all.filter(({ type }) => type === TYPE.AAAA);
+  }
+
+  /** Which record goes first this time. */
+  turn(): number {
+    this.#turn = (this.#turn + 1) & 0xffff;
+    return this.#turn;
+  }
+
+  /** None for a type that names of containers don't have. */
+  records(type: number): RecordData[] {
+    if (type === TYPE.A) return this.v4;
+    if (type === TYPE.AAAA) return this.v6;
+    return type === TYPE.ANY ? this.all : [];
+  }
+}
+
+interface NetworkNames {
+  names: Map<string, NameEntry>;
+  /** Address as text → container → its reverse name. */
+  addresses: Map<string, Map<string, RecordData>>;
+}
+
+interface Asker {
+  told: ContainerNames;
+  /** ".shop" for a network "shop". */
+  networks: { id: string; suffix: string; links: Map<string, string> }[];
+}
+
+export class NameTable {
+  readonly #networks = new Map<string, NetworkNames>();
+  readonly #askers = new Map<string, Asker>();
+
+  /** Takes the place of what was told of this container before. */
+  set(told: ContainerNames): void {
+    this.delete(told.containerId);
+    this.#askers.set(told.containerId, {
+      told,
+      networks: told.joined.map(({ networkId, networkName, links }) => ({
+        id: networkId,
+        suffix: `.${nameKey(networkName)}`,
+        links: new Map(Object.entries(links).map(([alias, name]) => [nameKey(alias), nameKey(name)])),
+      })),
+    });
+    for (const joined of told.joined) this.#add(told.containerId, joined);
+  }
+
+  delete(containerId: string): void {
+    const asker = this.#askers.get(containerId);
+    if (asker === undefined) return;
+    this.#askers.delete(containerId);
+    for (const joined of asker.told.joined) this.#take(containerId, joined);
+  }
+
+  get(containerId: string): ContainerNames | undefined {
+    return this.#askers.get(containerId)?.told;
+  }
+
+  /** The entry of a name (lower case, no last dot) as this container sees it. The first network that has it counts. */
+  find(containerId: string, name: string): NameEntry | undefined {
+    const networks = this.#askers.get(containerId)?.networks;
+    if (networks === undefined) return undefined;
+    for (const { id, links } of networks) {
+      const names = this.#networks.get(id)?.names;
+      const entry = names?.get(links.get(name) ?? name);
+      if (entry !== undefined) return entry;
+    }
+    for (const { id, suffix, links } of networks) {
+      if (!name.endsWith(suffix)) continue;
+      const short = name.slice(0, -suffix.length);
+      const entry = this.#networks.get(id)?.names.get(links.get(short) ?? short);
+      if (entry !== undefined) return entry;
+    }
+    return undefined;
+  }
+
+  /** The PTR record of an address on one of the container's networks. */
+  findAddress(containerId: string, address: string): RecordData | undefined {
+    const networks = this.#askers.get(containerId)?.networks ?? [];
+    if (networks.length === 0) return undefined;
+    const key = addressKey(address);
+    for (const { id } of networks) {
+      const found = this.#networks.get(id)?.addresses.get(key)?.values().next().value;
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #add(containerId: string, joined: JoinedNetwork): void {
+    let network = this.#networks.get(joined.networkId);
+    if (network === undefined) {
+      network = { names: new Map(), addresses: new Map() };
+      this.#networks.set(joined.networkId, network);
+    }
+    const records = addressRecords(joined);
+    for (const name of joined.names.map(nameKey)) {
+      const entry = network.names.get(name) ?? new NameEntry();
+      entry.set(containerId, records);
+      network.names.set(name, entry);
+    }
+    const data = encodeName(joined.reverseName);
+    if (data === undefined) return;
+    for (const address of [joined.v4, joined.v6]) {
+      if (address === "") continue;
+      const key = addressKey(address);
+      const owners = network.addresses.get(key) ?? new Map<string, RecordData>();
+      owners.set(containerId, { type: TYPE.PTR, data });
+      network.addresses.set(key, owners);
+    }
+  }
+
+  #take(containerId: string, joined: JoinedNetwork): void {
+    const network = this.#networks.get(joined.networkId);
+    if (network === undefined) return;
+    for (const name of joined.names.map(nameKey)) {
+      const entry = network.names.get(name);
+      entry?.delete(containerId);
+      if (entry?.isEmpty) network.names.delete(name);
+    }
+    for (const address of [joined.v4, joined.v6]) {
+      if (address === "") continue;
+      const key = addressKey(address);
+      const owners = network.addresses.get(key);
+      owners?.delete(containerId);
+      if (owners?.size === 0) network.addresses.delete(key);
+    }
+    if (network.names.size === 0 && network.addresses.size === 0) this.#networks.delete(joined.networkId);
+  }
+}
+
+function addressRecords({ v4, v6 }: JoinedNetwork): RecordData[] {
+  return [v4, v6].flatMap((text) => {
+    const address = parseAddress(text);
+    if (address === undefined) return [];
+    return [{ type: address.family === 4 ? TYPE.A : TYPE.AAAA, data: addressBytes(address) }];
+  });
+}
+
+/** A name as questions have it: one character a byte, ASCII letters in lower case, no last dot. */
+export function nameKey(name: string): string {
+  return Buffer.from(name, "utf8")
+    .toString("latin1")
+    .replace(/[A-Z]/g, (letter) => letter.toLowerCase())
+    .replace(/\.$/, "");
+}
+
+/** One spelling for every address. */
+function addressKey(text: string): string {
+  const address = parseAddress(text);
+  return address === undefined ? text : formatAddress(address);
+}
