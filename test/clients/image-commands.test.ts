@@ -20,7 +20,10 @@ const scratch = mkdtempSync(join(tmpdir(), "berth-commands-"));
 
 before(async () => {
   if (skip !== false) return;
-  sides.push(await Side.dockerd(), await Side.berth(32), await Side.berth(33, "vfs"));
+  // One by one: what has started is stopped even if the next one fails.
+  sides.push(await Side.dockerd());
+  sides.push(await Side.berth(32));
+  sides.push(await Side.berth(33, "vfs"));
   const archive = dockerArchive([{ image: await variedImage(), tags: ["varied:1"] }]);
   for (const side of sides) {
     side.bytes(["load"], archive);
