@@ -1,34 +1,45 @@
 /**
- * Volumes of all drivers: their names, labels and users.
+ * The local volume driver: named directories with rows beside them.
  *
- * A row is written before what it stands for is made and deleted after that is gone. References of containers are rows,
- * too, so that a volume in use is not removed after a restart; who has a volume mounted is known from the containers that
- * run. What one plugin does or does not do keeps only its own volumes waiting.
+ * A row is written before its directory is made and deleted after that is gone. References of containers are rows
+ * too, so that a volume in use is not removed after a restart.
  */
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { chmod, chown, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import type { Volume, VolumeCreateRequest } from "#api-types/system.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
-import type { Logger } from "#errors/logger-types.ts";
-import type { Database } from "#state/database.ts";
+import type { Database, Migrations } from "#state/database.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
-import { LocalDriver } from "#volumes/local-driver.ts";
-import { PluginError } from "#volumes/plugins/plugin-client.ts";
-import type { PluginDirectories } from "#volumes/plugins/plugin-discovery.ts";
-import { VolumePlugins } from "#volumes/plugins/volume-plugins.ts";
-import type { DriverVolume, VolumeDriver } from "#volumes/volume-driver.ts";
+import { LocalMounts } from "#volumes/local-mounts.ts";
+import { checkVolumeName, VOLUME_NAME } from "#volumes/mount-spec.ts";
 import { ANONYMOUS_LABEL, pruneFilter, volumeFilter } from "#volumes/volume-filters.ts";
-import { populateVolume } from "#volumes/populate.ts";
-import { type VolumeRow, VolumeRows } from "#volumes/volume-rows.ts";
-import type { VolumeService, VolumeUser } from "#volumes/volume-types.ts";
+import type { MountedWhere, VolumeService } from "#volumes/volume-types.ts";
+
+export const volumeMigrations: Migrations = {
+  area: "volumes",
+  steps: [
+    `CREATE TABLE volume (
+       name TEXT PRIMARY KEY,
+       created TEXT NOT NULL,
+       labels TEXT NOT NULL,
+       options TEXT NOT NULL
+     ) STRICT;
+     CREATE TABLE volume_reference (
+       volume TEXT NOT NULL REFERENCES volume (name),
+       container TEXT NOT NULL,
+       PRIMARY KEY (volume, container)
+     ) STRICT`,
+  ],
+};
 
 export interface VolumeOptions {
   database: Database;
   dataRoot: string;
-  logger?: Logger;
-  /** None: only the local driver. */
-  plugins?: PluginDirectories;
-  /** How long a plugin that was asked for and is not there is tried again, ms (dockerd's value if not given). */
-  pluginPatience?: number;
+  /** Whose new volumes are: root's, or whom containers' root is on the host. */
+  owner?: { uid: number; gid: number };
   onEvent: (
     action: "create" | "destroy" | "mount" | "unmount" | "prune",
     name: string,
@@ -36,165 +47,103 @@ export interface VolumeOptions {
   ) => void;
 }
 
-const PLUGIN_PATIENCE = 30_000;
-/** How long each plugin may take for a list of all volumes, ms. */
-const LIST_TIMEOUT = 5_000;
-
-export function createVolumeService(options: VolumeOptions): VolumeService {
-  return new Volumes(options);
+interface Row {
+  name: string;
+  created: string;
+  labels: string;
+  options: string;
 }
 
-class Volumes implements VolumeService {
-  readonly #rows: VolumeRows;
-  readonly #local: LocalDriver;
-  readonly #plugins: VolumePlugins;
+export function createVolumeService(options: VolumeOptions): VolumeService {
+  return new LocalVolumes(options);
+}
+
+class LocalVolumes implements VolumeService {
+  readonly #database: Database;
+  readonly #root: string;
+  readonly #owner: { uid: number; gid: number };
   readonly #onEvent: VolumeOptions["onEvent"];
-  readonly #logger: Logger | undefined;
+  readonly #mounts = new LocalMounts();
   readonly #measuring = new StorageWorkers(1);
-  /** By volume, then by who has it mounted. */
-  readonly #users = new Map<string, Map<string, VolumeUser>>();
   /** Creations and removals of one name wait for each other. */
   readonly #busy = new Map<string, Promise<unknown>>();
-  #pruning = false;
 
-  constructor({ database, dataRoot, onEvent, logger, plugins, pluginPatience }: VolumeOptions) {
-    this.#rows = new VolumeRows(database);
-    this.#local = new LocalDriver(dataRoot, (name) => this.#rows.get(name)?.options ?? {});
-    this.#plugins = new VolumePlugins(plugins ?? { sockets: [], specs: [] }, pluginPatience ?? PLUGIN_PATIENCE);
+  constructor({ database, dataRoot, owner, onEvent }: VolumeOptions) {
+    this.#owner = owner ?? { uid: 0, gid: 0 };
+    this.#database = database;
+    this.#root = join(dataRoot, "volumes");
     this.#onEvent = onEvent;
-    this.#logger = logger;
   }
 
   async start(): Promise<void> {
-    const known = this.#rows.all().filter(({ driver }) => driver === "local");
-    const found = await this.#local.start(new Set(known.map(({ name }) => name)));
-    // Put there by hand, or its row was lost.
-    for (const name of found) {
-      if (this.#rows.get(name) === undefined) this.#rows.insert({ name, labels: {}, options: {}, driver: "local" });
+    // 0701: containers with a user namespace must pass through, nobody may list.
+    await mkdir(this.#root, { recursive: true, mode: 0o701 });
+    for (const name of await readdir(this.#root)) {
+      if (name.startsWith(REMOVED_PREFIX)) await rm(join(this.#root, name), { recursive: true, force: true });
+      else if (VOLUME_NAME.test(name) && this.#row(name) === undefined) await this.#adopt(name);
     }
+    for (const { name } of this.#rows()) await this.#makeData(name);
   }
 
   async create(request: VolumeCreateRequest): Promise<Volume> {
     const name = request.Name || randomBytes(32).toString("hex");
-    return await this.#exclusively(name, async () => {
-      const row = await this.#existing(name, request.Driver ?? "", request.Name !== undefined);
-      if (row !== undefined) return await this.#describe(row, "create");
+    checkVolumeName(name);
+    if (request.Driver && request.Driver !== "local") {
+      throw new BerthError(
+        "not-found",
+        `create ${name}: error looking up volume plugin ${request.Driver}: plugin "${request.Driver}" not found`,
+        {
+          operation: "create volume",
+          object: name,
+          hint: "the driver there is, is local",
+        },
+      );
+    }
+    const options = request.DriverOpts ?? {};
+    LocalMounts.check(options, name);
+    return this.#exclusively(name, async () => {
+      const existing = this.#row(name);
+      if (existing !== undefined) {
+        if (Object.keys(options).length > 0 && existing.options !== JSON.stringify(options)) {
+          throw new BerthError("conflict", `volume ${name} already exists with other options`, {
+            operation: "create volume",
+            object: name,
+            hint: "remove it first, or choose another name",
+          });
+        }
+        return this.#describe(existing);
+      }
       const labels = request.Name ? request.Labels : { [ANONYMOUS_LABEL]: "", ...request.Labels };
-      return await this.#make(name, request.Driver || "local", labels ?? {}, request.DriverOpts ?? {});
+      const row = this.#insert(name, labels ?? {}, options);
+      await mkdir(join(this.#root, name), { mode: 0o701, recursive: true });
+      await this.#makeData(name);
+      this.#onEvent("create", name, { driver: "local" });
+      return this.#describe(row);
     });
   }
 
-  /** The volume of a name, if it is the wanted driver's (empty: anybody's). Throws "conflict". */
-  async #existing(name: string, wanted: string, lookAround: boolean): Promise<VolumeRow | undefined> {
-    const row = this.#rows.get(name);
-    if (row === undefined) return wanted === "" && lookAround ? await this.#foreign(name) : undefined;
-    const driver = row.driver;
-    const conflict = (why: string) =>
-      new BerthError("conflict", `create ${name}: ${why}: volume name must be unique`, {
-        operation: "create volume",
-        object: name,
-        hint: "choose another name, or remove that volume first",
-      });
-    if (wanted !== "" && wanted !== driver) await this.#driver(wanted, `create ${name}`);
-    if (driver !== "local") {
-      const found = await this.#asking(`create ${name}`, name, async () =>
-        (await this.#driver(driver, `create ${name}`)).get(name),
-      );
-      if (found === undefined && this.#rows.references(name).length > 0) {
-        throw conflict(
-          `found references to volume '${name}' in driver '${driver}' but the volume was not found in the driver -- you may need to remove containers referencing this volume or force remove the volume to re-create it`,
-        );
-      }
-      if (found === undefined) {
-        this.#rows.delete(name);
-        return undefined;
-      }
-    }
-    if (wanted !== "" && wanted !== driver) throw conflict(`driver '${driver}' already has volume '${name}'`);
-    return row;
+  inspect(name: string): Volume {
+    return this.#describe(this.#mustExist(name));
   }
 
-  async #make(
-    name: string,
-    driverName: string,
-    labels: Record<string, string>,
-    options: Record<string, string>,
-  ): Promise<Volume> {
-    const operation = `create ${name}`;
-    const driver = await this.#driver(driverName, operation);
-    if (driver === this.#local) this.#local.check(name, options);
-    const there =
-      driver === this.#local ? undefined : await this.#asking(operation, name, () => driver.get(name));
-    const row = this.#rows.insert({ name, labels, options, driver: driver.name });
-    if (there === undefined) {
-      try {
-        await this.#asking(operation, name, () => driver.create(name, options));
-      } catch (error) {
-        this.#rows.delete(name);
-        throw error;
-      }
-    }
-    this.#onEvent("create", name, { driver: driver.name });
-    return await this.#describe(row, "create");
-  }
-
-  async inspect(name: string): Promise<Volume> {
-    const row = this.#rows.get(name) ?? (await this.#foreign(name));
-    if (row === undefined) throw notFound(name);
-    return await this.#describe(row, "get");
-  }
-
-  async list(filters: Record<string, string[]>): Promise<{ Volumes: Volume[]; Warnings: string[] }> {
-    const passes = volumeFilter(filters, (name) => this.#rows.references(name).length > 0);
-    const rows = this.#rows.all();
-    const volumes = rows.filter(({ driver }) => driver === "local").map((row) => this.#plain(row));
-    const warnings: string[] = [];
-    const wanted = filters.driver ?? [];
-    if (wanted.length === 0 || wanted.some((driver) => driver !== "local")) {
-      const foreign = rows.filter(({ driver }) => driver !== "local");
-      const listed = await this.#listPlugins(foreign, new Set(rows.map(({ name }) => name)));
-      volumes.push(...listed.volumes);
-      warnings.push(...listed.warnings);
-    }
-    return { Volumes: volumes.filter(passes), Warnings: warnings };
-  }
-
-  /** What plugins have, and what those that can't be asked are known to have. */
-  async #listPlugins(
-    rows: VolumeRow[],
-    taken: ReadonlySet<string>,
-  ): Promise<{ volumes: Volume[]; warnings: string[] }> {
-    const { drivers, failures } = await this.#plugins.all();
-    const warnings = failures.map(({ name, error }) => `list ${name}: ${error.message}`);
-    const silent = new Set(rows.map(({ driver }) => driver));
-    const volumes: Volume[] = [];
-    const ask = async (driver: (typeof drivers)[number]) => {
-      try {
-        const listed = await driver.list(0, LIST_TIMEOUT);
-        const scope = await driver.scope();
-        silent.delete(driver.name);
-        for (const found of listed) {
-          const row = rows.find(({ name }) => name === found.name);
-          if (row === undefined ? taken.has(found.name) : row.driver !== driver.name) continue;
-          volumes.push(foreignVolume(row ?? unnamed(found, driver.name), found, scope));
-        }
-      } catch (error) {
-        warnings.push(`list ${driver.name}: ${error instanceof Error ? error.message : error}`);
-      }
+  list(filters: Record<string, string[]>): { Volumes: Volume[]; Warnings: string[] } {
+    const passes = volumeFilter(filters, (name) => this.#users(name).length > 0);
+    return {
+      Volumes: this.#rows()
+        .map((row) => this.#describe(row))
+        .filter(passes),
+      Warnings: [],
     };
-    await Promise.all(drivers.map(ask));
-    for (const row of rows) if (silent.has(row.driver)) volumes.push(foreignVolume(row, undefined, "local"));
-    return { volumes, warnings };
   }
 
   async remove(name: string, force: boolean): Promise<void> {
     await this.#exclusively(name, async () => {
-      const row = this.#rows.get(name) ?? (await this.#foreign(name));
+      const row = this.#row(name);
       if (row === undefined) {
         if (force) return;
         throw notFound(name);
       }
-      const users = this.#rows.references(name);
+      const users = this.#users(name);
       if (users.length > 0) {
         throw new BerthError("conflict", `remove ${name}: volume is in use - [${users.join(", ")}]`, {
           operation: "remove volume",
@@ -202,52 +151,36 @@ class Volumes implements VolumeService {
           hint: "remove the containers that use it first",
         });
       }
-      try {
-        const driver = await this.#driver(row.driver, `remove ${name}`);
-        await this.#asking(`remove ${name}`, name, () => driver.remove(name));
-      } catch (error) {
-        if (!force || row.driver === "local") throw error;
-        this.#logger?.warn("a volume is forgotten that its plugin does not remove", { volume: name, error });
-      }
-      this.#rows.delete(name);
-      this.#onEvent("destroy", name, { driver: row.driver });
+      await this.#mounts.release(name);
+      // Out of the way in one step; a crash during the deletion is finished at the next start.
+      const doomed = join(this.#root, `${REMOVED_PREFIX}${name}`);
+      if (existsSync(join(this.#root, name))) await rename(join(this.#root, name), doomed);
+      this.#database.durably(() => this.#database.run("DELETE FROM volume WHERE name = ?", name));
+      await rm(doomed, { recursive: true, force: true });
+      this.#onEvent("destroy", name, { driver: "local" });
     });
   }
 
   async prune(
     filters: Record<string, string[]>,
   ): Promise<{ VolumesDeleted: string[]; SpaceReclaimed: number }> {
-    if (this.#pruning) {
-      throw new BerthError("conflict", "a prune operation is already running", { operation: "prune volumes" });
-    }
-    this.#pruning = true;
-    try {
-      return await this.#prune(filters);
-    } finally {
-      this.#pruning = false;
-    }
-  }
-
-  async #prune(
-    filters: Record<string, string[]>,
-  ): Promise<{ VolumesDeleted: string[]; SpaceReclaimed: number }> {
     const { wanted, anonymousOnly } = pruneFilter(filters);
     const deleted: string[] = [];
     let reclaimed = 0;
-    for (const row of this.#rows.all()) {
-      if (row.driver !== "local" || Object.keys(row.options).length > 0) continue;
-      if (this.#rows.references(row.name).length > 0 || !wanted(this.#plain(row))) continue;
-      if (anonymousOnly && row.labels[ANONYMOUS_LABEL] === undefined) continue;
+    for (const row of this.#rows()) {
+      const volume = this.#describe(row);
+      if (this.#users(row.name).length > 0 || volume.Options !== null || !wanted(volume)) continue;
+      if (anonymousOnly && volume.Labels?.[ANONYMOUS_LABEL] === undefined) continue;
+      const bytes = await this.#size(row.name);
       try {
-        const bytes = await this.#size(row.name);
         await this.remove(row.name, false);
-        deleted.push(row.name);
-        reclaimed += bytes;
       } catch (error) {
         // Somebody began to use it, or removed it, while it was measured.
         if (isBerthError(error, "conflict") || isBerthError(error, "not-found")) continue;
         throw error;
       }
+      deleted.push(row.name);
+      reclaimed += bytes;
     }
     this.#onEvent("prune", "", { reclaimed: String(reclaimed) });
     return { VolumesDeleted: deleted, SpaceReclaimed: reclaimed };
@@ -255,150 +188,142 @@ class Volumes implements VolumeService {
 
   async usage(name: string): Promise<{ Size: number; RefCount: number }> {
     this.#mustExist(name);
-    return { Size: await this.#size(name), RefCount: this.#rows.references(name).length };
+    return { Size: await this.#size(name), RefCount: this.#users(name).length };
   }
 
   reference(name: string, containerId: string): void {
     this.#mustExist(name);
-    this.#rows.reference(name, containerId);
+    this.#database.run("INSERT OR IGNORE INTO volume_reference VALUES (?, ?)", name, containerId);
   }
 
   dereference(name: string, containerId: string): void {
-    this.#rows.dereference(name, containerId);
+    this.#database.run("DELETE FROM volume_reference WHERE volume = ? AND container = ?", name, containerId);
   }
 
-  async mount(name: string, user: VolumeUser): Promise<string> {
-    const { driver: driverName } = this.#mustExist(name);
-    const key = keyOf(user);
-    const path = await this.#asking(`error while mounting volume '${name}'`, name, async () =>
-      (await this.#driver(driverName, `mount ${name}`)).mount(name, key),
-    );
-    this.#remember(name, user);
-    if (!user.quiet) {
-      this.#onEvent("mount", name, {
-        container: user.container,
-        destination: user.destination,
-        driver: driverName,
-        propagation: user.propagation,
-        "read/write": String(!user.readOnly),
-      });
-    }
-    return path;
-  }
-
-  async unmount(name: string, user: VolumeUser): Promise<void> {
-    const users = this.#users.get(name);
-    const key = keyOf(user);
-    if (users === undefined || !users.delete(key)) return;
-    if (users.size === 0) this.#users.delete(name);
-    const driverName = this.#rows.get(name)?.driver ?? "local";
-    if (!user.quiet) this.#onEvent("unmount", name, { driver: driverName, container: user.container });
-    try {
-      await (await this.#driver(driverName, `unmount ${name}`)).unmount(name, key);
-    } catch (error) {
-      // Whoever had it has ended; that must not fail any more.
-      this.#logger?.error("a volume could not be unmounted", { volume: name, error });
-    }
-  }
-
-  adopt(name: string, user: VolumeUser): void {
-    this.#remember(name, user);
-    if (this.#rows.get(name)?.driver === "local") this.#local.adopt(name, keyOf(user));
-  }
-
-  async unmountUnused(): Promise<void> {
-    for (const { path, error } of await this.#local.unmountUnused()) {
-      this.#logger?.error("a volume that nobody uses stays mounted", { path, error });
-    }
-  }
-
-  async populate(
-    name: string,
-    user: VolumeUser,
-    layers: () => Promise<string[]>,
-    path: string,
-  ): Promise<void> {
+  async mount(name: string, containerId: string, where?: MountedWhere): Promise<string> {
     const row = this.#mustExist(name);
-    const shared = this.#rows.references(name).length > 1;
-    const mine = { ...user, quiet: true };
-    await populateVolume(name, path, {
-      local: row.driver === "local" ? this.#local : undefined,
-      shared,
-      layers,
-      mount: () => this.mount(name, mine),
-      unmount: () => this.unmount(name, mine),
-    });
-  }
-
-  drivers(): string[] {
-    return ["local", ...this.#plugins.names];
-  }
-
-  /** Throws "not-found" with Docker's text for a plugin that isn't there. */
-  async #driver(name: string, operation: string): Promise<VolumeDriver> {
-    if (name === "local") return this.#local;
-    const refuse = (code: "not-found" | "internal", why: string, hint: string) =>
-      new BerthError(code, `${operation}: error looking up volume plugin ${name}: ${why}`, {
-        operation,
-        object: name,
-        hint,
+    await this.#mounts.acquire(name, containerId, this.#data(name), JSON.parse(row.options));
+    if (where !== undefined) {
+      this.#onEvent("mount", name, {
+        container: containerId,
+        destination: where.destination,
+        driver: "local",
+        propagation: where.propagation,
+        "read/write": String(!where.readOnly),
       });
+    }
+    return this.#data(name);
+  }
+
+  async unmount(name: string, containerId: string): Promise<void> {
+    if (await this.#mounts.releaseUser(name, containerId)) {
+      this.#onEvent("unmount", name, { driver: "local", container: containerId });
+    }
+  }
+
+  async isEmpty(name: string): Promise<boolean> {
+    return (await readdir(this.#data(name))).length === 0;
+  }
+
+  async copyUp(name: string, layerDirectories: string[], path: string): Promise<void> {
+    // Filled beside, then moved into place: half a copy never counts as content.
+    const filling = join(this.#root, name, "_filling");
+    await rm(filling, { recursive: true, force: true });
+    await mkdir(filling, { mode: 0o755 });
+    await chown(filling, this.#owner.uid, this.#owner.gid);
     try {
-      const driver = await this.#plugins.get(name);
-      if (driver !== undefined) return driver;
+      await runCopyUp({ layers: layerDirectories, path, target: filling });
+      // Another container may have the directory mounted: it has to stay the same one then.
+      if (this.#users(name).length > 1) await moveInto(filling, this.#data(name));
+      else await rename(filling, this.#data(name));
     } catch (cause) {
-      throw refuse("internal", cause instanceof Error ? cause.message : String(cause), "is the plugin running?");
-    }
-    throw refuse("not-found", `plugin ${JSON.stringify(name)} not found`, "the driver there always is, is local");
-  }
-
-  /** A volume that a plugin has and nobody told us of. It has a row from then on. */
-  async #foreign(name: string): Promise<VolumeRow | undefined> {
-    const { drivers } = await this.#plugins.all();
-    for (const driver of drivers) {
-      const found = await driver.get(name).catch(() => undefined);
-      if (found !== undefined) return this.#rows.insert({ name, labels: {}, options: {}, driver: driver.name });
-    }
-    return undefined;
-  }
-
-  /** A plugin's failure as everybody else's errors are. */
-  async #asking<T>(operation: string, name: string, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (cause) {
-      if (!(cause instanceof PluginError)) throw cause;
-      throw new BerthError("internal", `${operation}: ${cause.message}`, { operation, object: name, cause });
+      await rm(filling, { recursive: true, force: true });
+      throw new BerthError(
+        "internal",
+        `failed to populate volume ${name} from ${path}: ${cause instanceof Error ? cause.message : cause}`,
+        {
+          operation: "populate volume",
+          object: name,
+          cause,
+        },
+      );
     }
   }
 
-  #mustExist(name: string): VolumeRow {
-    const row = this.#rows.get(name);
+  /** As new, if it isn't there. */
+  async #makeData(name: string): Promise<void> {
+    const made = await mkdir(this.#data(name), { mode: 0o755, recursive: true });
+    if (made !== undefined) await chown(this.#data(name), this.#owner.uid, this.#owner.gid);
+  }
+
+  /** A directory under volumes/ without a row: put there by hand, or its row was lost. It is a volume. */
+  async #adopt(name: string): Promise<void> {
+    const { isDirectory } = await stat(join(this.#root, name)).then(
+      (status) => ({ isDirectory: status.isDirectory() }),
+      () => ({ isDirectory: false }),
+    );
+    if (isDirectory && existsSync(this.#data(name))) this.#insert(name, {}, {});
+  }
+
+  #insert(name: string, labels: Record<string, string>, options: Record<string, string>): Row {
+    const row: Row = {
+      name,
+      created: `${new Date().toISOString().slice(0, 19)}Z`,
+      labels: JSON.stringify(labels),
+      options: JSON.stringify(options),
+    };
+    this.#database.durably(() =>
+      this.#database.run(
+        "INSERT INTO volume VALUES (?, ?, ?, ?)",
+        row.name,
+        row.created,
+        row.labels,
+        row.options,
+      ),
+    );
+    return row;
+  }
+
+  #row(name: string): Row | undefined {
+    return this.#database.get<Row>("SELECT * FROM volume WHERE name = ?", name);
+  }
+
+  #rows(): Row[] {
+    return this.#database.all<Row>("SELECT * FROM volume ORDER BY name");
+  }
+
+  #mustExist(name: string): Row {
+    const row = this.#row(name);
     if (row === undefined) throw notFound(name);
     return row;
   }
 
-  #remember(name: string, user: VolumeUser): void {
-    const users = this.#users.get(name) ?? new Map<string, VolumeUser>();
-    this.#users.set(name, users.set(keyOf(user), user));
+  #users(name: string): string[] {
+    return this.#database
+      .all<{ container: string }>("SELECT container FROM volume_reference WHERE volume = ?", name)
+      .map(({ container }) => container);
   }
 
   async #size(name: string): Promise<number> {
-    return (await this.#measuring.run({ kind: "measure", path: this.#local.path(name) })) as number;
+    return (await this.#measuring.run({ kind: "measure", path: this.#data(name) })) as number;
   }
 
-  async #describe(row: VolumeRow, operation: string): Promise<Volume> {
-    if (row.driver === "local") return this.#plain(row);
-    const what = `${operation} ${row.name}`;
-    const driver = await this.#driver(row.driver, what);
-    const found = await this.#asking(what, row.name, () => driver.get(row.name));
-    if (found === undefined) throw notFound(row.name);
-    return foreignVolume(row, found, await driver.scope());
+  #data(name: string): string {
+    return join(this.#root, name, "_data");
   }
 
-  /** A volume of the local driver. */
-  #plain(row: VolumeRow): Volume {
-    return { ...foreignVolume(row, undefined, "local"), Mountpoint: this.#local.path(row.name) };
+  #describe(row: Row): Volume {
+    const labels = JSON.parse(row.labels) as Record<string, string>;
+    const options = JSON.parse(row.options) as Record<string, string>;
+    return {
+      Name: row.name,
+      Driver: "local",
+      Mountpoint: this.#data(row.name),
+      CreatedAt: row.created,
+      Labels: Object.keys(labels).length > 0 ? labels : null,
+      Scope: "local",
+      Options: Object.keys(options).length > 0 ? options : null,
+    };
   }
 
   async #exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
@@ -414,31 +339,31 @@ class Volumes implements VolumeService {
   }
 }
 
-function keyOf({ container, destination, quiet }: VolumeUser): string {
-  return `${container}${quiet ? "-files" : ""}:${destination}`;
-}
-
-function unnamed(found: DriverVolume, driver: string): VolumeRow {
-  return { name: found.name, created: "", labels: {}, options: {}, driver };
-}
-
-function foreignVolume(row: VolumeRow, found: DriverVolume | undefined, scope: Volume["Scope"]): Volume {
-  const { name, driver, labels, options } = row;
-  return {
-    Name: name,
-    Driver: driver,
-    Mountpoint: found?.mountpoint ?? "",
-    CreatedAt: found?.createdAt ?? row.created,
-    ...(found?.status === undefined ? {} : { Status: found.status }),
-    Labels: Object.keys(labels).length > 0 ? labels : null,
-    Scope: scope,
-    Options: Object.keys(options).length > 0 ? options : null,
-  };
-}
+/** Not a volume name: names begin with a letter or digit. */
+const REMOVED_PREFIX = ".removed-";
 
 function notFound(name: string): BerthError {
   return new BerthError("not-found", `get ${name}: no such volume`, {
     operation: "look up volume",
     object: name,
   });
+}
+
+function runCopyUp(data: { layers: string[]; path: string; target: string }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL("./copy-up-worker.ts", import.meta.url), { workerData: data });
+    worker.once("error", reject);
+    worker.once("exit", (code) =>
+      code === 0 ? resolve() : reject(new Error(`the copy ended with code ${code}`)),
+    );
+  });
+}
+
+/** Moves what is in a directory, and its owner and mode, to one that stays. */
+async function moveInto(from: string, to: string): Promise<void> {
+  const { uid, gid, mode } = await stat(from);
+  await chown(to, uid, gid);
+  await chmod(to, mode & 0o7777);
+  for (const name of await readdir(from)) await rename(join(from, name), join(to, name));
+  await rm(from, { recursive: true });
 }
