@@ -79,7 +79,9 @@ export function containerSpec(input: SpecInput): Spec {
       ...(hostConfig.DeviceCgroupRules ?? []).map((rule) => ({ allow: true, ...parseDeviceRule(rule) })),
     ],
   };
-  linux.devices = [...(linux.devices ?? []), ...(hostConfig.Devices ?? []).map(device)];
+  const bound = boundDevices(input);
+  const made = (hostConfig.Devices ?? []).filter((mapping) => !bound.includes(mapping));
+  linux.devices = [...(linux.devices ?? []), ...made.map(device)];
   if (hostConfig.Sysctls) linux.sysctl = { ...linux.sysctl, ...hostConfig.Sysctls };
   if (security.unconfinedPaths || hostConfig.MaskedPaths) linux.maskedPaths = hostConfig.MaskedPaths ?? [];
   if (security.unconfinedPaths || hostConfig.ReadonlyPaths)
@@ -200,26 +202,31 @@ function mounts(input: SpecInput, defaults: readonly SpecMount[]): SpecMount[] {
     own.has(destination) || (destination === "/dev/shm" && input.record.hostConfig.IpcMode === "none");
   const kept = (mounts: readonly SpecMount[]) => mounts.filter(({ destination }) => !hidden(destination));
   return [
-    ...kept(defaults).map((mount) => shared(mount, input)),
+    ...kept(defaults).flatMap((mount) => shared(mount, input)),
+    ...boundDevices(input).map(deviceMount),
     ...record.mounts.map((mount) => userMount(mount, input)),
     // Over a volume on /etc, too.
     ...kept(etc),
   ];
 }
 
-/** With the host's or another container's IPC namespace /dev/shm and the queues are that one's. */
-function shared(mount: SpecMount, { record, joined }: SpecInput): SpecMount {
+/**
+ * With the host's or another container's IPC namespace /dev/shm is that one's. The queues are, once the namespace is joined;
+ * those of the host nobody can mount in a user namespace.
+ */
+function shared(mount: SpecMount, { record, joined, idMap }: SpecInput): SpecMount[] {
   const mode = record.hostConfig.IpcMode ?? "";
-  if (!["/dev/shm", "/dev/mqueue"].includes(mount.destination)) return mount;
   const other = /^container:(.+)$/.exec(mode)?.[1];
-  if (mode !== "host" && other === undefined) return mount;
-  const root = other === undefined ? "" : `/proc/${joined(other)}/root`;
-  return {
-    destination: mount.destination,
-    type: "bind",
-    source: `${root}${mount.destination}`,
-    options: ["rbind", "rprivate"],
-  };
+  if (mode !== "host" && other === undefined) return [mount];
+  if (mount.destination === "/dev/mqueue") {
+    return mode === "host" && mappingsOf(idMap, record.hostConfig) !== undefined ? [] : [mount];
+  }
+  if (mount.destination !== "/dev/shm") return [mount];
+  const { destination } = mount;
+  const bind = { destination, type: "bind", options: ["rbind", "rprivate"] };
+  if (other === undefined) return [{ ...bind, source: destination }];
+  // Whatever links that container has put there lead nowhere but to its own files.
+  return [{ ...bind, source: "/", subpath: "dev/shm", mountNamespace: `/proc/${joined(other)}/ns/mnt` }];
 }
 
 function userMount(mount: ContainerMount, { sources }: SpecInput): SpecMount {
@@ -245,10 +252,26 @@ function userMount(mount: ContainerMount, { sources }: SpecInput): SpecMount {
     ...(mount.subpath === "" ? {} : { subpath: mount.subpath }),
     options: [
       mount.recursive ? "rbind" : "bind",
-      mount.readOnly ? "ro" : "rw",
+      mount.readOnly ? (mount.readOnlyTree ? "rro" : "ro") : "rw",
       mount.propagation || "rprivate",
     ],
   };
+}
+
+/**
+ * In a user namespace no device can be made; the runtime mounts the host's of the same name. Those that have another name
+ * in the container are mounts of ours.
+ */
+function boundDevices({ record: { hostConfig }, idMap }: SpecInput): DeviceMapping[] {
+  if (mappingsOf(idMap, hostConfig) === undefined) return [];
+  const isRenamed = ({ PathOnHost, PathInContainer }: DeviceMapping) =>
+    (PathInContainer || PathOnHost) !== PathOnHost;
+  return (hostConfig.Devices ?? []).filter(isRenamed);
+}
+
+function deviceMount({ PathOnHost, PathInContainer }: DeviceMapping): SpecMount {
+  const options = ["bind", "rprivate", "nosuid", "noexec"];
+  return { destination: PathInContainer, type: "bind", source: PathOnHost, options };
 }
 
 function device(mapping: DeviceMapping): NonNullable<NonNullable<Spec["linux"]>["devices"]>[number] {

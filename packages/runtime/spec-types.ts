@@ -70,6 +70,8 @@ export interface SpecMount {
   options?: string[];
   /** Berth's own: the part of the source to mount, resolved inside it whatever links lie there. */
   subpath?: string;
+  /** Berth's own: the mount namespace, by its path in /proc, that the source is a path in. */
+  mountNamespace?: string;
   /** Owners of the source → those the container sees; for bind mounts. */
   uidMappings?: SpecIdMapping[];
   gidMappings?: SpecIdMapping[];

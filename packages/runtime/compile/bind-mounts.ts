@@ -5,7 +5,7 @@
 import type { Register } from "#program/types.ts";
 import { applyIdMap } from "#runtime/compile/id-mapped-mounts.ts";
 import { INSIDE, openDirectory, openFile } from "#runtime/compile/inside-root.ts";
-import { ERRNO } from "#runtime/compile/kernel-constants.ts";
+import { CLONE, ERRNO } from "#runtime/compile/kernel-constants.ts";
 import type { PlannedMount } from "#runtime/compile/mount-plan.ts";
 import { lookup, type Mounted } from "#runtime/compile/mount-points.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
@@ -19,12 +19,33 @@ export function takeBindSources(w: ProgramWriter, mounts: readonly PlannedMount[
     mount.slot = w.b.scratch(4, 4);
     const slot = mount.slot;
     w.borrow((tree) => {
-      if (mount.subpath) takePart(w, mount, tree);
-      else w.cloneTree(mount.source, mount.options.recursive, tree, why);
+      const take = () => {
+        if (mount.subpath) takePart(w, mount, tree);
+        else w.cloneTree(mount.source, mount.options.recursive, tree, why);
+      };
+      if (mount.mountNamespace === undefined) take();
+      else takeElsewhere(w, mount.mountNamespace, take);
       if (mount.idMap !== undefined) applyIdMap(w, mount.idMap, tree, mount.source);
       w.b.store(tree, slot, 4);
     });
   }
+}
+
+/** Only who is in a mount namespace can copy a mount of it; the copy belongs to none. */
+function takeElsewhere(w: ProgramWriter, namespace: string, take: () => void): void {
+  const enter = (fd: Register, why: string) => w.b.sys("setns", [fd, CLONE.NEWNS], { why });
+  w.borrow((own) => {
+    w.open("/proc/self/ns/mnt", w.O.RDONLY, own, "hold the mount namespace");
+    w.borrow((other) => {
+      const why = `join mount namespace ${namespace}`;
+      w.open(namespace, w.O.RDONLY, other, why);
+      enter(other, why);
+      w.close(other);
+    });
+    take();
+    enter(own, "return to the mount namespace");
+    w.close(own);
+  });
 }
 
 /** Part of a volume: what a container may have put in the way of the path is resolved inside the volume. */

@@ -33,6 +33,8 @@ export interface PlannedMount {
   type: string;
   source: string;
   subpath: string | undefined;
+  /** The source is a path in this mount namespace. */
+  mountNamespace: string | undefined;
   options: MountOptions;
   idMap: IdMap | undefined;
   /** Where the descriptor of a bind mount's source is kept. */
@@ -59,7 +61,7 @@ function planMount(mount: SpecMount, index: number): PlannedMount {
   const field = `mounts[${index}]`;
   checkTypes(mount, field);
   const options = parseMountOptions(mount.options ?? []);
-  const { subpath } = mount;
+  const { subpath, mountNamespace } = mount;
   const source = mount.source ?? "";
   if (typeof mount.destination !== "string" || mount.destination === "" || mount.destination.includes("\0")) {
     throw refuse(`${field}.destination: invalid mount destination ${JSON.stringify(mount.destination)}`);
@@ -72,7 +74,7 @@ function planMount(mount: SpecMount, index: number): PlannedMount {
     throw refuse(`${field}.options: tmpcopyup is for tmpfs only (mount ${destination})`);
   }
   const idMap = planIdMap(mount, options, field);
-  return { destination, type, source, subpath, options, idMap };
+  return { destination, type, source, subpath, mountNamespace, options, idMap };
 }
 
 /** What JSON may have in the place of what it should have. */

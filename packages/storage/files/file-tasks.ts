@@ -10,6 +10,7 @@ import { fstatatIfExists, mountIdOf, S_IFDIR, S_IFMT } from "#kernel/file-syscal
 import { fstatfs } from "#kernel/file-system-status.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, open, openat, syncfs } from "#kernel/syscalls.ts";
+import { makeFilesAs } from "#kernel/thread-identity.ts";
 import type { LayerChange } from "#storage/changes/change-types.ts";
 import { layerChanges } from "#storage/changes/layer-changes.ts";
 import type { LayerComparison, Owner, UnpackResult } from "#storage/driver-types.ts";
@@ -23,7 +24,7 @@ import { packLayerChanges } from "#storage/pack/pack-changes.ts";
 import { TreePacker } from "#storage/pack/pack-tree.ts";
 import { TarReader } from "#storage/tar/tar-reader.ts";
 import { endOfArchive } from "#storage/tar/tar-writer.ts";
-import { type IdMap, keptOwnerInside, ownerInside } from "#storage/unpack/id-map.ts";
+import { type IdMap, keptOwnerInside, ownerInside, rootOf } from "#storage/unpack/id-map.ts";
 import { LayerBuilder, type LayerTarget } from "#storage/unpack/layer-builder.ts";
 
 export type FileTask =
@@ -123,6 +124,7 @@ async function extract(
   try {
     using assembled = assembleRoot(request);
     const { root } = assembled;
+    using _owner = options.idMap && makeFilesAs(rootOf(options.idMap));
     const directory = followLinks(root, absolutePath(path));
     checkTarget(root, directory, path);
     using tree = new ExtractTree(root, directory, options);
