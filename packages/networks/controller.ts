@@ -10,7 +10,9 @@ import type { EndpointSettings, NetworkCreateRequest, NetworkResource } from "#a
 import { BerthError } from "#errors/errors.ts";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
-import type { ContainerNames } from "#networks/dns/container-names.ts";
+import { DnsService } from "#networks/dns/dns-service.ts";
+import { resolverProgram } from "#networks/dns/resolver-program.ts";
+import { canRedirect } from "#networks/dns/resolver-sockets.ts";
 import { BridgeNetwork, type BridgeShared } from "#networks/drivers/bridge.ts";
 import { findLink, readSysctl } from "#networks/drivers/bridge-link.ts";
 import { defaultBridgeSettings, userBridgeSettings } from "#networks/drivers/bridge-settings.ts";
@@ -42,23 +44,19 @@ export { networkMigrations } from "#networks/schema.ts";
 /** Milliseconds after a release in which its link should have gone with the namespace. */
 const sweepDelay = 10_000;
 
-/** Told whenever the names of a running container change; undefined when it has none any more. */
-export type NamesListener = (containerId: string, names: ContainerNames | undefined) => void;
-
 /** Makes the controller; nothing on the host changes before `start()`. */
 export function createNetworkController(
   database: Database,
   options: NetworkOptions,
   logger: Logger = silentLogger,
-  onNames: NamesListener = () => {},
 ): NetworkController {
-  return new Controller(database, options, logger, onNames);
+  return new Controller(database, options, logger);
 }
 
 class Controller implements NetworkController {
   readonly #options: NetworkOptions;
   readonly #logger: Logger;
-  readonly #onNames: NamesListener;
+  readonly #dns: DnsService;
   readonly #records: NetworkRecords;
   readonly #networks: NetworkTable;
   readonly #shared: BridgeShared;
@@ -69,13 +67,15 @@ class Controller implements NetworkController {
   /** Networks with links that should be gone by the next sweep. */
   readonly #unswept = new Set<Network>();
   #sweep: NodeJS.Timeout | undefined;
+  /** Has the kernel what leads questions to the name server? Known once one was asked for. */
+  #redirects: boolean | undefined;
   /** Making and removing networks is done one at a time. */
   #changing: Promise<unknown> = Promise.resolve();
 
-  constructor(database: Database, options: NetworkOptions, logger: Logger, onNames: NamesListener) {
+  constructor(database: Database, options: NetworkOptions, logger: Logger) {
     this.#options = options;
     this.#logger = logger;
-    this.#onNames = onNames;
+    this.#dns = new DnsService(logger);
     this.#database = database;
     this.#records = new NetworkRecords(database);
     let indexes: LinkIndexes | undefined;
@@ -148,13 +148,7 @@ class Controller implements NetworkController {
     const held = this.#hold(request, ownNamespace ? undefined : "default");
     const resolver = this.#resolver(request, ownNamespace);
     const embedded = planned.some(({ network }) => isUserDefined(network));
-    if (embedded) {
-      const options = request.dnsOptions.length > 0 ? request.dnsOptions : this.#options.dnsOptions;
-      held.resolver = {
-        servers: [...upstreamServers(resolver)],
-        keepsShortNames: options.some((option) => /^ndots:[1-9]/.test(option)),
-      };
-    }
+    if (ownNamespace) held.resolver = resolverOf(resolver);
     const program = await joinNetworks({
       request,
       planned,
@@ -165,7 +159,11 @@ class Controller implements NetworkController {
       save: () => this.#save(held),
       undo: () => this.release(held.containerId),
     });
-    this.#tell(held);
+    if (embedded) {
+      this.#tell(held);
+      this.#redirects ??= canRedirect();
+      program.resolver = resolverProgram(this.#redirects);
+    }
     const addresses = Object.values(held.endpoints).flatMap(addressesOf);
     const hostGateway = this.#networks.find("bridge")?.driver.gateway;
     return {
@@ -210,6 +208,7 @@ class Controller implements NetworkController {
     const held = this.#held.get(containerId);
     if (held === undefined || held.sandboxKey.endsWith("/default")) return;
     this.#pids.set(containerId, pid);
+    if (this.#dns.knows(containerId)) this.#dns.serve(containerId, pid);
     mkdirSync(dirname(held.sandboxKey), { recursive: true, mode: 0o711 });
     rmSync(held.sandboxKey, { force: true });
     symlinkSync(`/proc/${pid}/ns/net`, held.sandboxKey);
@@ -221,7 +220,7 @@ class Controller implements NetworkController {
     this.#held.delete(containerId);
     this.#pids.delete(containerId);
     this.#records.removeSandbox(containerId);
-    this.#onNames(containerId, undefined);
+    this.#dns.forget(containerId);
     if (!held.sandboxKey.endsWith("/default")) rmSync(held.sandboxKey, { force: true });
     for (const [name, endpoint] of Object.entries(held.endpoints)) {
       const network = this.#networks.find(name);
@@ -416,6 +415,7 @@ class Controller implements NetworkController {
 
   async stop(): Promise<void> {
     clearTimeout(this.#sweep);
+    await this.#dns.close();
     await this.#changing;
     await Promise.all(this.#background);
     await Promise.all(this.#networks.all().map((network) => network.driver.stop()));
@@ -434,7 +434,7 @@ class Controller implements NetworkController {
       published: [],
       publishedOn: "",
       links: {},
-      resolver: { servers: [], keepsShortNames: false },
+      resolver: { servers: [], hostServers: true, keepsShortNames: false },
     };
   }
 
@@ -444,8 +444,15 @@ class Controller implements NetworkController {
   }
 
   #tell(held: HeldSandbox): void {
+    const { containerId } = held;
     const names = toldNames(held, (name) => this.#networks.find(name));
-    this.#onNames(held.containerId, names);
+    if (names === undefined) {
+      this.#dns.forget(containerId);
+      return;
+    }
+    this.#dns.setNames(names);
+    const pid = this.#pids.get(containerId);
+    if (pid !== undefined) this.#dns.serve(containerId, pid);
   }
 
   #resolver(request: SandboxRequest, ownNamespace: boolean): ResolverRequest {
@@ -490,6 +497,15 @@ class Controller implements NetworkController {
       }
     }
   }
+}
+
+/** Where a container's questions go that are not about containers. */
+function resolverOf(request: ResolverRequest): HeldSandbox["resolver"] {
+  return {
+    servers: [...upstreamServers(request)],
+    hostServers: request.dns.length === 0,
+    keepsShortNames: request.dnsOptions.some((option) => /^ndots:[1-9]/.test(option)),
+  };
 }
 
 function addressesOf(endpoint: EndpointSettings | undefined): string[] {

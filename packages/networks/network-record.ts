@@ -63,8 +63,11 @@ export interface HeldSandbox {
   publishedOn: string;
   /** The links, by name of the network. */
   links: Record<string, HeldLink>;
-  /** Where its questions go that are not about containers, and whether names without a dot may go there. */
-  resolver: { servers: string[]; keepsShortNames: boolean };
+  /**
+   * Where its questions go that are not about containers, whether these are the host's own servers (and not the user's),
+   * and whether names without a dot stay here.
+   */
+  resolver: { servers: string[]; hostServers: boolean; keepsShortNames: boolean };
 }
 
 /** An id as Docker makes them. */
@@ -140,6 +143,6 @@ function withLinks(held: HeldSandbox & { veths?: string[] }): HeldSandbox {
     ...rest,
     publishedOn: held.published.length > 0 ? name : "",
     links: veth === undefined ? {} : { [name]: { veth, name: "eth0", index: 16 } },
-    resolver: { servers: [], keepsShortNames: false },
+    resolver: { servers: [], hostServers: true, keepsShortNames: false },
   };
 }

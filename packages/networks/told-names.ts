@@ -3,6 +3,7 @@ import type { ContainerNames, JoinedNetwork } from "#networks/dns/container-name
 import { isUserDefined } from "#networks/endpoint-plan.ts";
 import type { HeldSandbox } from "#networks/network-record.ts";
 import type { Network } from "#networks/network-table.ts";
+import { embeddedServer } from "#networks/resolv-conf.ts";
 
 /** Undefined for a container on no network of a user's: its questions are none of the server's business. */
 export function toldNames(
@@ -27,11 +28,14 @@ export function toldNames(
       links: Object.fromEntries(links),
     };
   });
-  const { servers, keepsShortNames } = held.resolver;
+  const { servers, hostServers, keepsShortNames } = held.resolver;
   return {
     containerId: held.containerId,
     joined,
-    upstream: servers.map((address) => ({ address, fromHost: address.startsWith("127.") })),
+    // A question to this very server would come back to it.
+    upstream: servers
+      .filter((address) => address !== embeddedServer)
+      .map((address) => ({ address, fromHost: hostServers && address.startsWith("127.") })),
     isInternal: networks.every(({ record }) => record.config.internal),
     keepsShortNames,
   };

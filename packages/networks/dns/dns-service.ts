@@ -47,9 +47,9 @@ export class DnsService {
     this.#say({ kind: "serve", containerId, pid });
   }
 
-  /** Is this container served? */
-  serves(containerId: string): boolean {
-    return this.#served.has(containerId);
+  /** Does this container have names? */
+  knows(containerId: string): boolean {
+    return this.#names.has(containerId);
   }
 
   /** Its names vanish, and nobody answers it. Idempotent. */
