@@ -57,7 +57,7 @@ export class ExchangeError extends Error {
 export async function exchange(request: ExchangeRequest): Promise<ExchangeResponse> {
   let current = request;
   for (let hop = 0; hop <= redirectLimit; hop++) {
-    const response = await send(current);
+    const response = await send(current, await agentFor(current.transport, new URL(current.url)));
     const location = response.headers.location;
     if (![301, 302, 303, 307, 308].includes(response.status) || location === undefined) return response;
     if (isStream(current.body)) return response;
@@ -136,7 +136,7 @@ function shownUrl({ url, shown, method }: ExchangeRequest): string {
   return method === "PATCH" || method === "PUT" ? url.replace(/\?.*$/, "") : url;
 }
 
-function send(request: ExchangeRequest): Promise<ExchangeResponse> {
+function send(request: ExchangeRequest, agent: http.Agent): Promise<ExchangeResponse> {
   const { promise, resolve, reject } = Promise.withResolvers<ExchangeResponse>();
   const url = new URL(request.url);
   const { body, signal, transport } = request;
@@ -149,7 +149,7 @@ function send(request: ExchangeRequest): Promise<ExchangeResponse> {
       ...(body === undefined || isStream(body) ? {} : { "content-length": Buffer.byteLength(body) }),
       ...request.headers,
     },
-    agent: agentFor(transport, url),
+    agent,
     timeout: patience,
     ...(signal === undefined ? {} : { signal }),
   };

@@ -10,6 +10,7 @@ import http from "node:http";
 import https from "node:https";
 import { join } from "node:path";
 import { createSecureContext, getCACertificates, type SecureContext } from "node:tls";
+import { isMainThread, Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
 import { type ProxySettings, proxyFor } from "./proxy.ts";
 
@@ -104,15 +105,16 @@ function certificateError(message: string, object: string): BerthError {
 const kept = new Map<string, http.Agent>();
 
 /** The agent to send a request to `url` with. Throws "invalid" where a certificate file holds none. */
-export function agentFor(transport: Transport, url: URL): http.Agent {
+export async function agentFor(transport: Transport, url: URL): Promise<http.Agent> {
   const secure = url.protocol === "https:";
   const proxied = proxyFor(url, transport.proxy) !== undefined;
   const key = `${transport.key} ${secure} ${proxied}`;
-  let agent = kept.get(key);
-  if (agent === undefined) {
-    agent = makeAgent(transport, secure, proxied);
-    kept.set(key, agent);
-  }
+  const known = kept.get(key);
+  if (known !== undefined) return known;
+  const trusted = secure && !transport.insecure ? await systemAuthorities() : [];
+  // Somebody else may have made it meanwhile.
+  const agent = kept.get(key) ?? makeAgent(transport, secure, proxied, trusted);
+  kept.set(key, agent);
   return agent;
 }
 
@@ -122,7 +124,12 @@ export function closeConnections(): void {
   kept.clear();
 }
 
-function makeAgent(transport: Transport, secure: boolean, proxied: boolean): http.Agent {
+function makeAgent(
+  transport: Transport,
+  secure: boolean,
+  proxied: boolean,
+  trusted: readonly string[],
+): http.Agent {
   const { http: forHttp, https: forHttps } = transport.proxy;
   const options = {
     keepAlive: true,
@@ -133,16 +140,15 @@ function makeAgent(transport: Transport, secure: boolean, proxied: boolean): htt
   return new https.Agent({
     ...options,
     rejectUnauthorized: !transport.insecure,
-    secureContext: contextOf(transport),
+    secureContext: contextOf(transport, trusted),
   });
 }
 
-/** The system's authorities (or, on a system without, those that came with Node), and the registry's own. */
-function contextOf({ authorities, clients }: Transport): SecureContext {
-  const system = getCACertificates("system");
+/** Trusts `trusted` and the registry's own authorities, and nobody else. */
+function contextOf({ authorities, clients }: Transport, trusted: readonly string[]): SecureContext {
   try {
     return createSecureContext({
-      ca: [...(system.length > 0 ? system : getCACertificates("bundled")), ...authorities],
+      ca: [...trusted, ...authorities],
       ...(clients.length === 0
         ? {}
         : { cert: clients.map(({ cert }) => cert), key: clients.map(({ key }) => key) }),
@@ -150,4 +156,30 @@ function contextOf({ authorities, clients }: Transport): SecureContext {
   } catch (cause) {
     throw certificateError(`invalid registry certificate: ${(cause as Error).message}`, "certs.d");
   }
+}
+
+let authoritiesOnce: Promise<string[]> | undefined;
+
+/** The system's authorities (or, on a system without, those that came with Node), as PEM. */
+function systemAuthorities(): Promise<string[]> {
+  authoritiesOnce ??= readAuthorities();
+  return authoritiesOnce;
+}
+
+async function readAuthorities(): Promise<string[]> {
+  const system = isMainThread ? await systemCertificates() : getCACertificates("system");
+  // Debian's directory names each several times, and parsing them is what takes time.
+  return system.length > 0 ? [...new Set(system)] : getCACertificates("bundled");
+}
+
+/** Tens of milliseconds: in a thread of its own, so that the event loop goes on; here, where no thread can be had. */
+function systemCertificates(): Promise<string[]> {
+  const { promise, resolve } = Promise.withResolvers<string[]>();
+  const source = `
+    require("node:worker_threads").parentPort.postMessage(require("node:tls").getCACertificates("system"));
+  `;
+  const worker = new Worker(source, { eval: true, name: "authorities" });
+  worker.once("message", resolve);
+  worker.once("error", () => resolve(getCACertificates("system")));
+  return promise;
 }
