@@ -96,6 +96,21 @@ describe("attach", () => {
     }
   });
 
+  it("takes a body nobody asked for as no input", async () => {
+    await using served = await Served.start();
+    for (const headers of [upgrade, ""]) {
+      const id = await running(served, ["cat"]);
+      const request = post(`/containers/${id}/attach?${attachAll}`, headers, '{"stream":true,"stdin":true}');
+      const raw = served.connect();
+      raw.send(request.slice(0, -5));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      raw.send(`${request.slice(-5)}input`);
+      raw.socket.end();
+      await raw.end();
+      assert.equal(payloadOf(raw), stdoutFrame("input").toString("latin1"));
+    }
+  });
+
   it("gives a terminal's bytes as they are", async () => {
     await using served = await Served.start();
     const id = await served.createContainer(["echo", "hi"], { Tty: true });

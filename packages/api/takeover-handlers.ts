@@ -11,6 +11,7 @@ import { withoutFrames } from "./websocket.ts";
 
 export const takeoverHandlers: Handlers = {
   async ContainerAttach(context) {
+    await skipBody(context);
     await converse(context, await attachment(context));
   },
 
@@ -40,6 +41,17 @@ export const takeoverHandlers: Handlers = {
     else await converse(context, started);
   },
 };
+
+/** No more of a body that nobody asked for, in bytes. */
+const unaskedLimit = 64 * 1024;
+
+/**
+ * Attach has no body, but clients exist (docker-modem, and so whatever is built on it) that repeat their parameters
+ * in one: it ends where its length says and is no input of the container.
+ */
+async function skipBody({ body }: RequestContext): Promise<void> {
+  if (body.length !== undefined && body.length > 0) await body.read(unaskedLimit);
+}
 
 function attachment({ engine, query, ...context }: RequestContext): ReturnType<ContainerService["attach"]> {
   return engine.containers.attach(context.parameters.id ?? "", {
