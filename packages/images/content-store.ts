@@ -1,7 +1,7 @@
 /**
  * Compressed layer blobs on their way from a registry to a layer directory.
  *
- * Owns `<data root>/image/blobs/sha256` (verified, flushed, named by digest) and `<data root>/image/partial` (of pulls that did
+ * Owns `<data root>/image/blobs/sha256` (verified, named by digest) and `<data root>/image/partial` (of pulls that did
  * not come to their end, resumable). A blob is wanted by at least one running pull or is removed: once its image is there it
  * would only take the space a second time. What a pull had when network, client or daemon left it stays for an hour.
  * Must never give out a file that was not compared with its digest.

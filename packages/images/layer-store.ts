@@ -8,6 +8,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
 import { BerthError } from "#errors/errors.ts";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
 import type { Database } from "#state/database.ts";
@@ -440,9 +441,10 @@ export class LayerStore {
     // Begins as all of the one below: not before that is whole.
     if (this.#storage.whiteouts === "apply") return;
     const below = parent === undefined ? undefined : this.#live.get(parent);
-    live.created = (below?.created ?? Promise.resolve()).then(() =>
-      this.#storage.create(live.cacheId, below?.cacheId),
-    );
+    // A turn of the event loop each: there may be more than a hundred.
+    live.created = (below?.created ?? Promise.resolve())
+      .then(() => turn())
+      .then(() => this.#storage.create(live.cacheId, below?.cacheId));
     live.created.catch(() => {}); // whoever makes the layer awaits it again
   }
 
