@@ -36,7 +36,8 @@ import { ContainerFiles } from "#storage/files/container-files.ts";
 import { openStorageDriver } from "#storage/open-driver.ts";
 import { type IdMap, rootOf } from "#storage/unpack/id-map.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
-import { createVolumeService, volumeMigrations } from "#volumes/volume-service.ts";
+import { volumeMigrations } from "#volumes/volume-rows.ts";
+import { createVolumeService } from "#volumes/volume-service.ts";
 import { launcherPath } from "./launcher-path.ts";
 import { makeRemappedRoot, readRemap, remappedRoots } from "./remapped-root.ts";
 
@@ -110,6 +111,17 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
     database,
     dataRoot: config.dataRoot,
     ...(owner && { owner }),
+    logger,
+    // Docker's places, and the same beside our own sockets and configuration.
+    plugins: {
+      sockets: [join(config.execRoot, "plugins"), "/run/docker/plugins"],
+      specs: [
+        join(dirname(config.configFile), "plugins"),
+        "/etc/docker/plugins",
+        "/usr/lib/berth/plugins",
+        "/usr/lib/docker/plugins",
+      ],
+    },
     onEvent: (action, name, attributes) => events.publish("volume", action, name, attributes),
   });
   const networks = createNetworkController(database, config, logger);

@@ -123,6 +123,8 @@ export interface HostConfig {
 
 /** Body of POST /containers/create. */
 export interface ContainerCreateRequest extends ContainerConfig {
+  /** Not of the body: read-only mounts leave what is mounted below as it is, for clients from before API version 1.44. */
+  readOnlyMountAlone?: boolean;
   HostConfig?: HostConfig | null;
   NetworkingConfig?: { EndpointsConfig?: Record<string, Partial<EndpointSettings>> | null } | null;
 }

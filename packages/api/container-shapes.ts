@@ -173,7 +173,9 @@ const endpointSettings = object<Partial<EndpointSettings>>({
   DNSNames: texts,
 });
 
-export const containerCreateShape = object<ContainerCreateRequest>({
+export const containerCreateShape: Shape<ContainerCreateRequest> = object<
+  Omit<ContainerCreateRequest, "readOnlyMountAlone">
+>({
   Hostname: text,
   Domainname: text,
   User: text,

@@ -29,6 +29,7 @@ export const containerHandlers: Handlers = {
       });
     }
     applyOldDefaults(request, version);
+    if (!atLeast(version, "1.44")) request.readOnlyMountAlone = true;
     const platform = atLeast(version, "1.41") ? query.text("platform") : "";
     sendJson(response, 201, await engine.containers.create(query.text("name"), request, platform));
   },

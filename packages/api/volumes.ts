@@ -12,8 +12,8 @@ const createShape = object<VolumeCreateRequest>({
 });
 
 export const volumeHandlers: Handlers = {
-  VolumeList(context) {
-    sendJson(context.response, 200, context.engine.volumes.list(context.filters()));
+  async VolumeList(context) {
+    sendJson(context.response, 200, await context.engine.volumes.list(context.filters()));
   },
 
   async VolumeCreate(context) {
@@ -21,8 +21,8 @@ export const volumeHandlers: Handlers = {
     sendJson(context.response, 201, await context.engine.volumes.create(request));
   },
 
-  VolumeInspect(context) {
-    sendJson(context.response, 200, context.engine.volumes.inspect(nameOf(context)));
+  async VolumeInspect(context) {
+    sendJson(context.response, 200, await context.engine.volumes.inspect(nameOf(context)));
   },
 
   async VolumeDelete(context) {

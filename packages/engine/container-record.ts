@@ -13,13 +13,28 @@ export type Phase = "creating" | "present" | "removing";
 
 /** A mount with all names resolved. */
 export interface ContainerMount {
-  type: "bind" | "volume" | "tmpfs";
-  /** Host path for a bind; empty for a volume (its path is asked for at each start) and tmpfs. */
+  type: "bind" | "volume" | "tmpfs" | "image";
+  /**
+   * Host path for a bind, id of an image; where a plugin's volume is; empty for one of the local driver (its path is asked
+   * for at each start) and tmpfs.
+   */
   source: string;
+  /** Name of the volume, or the name the image was asked by. */
   volume: string;
+  /** Driver of the volume; missing for the local one. */
+  driver?: string;
+  /** Storage's id of the image's uppermost layer; missing for an image without layers. */
+  layer?: string;
+  /** What the volume is made with, if it isn't there yet. */
+  driverOptions?: Record<string, string>;
+  labels?: Record<string, string>;
   destination: string;
   readOnly: boolean;
+  /** What is mounted below is read-only, too. */
+  readOnlyTree?: boolean;
   propagation: string;
+  /** Nobody asked for this propagation: another does where the source cannot have it. */
+  propagationByDefault?: boolean;
   /** As the user wrote it: "ro,z". Shown by inspect. */
   mode: string;
   noCopy: boolean;
@@ -75,22 +90,16 @@ export const containerMigrations: Migrations = {
   ],
 };
 
-/** What inspect shows under Mounts. */
-export function mountPoint(mount: ContainerMount, volumePath: (name: string) => string): MountPoint {
+/** What inspect shows under Mounts. `pathOf`: where volumes and images lie on the host. */
+export function mountPoint(mount: ContainerMount, pathOf: (mount: ContainerMount) => string): MountPoint {
   const common = {
     Destination: mount.destination,
     Mode: mount.mode,
     RW: !mount.readOnly,
     Propagation: mount.propagation,
   };
-  if (mount.type === "volume") {
-    return {
-      Type: "volume",
-      Name: mount.volume,
-      Source: volumePath(mount.volume),
-      Driver: "local",
-      ...common,
-    };
-  }
-  return { Type: mount.type, Source: mount.source, ...common };
+  const { type, volume: Name, driver: Driver = "local" } = mount;
+  if (type === "volume") return { Type: type, Name, Source: pathOf(mount), Driver, ...common };
+  if (type === "image") return { Type: type, Name, Source: pathOf(mount), ...common };
+  return { Type: type, Source: mount.source, ...common };
 }

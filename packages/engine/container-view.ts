@@ -5,8 +5,9 @@ import type { ContainerInspect, ContainerSummary, NetworkSettings, Port } from "
 import type { EndpointSettings, PortBinding } from "#api-types/network.ts";
 import type { Container } from "#engine/container.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
-import { mountPoint } from "#engine/container-record.ts";
+import { type ContainerMount, mountPoint } from "#engine/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { imageMountPath } from "#engine/image-mounts.ts";
 import { inspectedLogPath } from "#engine/log-plan.ts";
 import { FROM_TMPFS_FLAG } from "#engine/resolve-mounts.ts";
 import { parseSecurityOptions } from "#engine/security-options.ts";
@@ -73,9 +74,15 @@ export function summarize(context: EngineContext, container: Container): Contain
 }
 
 function mountPoints(context: EngineContext, container: Container) {
+  const { dataRoot } = context.config;
+  const pathOf = (mount: ContainerMount) => {
+    if (mount.type === "image") return imageMountPath(dataRoot, container.id, mount);
+    if ((mount.driver ?? "local") !== "local") return mount.source;
+    return join(dataRoot, "volumes", mount.volume, "_data");
+  };
   return container.record.mounts
     .filter((mount) => mount.type !== "tmpfs" || mount.mode !== FROM_TMPFS_FLAG)
-    .map((mount) => mountPoint(mount, (name) => join(context.config.dataRoot, "volumes", name, "_data")));
+    .map((mount) => mountPoint(mount, pathOf));
 }
 
 /** With the default bridge's endpoint repeated at the top level, as old clients read it. */

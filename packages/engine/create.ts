@@ -17,13 +17,14 @@ import { checkModes } from "#engine/check-modes.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
+import { makeVolumes } from "#engine/container-volumes.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { checkHealthcheck } from "#engine/health/health-check.ts";
 import { checkLogDriver } from "#engine/log-plan.ts";
 import { commandOf, mergeConfig } from "#engine/merge-config.ts";
 import { randomName } from "#engine/random-name.ts";
 import { purge } from "#engine/remove.ts";
-import { makeVolumes, resolveMounts } from "#engine/resolve-mounts.ts";
+import { resolveMounts } from "#engine/resolve-mounts.ts";
 import { checkSecurityOptions } from "#engine/security-options.ts";
 import { formatNanoseconds, nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
 import { checkUserNamespace, containerRoot } from "#engine/user-namespace.ts";
@@ -66,7 +67,7 @@ function composeRecord(
   request: ContainerCreateRequest,
   platform: string,
 ): { record: ContainerRecord; warnings: string[]; image: Image } {
-  const { HostConfig, NetworkingConfig, ...userConfig } = request;
+  const { HostConfig, NetworkingConfig, readOnlyMountAlone, ...userConfig } = request;
   if (!userConfig.Image) {
     throw new BerthError("invalid", "no image specified", { operation: "create container", object: name });
   }
@@ -91,7 +92,12 @@ function composeRecord(
   );
   checkUserNamespace(context.idMap, hostConfig);
   completeIdentity(config, hostConfig.NetworkMode ?? "bridge", id);
-  const mounts = resolveMounts(config, hostConfig, (other) => context.containers.get(other).record);
+  const mounts = resolveMounts(config, hostConfig, {
+    container: (other) => context.containers.get(other).record,
+    image: (reference) => context.images.resolve(reference),
+    dataRoot: context.config.dataRoot,
+    readOnlyMountAlone: readOnlyMountAlone ?? false,
+  });
   const record: ContainerRecord = {
     id,
     name: name.replace(/^\//, "") || randomName((candidate) => context.containers.isNameTaken(candidate)),

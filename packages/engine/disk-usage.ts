@@ -72,7 +72,7 @@ async function measureContainers(context: EngineContext): Promise<ContainerSumma
 
 /** Those that are a directory of ours; what is mounted from elsewhere takes no space here. */
 async function measureVolumes(context: EngineContext): Promise<Volume[]> {
-  const { Volumes } = context.volumes.list({});
+  const { Volumes } = await context.volumes.list({ driver: ["local"] });
   const own = Volumes.filter(({ Options }) => Options === null);
   const measured = await Promise.all(
     own.map(async (volume) => {

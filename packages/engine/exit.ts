@@ -12,6 +12,7 @@ import type { EngineContext } from "#engine/engine-context.ts";
 import { stopHealthMonitor } from "#engine/health/health-monitor.ts";
 import { joinedContainers } from "#engine/joined-containers.ts";
 import { planLogs } from "#engine/log-plan.ts";
+import { releaseMounts } from "#engine/mount-sources.ts";
 import { removeContainer } from "#engine/remove.ts";
 import { nextBackoff, wantsRestart } from "#engine/restart-policy.ts";
 import { forgetUnstarted } from "#engine/run-exec.ts";
@@ -97,9 +98,7 @@ export async function releaseRun(context: EngineContext, container: Container): 
   const { record } = container;
   publishNetworkEvents(context, record.id, "disconnect");
   await context.networks.release(record.id);
-  for (const mount of record.mounts) {
-    if (mount.type === "volume") await context.volumes.unmount(mount.volume, record.id);
-  }
+  await releaseMounts(context, record);
   const cgroups = removeContainerCgroups(context.cgroups, record);
   const directory = rm(runDirectory(context.config, record.id), { recursive: true, force: true });
   // Nobody waits for these but the next start of the same container.

@@ -8,13 +8,14 @@ import { join } from "node:path";
 import type { Container } from "#engine/container.ts";
 import { publishNetworkEvents } from "#engine/container-events.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
-import type { ContainerMount, ContainerRecord } from "#engine/container-record.ts";
+import type { ContainerRecord } from "#engine/container-record.ts";
 import { containerSpec } from "#engine/container-spec.ts";
 import { containerUser } from "#engine/container-user.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { checkLogHost, logPlan, planLogs } from "#engine/log-plan.ts";
+import { mountSources } from "#engine/mount-sources.ts";
 import { sandboxRequest } from "#engine/sandbox-request.ts";
-import { checkSharing, containerRoot, makeForContainers } from "#engine/user-namespace.ts";
+import { checkSharing, containerRoot } from "#engine/user-namespace.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Sandbox } from "#networks/network-types.ts";
 import type { ContainerLaunch } from "#runtime/launch-types.ts";
@@ -68,37 +69,6 @@ export async function prepareLaunch(
     host: context.host,
     ...(hostConfig.Init ? { initPath: context.launcherPath } : {}),
   };
-}
-
-/** Host path behind each mount, by destination; missing bind sources of -v are made, as Docker does. */
-async function mountSources(context: EngineContext, record: ContainerRecord): Promise<Map<string, string>> {
-  const sources = new Map<string, string>();
-  for (const mount of record.mounts) {
-    if (mount.type === "bind") sources.set(mount.destination, await bindSource(context, mount));
-    if (mount.type === "volume") {
-      sources.set(mount.destination, await context.volumes.mount(mount.volume, record.id, mount));
-    }
-  }
-  return sources;
-}
-
-async function bindSource(context: EngineContext, mount: ContainerMount): Promise<string> {
-  if (mount.createSource) {
-    await makeForContainers(context, mount.source).catch((cause: NodeJS.ErrnoException) => {
-      // It is there, as something else than a directory.
-      if (cause.code === "EEXIST" || cause.code === "ENOTDIR") return;
-      throw new BerthError(
-        "internal",
-        `error while creating mount source path '${mount.source}': ${cause.message}`,
-        {
-          operation: "start container",
-          object: mount.source,
-          cause,
-        },
-      );
-    });
-  }
-  return mount.source;
 }
 
 export interface EtcFiles {

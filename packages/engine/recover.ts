@@ -7,9 +7,11 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Container } from "#engine/container.ts";
 import { controlSocket, exitFile, runDirectory } from "#engine/container-paths.ts";
+import { adoptVolumes } from "#engine/container-volumes.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { followLogs, followToExit, releaseRun } from "#engine/exit.ts";
 import { updateHealthMonitor } from "#engine/health/health-monitor.ts";
+import { unmountUnusedImages } from "#engine/image-mounts.ts";
 import { joinedContainers } from "#engine/joined-containers.ts";
 import { recoverExecs } from "#engine/recover-execs.ts";
 import { purge, removeContainer } from "#engine/remove.ts";
@@ -29,6 +31,11 @@ export async function recoverContainers(context: EngineContext): Promise<void> {
   }
   const running = new Map<string, { pid: number }>();
   const lost: Container[] = [];
+  // Before any of them is released: another may still have the same volume.
+  for (const { record } of context.containers.all()) {
+    const ran = record.state.Running || existsSync(runDirectory(context.config, record.id));
+    if (ran && record.phase === "present") adoptVolumes(context, record);
+  }
   for (const container of context.containers.all()) {
     if (container.record.phase !== "present") {
       context.containers.retire(container);
@@ -46,6 +53,8 @@ export async function recoverContainers(context: EngineContext): Promise<void> {
     }
   }
   await context.networks.reconcile(running);
+  await context.volumes.unmountUnused();
+  await unmountUnusedImages(context, new Set(running.keys()));
   await removeStaleDirectories(context);
   await recoverExecs(context);
   const cutShort = new Set(lost);

@@ -78,8 +78,12 @@ export function imagesInUse(context: EngineContext): ImageUsers {
   return (imageId) =>
     context.containers
       .all()
-      .filter(({ record }) => record.imageId === imageId)
+      .filter(({ record }) => record.imageId === imageId || hasMounted(record, imageId))
       .map((container) => ({ id: container.shortId, running: container.isRunning }));
+}
+
+function hasMounted({ mounts }: ContainerRecord, imageId: string): boolean {
+  return mounts.some(({ type, source }) => type === "image" && source === imageId);
 }
 
 /** An anonymous volume may have been given to another container meanwhile; then it stays. */

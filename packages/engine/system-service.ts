@@ -60,7 +60,7 @@ export class System implements SystemService {
       DriverStatus: await storage.status(),
       DockerRootDir: config.dataRoot,
       Plugins: {
-        Volume: ["local"],
+        Volume: this.#context.volumes.drivers(),
         Network: ["bridge", "host", "null"],
         Authorization: null,
         Log: LOG_DRIVERS,

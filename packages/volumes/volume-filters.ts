@@ -1,4 +1,4 @@
-/** `docker volume ls --filter` and `docker volume prune --filter`. Pure. */
+/** `docker volume ls --filter` and `docker volume prune --filter`. Pure; the error texts are Docker's. */
 import type { Volume } from "#api-types/system.ts";
 import { BerthError } from "#errors/errors.ts";
 
@@ -8,52 +8,72 @@ export const ANONYMOUS_LABEL = "com.docker.volume.anonymous";
 const TRUE = ["1", "t", "T", "true", "TRUE", "True"];
 const FALSE = ["0", "f", "F", "false", "FALSE", "False"];
 
+type Filters = Record<string, string[]>;
+
 /** Throws "invalid" for what prune does not know. */
-export function pruneFilter(filters: Record<string, string[]>): {
+export function pruneFilter(filters: Filters): {
   wanted: (volume: Volume) => boolean;
   anonymousOnly: boolean;
 } {
-  const { all = [], ...rest } = filters;
-  const unknown = Object.keys(rest).find((name) => name !== "label" && name !== "label!");
-  if (unknown !== undefined) throw invalid(`invalid filter '${unknown}'`);
-  if (!all.every((value) => TRUE.includes(value)) && !all.every((value) => FALSE.includes(value)))
-    throw invalid(`invalid filter 'all=[${all.join(" ")}]'`);
+  check(filters, ["label", "label!", "all"], "prune volumes");
+  const { all = [] } = filters;
+  const [value = "false"] = all;
+  if (all.length > 1 || (!TRUE.includes(value) && !FALSE.includes(value))) {
+    throw invalid(`invalid filter 'all=[${all.join(" ")}]'`, "prune volumes");
+  }
   return {
-    wanted: volumeFilter(rest, () => false),
-    anonymousOnly: !all.some((value) => TRUE.includes(value)),
+    wanted: (volume) => hasLabels(volume, filters),
+    anonymousOnly: FALSE.includes(value),
   };
-}
-
-function invalid(message: string): BerthError {
-  return new BerthError("invalid", message, { operation: "prune volumes" });
 }
 
 /** Values of one name are alternatives, labels must all hold. Throws "invalid" for an unknown filter. */
 export function volumeFilter(
-  filters: Record<string, string[]>,
+  filters: Filters,
   inUse: (name: string) => boolean,
 ): (volume: Volume) => boolean {
-  for (const name of Object.keys(filters)) {
-    if (!["name", "label", "label!", "driver", "dangling"].includes(name)) {
-      throw new BerthError("invalid", `invalid filter '${name}'`, {
-        operation: "list volumes",
-        object: name,
-      });
-    }
+  check(filters, ["name", "label", "driver", "dangling"], "list volumes");
+  const { name = [], driver = [], dangling } = filters;
+  const names = name.map(nameTest);
+  const unused = dangling === undefined ? undefined : readDangling(dangling);
+  return (volume) =>
+    (names.length === 0 || names.some((test) => test(volume.Name))) &&
+    (driver.length === 0 || driver.includes(volume.Driver)) &&
+    (unused === undefined || unused !== inUse(volume.Name)) &&
+    hasLabels(volume, filters);
+}
+
+function check(filters: Filters, known: string[], operation: string): void {
+  const unknown = Object.keys(filters).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw invalid(`invalid filter '${unknown}'`, operation);
+}
+
+function readDangling(values: string[]): boolean {
+  const isTrue = values.includes("1") || values.includes("true");
+  const isFalse = values.includes("0") || values.includes("false");
+  if (isTrue === isFalse) throw invalid(`invalid filter 'dangling=[${values.join(" ")}]'`, "list volumes");
+  return isTrue;
+}
+
+/** A pattern found anywhere in the name; what is no pattern is compared as it is. */
+function nameTest(pattern: string): (name: string) => boolean {
+  try {
+    const expression = new RegExp(pattern);
+    return (name) => name === pattern || expression.test(name);
+  } catch {
+    return (name) => name === pattern;
   }
-  const has = (volume: Volume, wanted: string): boolean => {
+}
+
+function hasLabels(volume: Volume, filters: Filters): boolean {
+  const has = (wanted: string): boolean => {
     const [key = "", ...value] = wanted.split("=");
     const labels = volume.Labels ?? {};
-    return key in labels && (value.length === 0 || labels[key] === value.join("="));
+    return Object.hasOwn(labels, key) && (value.length === 0 || labels[key] === value.join("="));
   };
-  const some = (name: string, test: (value: string) => boolean) => {
-    const values = filters[name] ?? [];
-    return values.length === 0 || values.some(test);
-  };
-  return (volume) =>
-    some("name", (value) => volume.Name.includes(value)) &&
-    some("driver", (value) => volume.Driver === value) &&
-    some("dangling", (value) => (value === "true" || value === "1") !== inUse(volume.Name)) &&
-    (filters.label ?? []).every((label) => has(volume, label)) &&
-    (filters["label!"] ?? []).every((label) => !has(volume, label));
+  return (filters.label ?? []).every(has) && !(filters["label!"] ?? []).some(has);
+}
+
+function invalid(message: string, operation: string): BerthError {
+  return new BerthError("invalid", message, { operation });
 }

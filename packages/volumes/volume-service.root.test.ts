@@ -20,9 +20,10 @@ import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { setXattr } from "#kernel/xattr-syscalls.ts";
 import { Database } from "#state/database.ts";
-import { isMountPoint } from "#volumes/mount-point.ts";
-import { createVolumeService, volumeMigrations } from "#volumes/volume-service.ts";
-import type { VolumeService } from "#volumes/volume-types.ts";
+import { isMounted } from "#volumes/local-mounts.ts";
+import { volumeMigrations } from "#volumes/volume-rows.ts";
+import { createVolumeService } from "#volumes/volume-service.ts";
+import type { VolumeService, VolumeUser } from "#volumes/volume-types.ts";
 
 let dataRoot: string;
 let database: Database;
@@ -48,7 +49,7 @@ test("a volume is a directory where Docker has it, and survives a restart", asyn
   assert.equal(statSync(join(dataRoot, "volumes")).mode & 0o777, 0o701);
   database[Symbol.dispose]();
   await open();
-  assert.deepEqual(volumes.inspect("data").Labels, { a: "b" });
+  assert.deepEqual((await volumes.inspect("data")).Labels, { a: "b" });
   assert.equal((await volumes.create({ Name: "data" })).CreatedAt, volume.CreatedAt);
 });
 
@@ -68,7 +69,7 @@ test("a removal that a crash cut short is finished, a directory without a row is
   mkdirSync(join(dataRoot, "volumes/found/_data"), { recursive: true });
   await volumes.start();
   assert.ok(!existsSync(join(dataRoot, "volumes/.removed-old")));
-  assert.equal(volumes.inspect("found").Name, "found");
+  assert.equal((await volumes.inspect("found")).Name, "found");
 });
 
 test("prune takes anonymous volumes only, unless told otherwise", async () => {
@@ -83,28 +84,43 @@ test("filters", async () => {
   await volumes.create({ Name: "one", Labels: { tier: "1" } });
   await volumes.create({ Name: "two" });
   volumes.reference("two", "c");
-  const names = (filters: Record<string, string[]>) => volumes.list(filters).Volumes.map(({ Name }) => Name);
-  assert.deepEqual(names({ label: ["tier=1"] }), ["one"]);
-  assert.deepEqual(names({ dangling: ["true"] }), ["one"]);
-  assert.deepEqual(names({ name: ["tw"] }), ["two"]);
-  assert.throws(() => names({ colour: ["red"] }), /invalid filter 'colour'/);
+  const names = async (filters: Record<string, string[]>) =>
+    (await volumes.list(filters)).Volumes.map(({ Name }) => Name);
+  assert.deepEqual(await names({ label: ["tier=1"] }), ["one"]);
+  assert.deepEqual(await names({ dangling: ["true"] }), ["one"]);
+  assert.deepEqual(await names({ dangling: ["0"] }), ["two"]);
+  assert.deepEqual(await names({ name: ["tw"] }), ["two"]);
+  assert.deepEqual(await names({ name: ["^t", "^o.e$"] }), ["one", "two"]);
+  assert.deepEqual(await names({ driver: ["other"] }), []);
+  await assert.rejects(names({ colour: ["red"] }), /invalid filter 'colour'/);
+  await assert.rejects(names({ "label!": ["tier"] }), /invalid filter 'label!'/);
+  await assert.rejects(names({ dangling: ["maybe"] }), /invalid filter 'dangling=\[maybe\]'/);
 });
+
+const user = (container: string, destination = "/x"): VolumeUser => ({
+  container,
+  destination,
+  readOnly: false,
+  propagation: "",
+});
+const populate = (name: string, layers: string[], path: string) =>
+  volumes.populate(name, user("c"), async () => layers, path);
 
 test("a tmpfs volume is mounted for its first user and unmounted after the last", async () => {
   await volumes.create({
     Name: "mem",
     DriverOpts: { type: "tmpfs", device: "tmpfs", o: "size=1m,mode=700" },
   });
-  const path = await volumes.mount("mem", "c1");
-  await volumes.mount("mem", "c2");
+  const path = await volumes.mount("mem", user("c1"));
+  await volumes.mount("mem", user("c2"));
   try {
-    assert.ok(isMountPoint(path));
-    await volumes.unmount("mem", "c1");
-    assert.ok(isMountPoint(path));
+    assert.ok(isMounted(path));
+    await volumes.unmount("mem", user("c1"));
+    assert.ok(isMounted(path));
   } finally {
-    await volumes.unmount("mem", "c2");
+    await volumes.unmount("mem", user("c2"));
   }
-  assert.ok(!isMountPoint(path));
+  assert.ok(!isMounted(path));
 });
 
 test("an empty volume is filled with what the layers show, whiteouts and links respected", async () => {
@@ -125,8 +141,7 @@ test("an empty volume is filled with what the layers show, whiteouts and links r
   utimesSync(join(lower, "srv/kept/file"), 1000, 2000);
 
   await volumes.create({ Name: "vol" });
-  assert.ok(await volumes.isEmpty("vol"));
-  await volumes.copyUp("vol", [upper, lower], "/srv");
+  await populate("vol", [upper, lower], "/srv");
   const data = join(dataRoot, "volumes/vol/_data");
   assert.deepEqual(readdirSync(data).sort(), ["kept", "link", "opaque"]);
   assert.equal(readFileSync(join(data, "kept/file"), "utf8"), "lower");
@@ -141,7 +156,7 @@ test("a mount point that leads out of the image's root finds nothing outside", a
   mkdirSync(layer);
   symlinkSync("/etc", join(layer, "srv"));
   await volumes.create({ Name: "vol" });
-  await volumes.copyUp("vol", [layer], "/srv");
+  await populate("vol", [layer], "/srv");
   assert.deepEqual(readdirSync(join(dataRoot, "volumes/vol/_data")), []);
 });
 
@@ -155,7 +170,7 @@ test("filled for its second user, a volume stays the directory that the first ha
   const { ino } = statSync(data);
   volumes.reference("shared", "first");
   volumes.reference("shared", "second");
-  await volumes.copyUp("shared", [layer], "/srv");
+  await populate("shared", [layer], "/srv");
   assert.equal(statSync(data).ino, ino);
   assert.equal(statSync(data).uid, 12);
   assert.equal(readFileSync(join(data, "sub/file"), "utf8"), "content");

@@ -1,45 +1,35 @@
 /**
- * The local volume driver: named directories with rows beside them.
+ * Volumes of all drivers: their names, labels and users.
  *
- * A row is written before its directory is made and deleted after that is gone. References of containers are rows
- * too, so that a volume in use is not removed after a restart.
+ * A row is written before what it stands for is made and deleted after that is gone. References of containers are rows,
+ * too, so that a volume in use is not removed after a restart; who has a volume mounted is known from the containers that
+ * run. What one plugin does or does not do keeps only its own volumes waiting.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
-import { chmod, chown, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { Worker } from "node:worker_threads";
 import type { Volume, VolumeCreateRequest } from "#api-types/system.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
-import type { Database, Migrations } from "#state/database.ts";
+import type { Logger } from "#errors/logger-types.ts";
+import type { Database } from "#state/database.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
-import { LocalMounts } from "#volumes/local-mounts.ts";
-import { checkVolumeName, VOLUME_NAME } from "#volumes/mount-spec.ts";
+import { LocalDriver } from "#volumes/local-driver.ts";
+import type { PluginDirectories } from "#volumes/plugins/plugin-discovery.ts";
+import { VolumePlugins } from "#volumes/plugins/volume-plugins.ts";
+import { populateVolume } from "#volumes/populate.ts";
+import { asking, describeVolume, VolumeDrivers } from "#volumes/volume-drivers.ts";
 import { ANONYMOUS_LABEL, pruneFilter, volumeFilter } from "#volumes/volume-filters.ts";
-import type { MountedWhere, VolumeService } from "#volumes/volume-types.ts";
-
-export const volumeMigrations: Migrations = {
-  area: "volumes",
-  steps: [
-    `CREATE TABLE volume (
-       name TEXT PRIMARY KEY,
-       created TEXT NOT NULL,
-       labels TEXT NOT NULL,
-       options TEXT NOT NULL
-     ) STRICT;
-     CREATE TABLE volume_reference (
-       volume TEXT NOT NULL REFERENCES volume (name),
-       container TEXT NOT NULL,
-       PRIMARY KEY (volume, container)
-     ) STRICT`,
-  ],
-};
+import { type VolumeRow, VolumeRows } from "#volumes/volume-rows.ts";
+import type { VolumeService, VolumeUser } from "#volumes/volume-types.ts";
 
 export interface VolumeOptions {
   database: Database;
   dataRoot: string;
   /** Whose new volumes are: root's, or whom containers' root is on the host. */
   owner?: { uid: number; gid: number };
+  logger?: Logger;
+  /** None: only the local driver. */
+  plugins?: PluginDirectories;
+  /** How long a plugin that was asked for and is not there is tried again, ms (dockerd's value if not given). */
+  pluginPatience?: number;
   onEvent: (
     action: "create" | "destroy" | "mount" | "unmount" | "prune",
     name: string,
@@ -47,103 +37,142 @@ export interface VolumeOptions {
   ) => void;
 }
 
-interface Row {
-  name: string;
-  created: string;
-  labels: string;
-  options: string;
-}
+const PLUGIN_PATIENCE = 30_000;
 
 export function createVolumeService(options: VolumeOptions): VolumeService {
-  return new LocalVolumes(options);
+  return new Volumes(options);
 }
 
-class LocalVolumes implements VolumeService {
-  readonly #database: Database;
-  readonly #root: string;
-  readonly #owner: { uid: number; gid: number };
+class Volumes implements VolumeService {
+  readonly #rows: VolumeRows;
+  readonly #local: LocalDriver;
+  readonly #drivers: VolumeDrivers;
   readonly #onEvent: VolumeOptions["onEvent"];
-  readonly #mounts = new LocalMounts();
+  readonly #logger: Logger | undefined;
   readonly #measuring = new StorageWorkers(1);
+  /** By volume, then by who has it mounted. */
+  readonly #users = new Map<string, Map<string, VolumeUser>>();
   /** Creations and removals of one name wait for each other. */
   readonly #busy = new Map<string, Promise<unknown>>();
+  #pruning = false;
 
-  constructor({ database, dataRoot, owner, onEvent }: VolumeOptions) {
-    this.#owner = owner ?? { uid: 0, gid: 0 };
-    this.#database = database;
-    this.#root = join(dataRoot, "volumes");
+  constructor({ database, dataRoot, owner, onEvent, logger, plugins, pluginPatience }: VolumeOptions) {
+    this.#rows = new VolumeRows(database);
+    this.#local = new LocalDriver({
+      dataRoot,
+      owner: owner ?? { uid: 0, gid: 0 },
+      optionsOf: (name) => this.#rows.get(name)?.options ?? {},
+    });
+    this.#drivers = new VolumeDrivers(
+      this.#local,
+      new VolumePlugins(plugins ?? { sockets: [], specs: [] }, pluginPatience ?? PLUGIN_PATIENCE),
+    );
     this.#onEvent = onEvent;
+    this.#logger = logger;
   }
 
   async start(): Promise<void> {
-    // 0701: containers with a user namespace must pass through, nobody may list.
-    await mkdir(this.#root, { recursive: true, mode: 0o701 });
-    for (const name of await readdir(this.#root)) {
-      if (name.startsWith(REMOVED_PREFIX)) await rm(join(this.#root, name), { recursive: true, force: true });
-      else if (VOLUME_NAME.test(name) && this.#row(name) === undefined) await this.#adopt(name);
+    const known = this.#rows.all().filter(({ driver }) => driver === "local");
+    const { found, removed } = await this.#local.start(new Set(known.map(({ name }) => name)));
+    for (const name of removed) this.#rows.delete(name);
+    // Put there by hand, or its row was lost.
+    for (const name of found) {
+      if (this.#rows.get(name) === undefined)
+        this.#rows.insert({ name, labels: {}, options: {}, driver: "local" });
     }
-    for (const { name } of this.#rows()) await this.#makeData(name);
   }
 
   async create(request: VolumeCreateRequest): Promise<Volume> {
     const name = request.Name || randomBytes(32).toString("hex");
-    checkVolumeName(name);
-    if (request.Driver && request.Driver !== "local") {
-      throw new BerthError(
-        "not-found",
-        `create ${name}: error looking up volume plugin ${request.Driver}: plugin "${request.Driver}" not found`,
-        {
-          operation: "create volume",
-          object: name,
-          hint: "the driver there is, is local",
-        },
-      );
-    }
-    const options = request.DriverOpts ?? {};
-    LocalMounts.check(options, name);
-    return this.#exclusively(name, async () => {
-      const existing = this.#row(name);
-      if (existing !== undefined) {
-        if (Object.keys(options).length > 0 && existing.options !== JSON.stringify(options)) {
-          throw new BerthError("conflict", `volume ${name} already exists with other options`, {
-            operation: "create volume",
-            object: name,
-            hint: "remove it first, or choose another name",
-          });
-        }
-        return this.#describe(existing);
-      }
+    return await this.#exclusively(name, async () => {
+      const row = await this.#existing(name, request.Driver ?? "", request.Name !== undefined);
+      if (row !== undefined) return await this.#describe(row, "create");
       const labels = request.Name ? request.Labels : { [ANONYMOUS_LABEL]: "", ...request.Labels };
-      const row = this.#insert(name, labels ?? {}, options);
-      await mkdir(join(this.#root, name), { mode: 0o701, recursive: true });
-      await this.#makeData(name);
-      this.#onEvent("create", name, { driver: "local" });
-      return this.#describe(row);
+      return await this.#make(name, request.Driver || "local", labels ?? {}, request.DriverOpts ?? {});
     });
   }
 
-  inspect(name: string): Volume {
-    return this.#describe(this.#mustExist(name));
+  /** The volume of a name, if it is the wanted driver's (empty: anybody's). Throws "conflict". */
+  async #existing(name: string, wanted: string, lookAround: boolean): Promise<VolumeRow | undefined> {
+    const row = this.#rows.get(name);
+    if (row === undefined) return wanted === "" && lookAround ? await this.#adoptForeign(name) : undefined;
+    const driver = row.driver;
+    const conflict = (why: string) =>
+      new BerthError("conflict", `create ${name}: ${why}: volume name must be unique`, {
+        operation: "create volume",
+        object: name,
+        hint: "choose another name, or remove that volume first",
+      });
+    if (wanted !== "" && wanted !== driver) await this.#drivers.get(wanted, `create ${name}`);
+    if (driver !== "local") {
+      const owner = await this.#drivers.get(driver, `create ${name}`);
+      const found = await asking(`create ${name}`, name, () => owner.get(name));
+      if (found === undefined && this.#rows.references(name).length > 0) {
+        throw conflict(
+          `found references to volume '${name}' in driver '${driver}' but the volume was not found in the driver -- you may need to remove containers referencing this volume or force remove the volume to re-create it`,
+        );
+      }
+      if (found === undefined) {
+        this.#rows.delete(name);
+        return undefined;
+      }
+    }
+    if (wanted !== "" && wanted !== driver) throw conflict(`driver '${driver}' already has volume '${name}'`);
+    return row;
   }
 
-  list(filters: Record<string, string[]>): { Volumes: Volume[]; Warnings: string[] } {
-    const passes = volumeFilter(filters, (name) => this.#users(name).length > 0);
-    return {
-      Volumes: this.#rows()
-        .map((row) => this.#describe(row))
-        .filter(passes),
-      Warnings: [],
-    };
+  async #make(
+    name: string,
+    driverName: string,
+    labels: Record<string, string>,
+    options: Record<string, string>,
+  ): Promise<Volume> {
+    const operation = `create ${name}`;
+    const driver = await this.#drivers.get(driverName, operation);
+    if (driver === this.#local) this.#local.check(name, options);
+    const there = driver === this.#local ? undefined : await asking(operation, name, () => driver.get(name));
+    const row = this.#rows.insert({ name, labels, options, driver: driver.name });
+    if (there === undefined) {
+      try {
+        await asking(operation, name, () => driver.create(name, options));
+      } catch (error) {
+        this.#rows.delete(name);
+        throw error;
+      }
+    }
+    this.#onEvent("create", name, { driver: driver.name });
+    return await this.#describe(row, "create");
+  }
+
+  async inspect(name: string): Promise<Volume> {
+    const row = this.#rows.get(name) ?? (await this.#adoptForeign(name));
+    if (row === undefined) throw notFound(name);
+    return await this.#describe(row, "get");
+  }
+
+  async list(filters: Record<string, string[]>): Promise<{ Volumes: Volume[]; Warnings: string[] }> {
+    const passes = volumeFilter(filters, (name) => this.#rows.references(name).length > 0);
+    const rows = this.#rows.all();
+    const volumes = rows.filter(({ driver }) => driver === "local").map((row) => this.#plain(row));
+    const warnings: string[] = [];
+    const wanted = filters.driver ?? [];
+    if (wanted.length === 0 || wanted.some((driver) => driver !== "local")) {
+      const foreign = rows.filter(({ driver }) => driver !== "local");
+      const listed = await this.#drivers.listForeign(foreign, new Set(rows.map(({ name }) => name)));
+      volumes.push(...listed.volumes);
+      warnings.push(...listed.warnings);
+    }
+    return { Volumes: volumes.filter(passes), Warnings: warnings };
   }
 
   async remove(name: string, force: boolean): Promise<void> {
     await this.#exclusively(name, async () => {
-      const row = this.#row(name);
+      const row = this.#rows.get(name) ?? (await this.#adoptForeign(name));
       if (row === undefined) {
         if (force) return;
         throw notFound(name);
       }
-      const users = this.#users(name);
+      const users = this.#rows.references(name);
       if (users.length > 0) {
         throw new BerthError("conflict", `remove ${name}: volume is in use - [${users.join(", ")}]`, {
           operation: "remove volume",
@@ -151,36 +180,54 @@ class LocalVolumes implements VolumeService {
           hint: "remove the containers that use it first",
         });
       }
-      await this.#mounts.release(name);
-      // Out of the way in one step; a crash during the deletion is finished at the next start.
-      const doomed = join(this.#root, `${REMOVED_PREFIX}${name}`);
-      if (existsSync(join(this.#root, name))) await rename(join(this.#root, name), doomed);
-      this.#database.durably(() => this.#database.run("DELETE FROM volume WHERE name = ?", name));
-      await rm(doomed, { recursive: true, force: true });
-      this.#onEvent("destroy", name, { driver: "local" });
+      try {
+        const driver = await this.#drivers.get(row.driver, `remove ${name}`);
+        await asking(`remove ${name}`, name, () => driver.remove(name));
+      } catch (error) {
+        if (!force || row.driver === "local") throw error;
+        this.#logger?.warn("a volume is forgotten that its plugin does not remove", { volume: name, error });
+      }
+      this.#rows.delete(name);
+      this.#onEvent("destroy", name, { driver: row.driver });
     });
   }
 
   async prune(
     filters: Record<string, string[]>,
   ): Promise<{ VolumesDeleted: string[]; SpaceReclaimed: number }> {
+    if (this.#pruning) {
+      throw new BerthError("conflict", "a prune operation is already running", {
+        operation: "prune volumes",
+      });
+    }
+    this.#pruning = true;
+    try {
+      return await this.#prune(filters);
+    } finally {
+      this.#pruning = false;
+    }
+  }
+
+  async #prune(
+    filters: Record<string, string[]>,
+  ): Promise<{ VolumesDeleted: string[]; SpaceReclaimed: number }> {
     const { wanted, anonymousOnly } = pruneFilter(filters);
     const deleted: string[] = [];
     let reclaimed = 0;
-    for (const row of this.#rows()) {
-      const volume = this.#describe(row);
-      if (this.#users(row.name).length > 0 || volume.Options !== null || !wanted(volume)) continue;
-      if (anonymousOnly && volume.Labels?.[ANONYMOUS_LABEL] === undefined) continue;
-      const bytes = await this.#size(row.name);
+    for (const row of this.#rows.all()) {
+      if (row.driver !== "local" || Object.keys(row.options).length > 0) continue;
+      if (this.#rows.references(row.name).length > 0 || !wanted(this.#plain(row))) continue;
+      if (anonymousOnly && row.labels[ANONYMOUS_LABEL] === undefined) continue;
       try {
+        const bytes = await this.#size(row.name);
         await this.remove(row.name, false);
+        deleted.push(row.name);
+        reclaimed += bytes;
       } catch (error) {
         // Somebody began to use it, or removed it, while it was measured.
         if (isBerthError(error, "conflict") || isBerthError(error, "not-found")) continue;
         throw error;
       }
-      deleted.push(row.name);
-      reclaimed += bytes;
     }
     this.#onEvent("prune", "", { reclaimed: String(reclaimed) });
     return { VolumesDeleted: deleted, SpaceReclaimed: reclaimed };
@@ -188,142 +235,117 @@ class LocalVolumes implements VolumeService {
 
   async usage(name: string): Promise<{ Size: number; RefCount: number }> {
     this.#mustExist(name);
-    return { Size: await this.#size(name), RefCount: this.#users(name).length };
+    return { Size: await this.#size(name), RefCount: this.#rows.references(name).length };
   }
 
   reference(name: string, containerId: string): void {
     this.#mustExist(name);
-    this.#database.run("INSERT OR IGNORE INTO volume_reference VALUES (?, ?)", name, containerId);
+    this.#rows.reference(name, containerId);
   }
 
   dereference(name: string, containerId: string): void {
-    this.#database.run("DELETE FROM volume_reference WHERE volume = ? AND container = ?", name, containerId);
+    this.#rows.dereference(name, containerId);
   }
 
-  async mount(name: string, containerId: string, where?: MountedWhere): Promise<string> {
-    const row = this.#mustExist(name);
-    await this.#mounts.acquire(name, containerId, this.#data(name), JSON.parse(row.options));
-    if (where !== undefined) {
+  async mount(name: string, user: VolumeUser): Promise<string> {
+    const { driver: driverName } = this.#mustExist(name);
+    const key = keyOf(user);
+    const driver = await this.#drivers.get(driverName, `mount ${name}`);
+    const path = await asking(`error while mounting volume '${name}'`, name, () => driver.mount(name, key));
+    this.#remember(name, user);
+    if (!user.quiet) {
       this.#onEvent("mount", name, {
-        container: containerId,
-        destination: where.destination,
-        driver: "local",
-        propagation: where.propagation,
-        "read/write": String(!where.readOnly),
+        container: user.container,
+        destination: user.destination,
+        driver: driverName,
+        propagation: user.propagation,
+        "read/write": String(!user.readOnly),
       });
     }
-    return this.#data(name);
+    return path;
   }
 
-  async unmount(name: string, containerId: string): Promise<void> {
-    if (await this.#mounts.releaseUser(name, containerId)) {
-      this.#onEvent("unmount", name, { driver: "local", container: containerId });
-    }
-  }
-
-  async isEmpty(name: string): Promise<boolean> {
-    return (await readdir(this.#data(name))).length === 0;
-  }
-
-  async copyUp(name: string, layerDirectories: string[], path: string): Promise<void> {
-    // Filled beside, then moved into place: half a copy never counts as content.
-    const filling = join(this.#root, name, "_filling");
-    await rm(filling, { recursive: true, force: true });
-    await mkdir(filling, { mode: 0o755 });
-    await chown(filling, this.#owner.uid, this.#owner.gid);
+  async unmount(name: string, user: VolumeUser): Promise<void> {
+    const users = this.#users.get(name);
+    const key = keyOf(user);
+    if (users === undefined || !users.delete(key)) return;
+    if (users.size === 0) this.#users.delete(name);
+    const driverName = this.#rows.get(name)?.driver ?? "local";
+    if (!user.quiet) this.#onEvent("unmount", name, { driver: driverName, container: user.container });
     try {
-      await runCopyUp({ layers: layerDirectories, path, target: filling });
-      // Another container may have the directory mounted: it has to stay the same one then.
-      if (this.#users(name).length > 1) await moveInto(filling, this.#data(name));
-      else await rename(filling, this.#data(name));
-    } catch (cause) {
-      await rm(filling, { recursive: true, force: true });
-      throw new BerthError(
-        "internal",
-        `failed to populate volume ${name} from ${path}: ${cause instanceof Error ? cause.message : cause}`,
-        {
-          operation: "populate volume",
-          object: name,
-          cause,
-        },
-      );
+      await (await this.#drivers.get(driverName, `unmount ${name}`)).unmount(name, key);
+    } catch (error) {
+      // Whoever had it has ended; that must not fail any more.
+      this.#logger?.error("a volume could not be unmounted", { volume: name, error });
     }
   }
 
-  /** As new, if it isn't there. */
-  async #makeData(name: string): Promise<void> {
-    const made = await mkdir(this.#data(name), { mode: 0o755, recursive: true });
-    if (made !== undefined) await chown(this.#data(name), this.#owner.uid, this.#owner.gid);
+  adopt(name: string, user: VolumeUser): void {
+    this.#remember(name, user);
+    if (this.#rows.get(name)?.driver === "local") this.#local.adopt(name, keyOf(user));
   }
 
-  /** A directory under volumes/ without a row: put there by hand, or its row was lost. It is a volume. */
-  async #adopt(name: string): Promise<void> {
-    const { isDirectory } = await stat(join(this.#root, name)).then(
-      (status) => ({ isDirectory: status.isDirectory() }),
-      () => ({ isDirectory: false }),
-    );
-    if (isDirectory && existsSync(this.#data(name))) this.#insert(name, {}, {});
+  async unmountUnused(): Promise<void> {
+    for (const { path, error } of await this.#local.unmountUnused()) {
+      this.#logger?.error("a volume that nobody uses stays mounted", { path, error });
+    }
   }
 
-  #insert(name: string, labels: Record<string, string>, options: Record<string, string>): Row {
-    const row: Row = {
-      name,
-      created: `${new Date().toISOString().slice(0, 19)}Z`,
-      labels: JSON.stringify(labels),
-      options: JSON.stringify(options),
-    };
-    this.#database.durably(() =>
-      this.#database.run(
-        "INSERT INTO volume VALUES (?, ?, ?, ?)",
-        row.name,
-        row.created,
-        row.labels,
-        row.options,
-      ),
-    );
-    return row;
+  async populate(
+    name: string,
+    user: VolumeUser,
+    layers: () => Promise<string[]>,
+    path: string,
+  ): Promise<void> {
+    const row = this.#mustExist(name);
+    const shared = this.#rows.references(name).length > 1;
+    const mine = { ...user, quiet: true };
+    await populateVolume(name, path, {
+      local: row.driver === "local" ? this.#local : undefined,
+      shared,
+      layers,
+      mount: () => this.mount(name, mine),
+      unmount: () => this.unmount(name, mine),
+    });
   }
 
-  #row(name: string): Row | undefined {
-    return this.#database.get<Row>("SELECT * FROM volume WHERE name = ?", name);
+  drivers(): string[] {
+    return this.#drivers.names;
   }
 
-  #rows(): Row[] {
-    return this.#database.all<Row>("SELECT * FROM volume ORDER BY name");
+  /** A volume that a plugin has and nobody told us of. It has a row from then on. */
+  async #adoptForeign(name: string): Promise<VolumeRow | undefined> {
+    const driver = await this.#drivers.findForeign(name);
+    return driver === undefined ? undefined : this.#rows.insert({ name, labels: {}, options: {}, driver });
   }
 
-  #mustExist(name: string): Row {
-    const row = this.#row(name);
+  #mustExist(name: string): VolumeRow {
+    const row = this.#rows.get(name);
     if (row === undefined) throw notFound(name);
     return row;
   }
 
-  #users(name: string): string[] {
-    return this.#database
-      .all<{ container: string }>("SELECT container FROM volume_reference WHERE volume = ?", name)
-      .map(({ container }) => container);
+  #remember(name: string, user: VolumeUser): void {
+    const users = this.#users.get(name) ?? new Map<string, VolumeUser>();
+    this.#users.set(name, users.set(keyOf(user), user));
   }
 
   async #size(name: string): Promise<number> {
-    return (await this.#measuring.run({ kind: "measure", path: this.#data(name) })) as number;
+    return (await this.#measuring.run({ kind: "measure", path: this.#local.path(name) })) as number;
   }
 
-  #data(name: string): string {
-    return join(this.#root, name, "_data");
+  async #describe(row: VolumeRow, operation: string): Promise<Volume> {
+    if (row.driver === "local") return this.#plain(row);
+    const what = `${operation} ${row.name}`;
+    const driver = await this.#drivers.get(row.driver, what);
+    const found = await asking(what, row.name, () => driver.get(row.name));
+    if (found === undefined) throw notFound(row.name);
+    return describeVolume(row, found, await driver.scope());
   }
 
-  #describe(row: Row): Volume {
-    const labels = JSON.parse(row.labels) as Record<string, string>;
-    const options = JSON.parse(row.options) as Record<string, string>;
-    return {
-      Name: row.name,
-      Driver: "local",
-      Mountpoint: this.#data(row.name),
-      CreatedAt: row.created,
-      Labels: Object.keys(labels).length > 0 ? labels : null,
-      Scope: "local",
-      Options: Object.keys(options).length > 0 ? options : null,
-    };
+  /** A volume of the local driver. */
+  #plain(row: VolumeRow): Volume {
+    return { ...describeVolume(row, undefined, "local"), Mountpoint: this.#local.path(row.name) };
   }
 
   async #exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
@@ -339,31 +361,13 @@ class LocalVolumes implements VolumeService {
   }
 }
 
-/** Not a volume name: names begin with a letter or digit. */
-const REMOVED_PREFIX = ".removed-";
+function keyOf({ container, destination, quiet }: VolumeUser): string {
+  return `${container}${quiet ? "-files" : ""}:${destination}`;
+}
 
 function notFound(name: string): BerthError {
   return new BerthError("not-found", `get ${name}: no such volume`, {
     operation: "look up volume",
     object: name,
   });
-}
-
-function runCopyUp(data: { layers: string[]; path: string; target: string }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL("./copy-up-worker.ts", import.meta.url), { workerData: data });
-    worker.once("error", reject);
-    worker.once("exit", (code) =>
-      code === 0 ? resolve() : reject(new Error(`the copy ended with code ${code}`)),
-    );
-  });
-}
-
-/** Moves what is in a directory, and its owner and mode, to one that stays. */
-async function moveInto(from: string, to: string): Promise<void> {
-  const { uid, gid, mode } = await stat(from);
-  await chown(to, uid, gid);
-  await chmod(to, mode & 0o7777);
-  for (const name of await readdir(from)) await rename(join(from, name), join(to, name));
-  await rm(from, { recursive: true });
 }

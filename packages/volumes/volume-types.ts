@@ -1,20 +1,25 @@
 /**
- * Volumes: named directories that outlive containers, at `<data-root>/volumes/<name>/_data` as Docker lays them out.
+ * Volumes: named directories that outlive containers, at `<data-root>/volumes/<name>/_data` as Docker lays them out, or what a
+ * plugin makes of them.
  */
 import type { Volume, VolumeCreateRequest } from "#api-types/system.ts";
 
 export interface VolumeService {
   start(): Promise<void>;
-  /** Creates, or answers the existing one of that name if driver and options agree (else "conflict"). An empty name makes an anonymous volume (64 hex digits, labelled com.docker.volume.anonymous). */
+  /**
+   * Creates, or answers the existing one of that name ("conflict" if another driver has it). An empty name makes an
+   * anonymous volume (64 hex digits, labelled com.docker.volume.anonymous). "not-found" for a driver that isn't there.
+   */
   create(request: VolumeCreateRequest): Promise<Volume>;
   /** "not-found": "get x: no such volume". */
-  inspect(name: string): Volume;
-  list(filters: Record<string, string[]>): { Volumes: Volume[]; Warnings: string[] };
-  /** "conflict" when in use: "remove x: volume is in use - [ids]". `force` makes a missing one no error. */
+  inspect(name: string): Promise<Volume>;
+  /** What plugins that can't be asked have is listed as far as it is known here; the warnings say which they are. */
+  list(filters: Record<string, string[]>): Promise<{ Volumes: Volume[]; Warnings: string[] }>;
+  /** "conflict" when in use: "remove x: volume is in use - [ids]". `force`: a missing one is no error, and one is forgotten whose plugin can't remove it. */
   remove(name: string, force: boolean): Promise<void>;
   /**
-   * Removes anonymous volumes (`all=true`: every one) that nothing refers to. Those with mount options stay: what they show
-   * lies elsewhere. Filters: label, label!, all.
+   * Removes anonymous volumes (`all=true`: every one) of the local driver that nothing refers to. Those with options stay:
+   * what they show lies elsewhere. Filters: label, label!, all. "conflict" while another prune runs.
    */
   prune(filters: Record<string, string[]>): Promise<{ VolumesDeleted: string[]; SpaceReclaimed: number }>;
   /** Bytes in it, measured in a worker, and how many containers refer to it. Throws "not-found". */
@@ -22,22 +27,35 @@ export interface VolumeService {
   /** A container refers to it (rows; survive restarts). */
   reference(name: string, containerId: string): void;
   dereference(name: string, containerId: string): void;
-  /** Makes it ready for use by a container and answers the host path to bind (for `local` with options: mounts it). */
-  mount(name: string, containerId: string, where?: MountedWhere): Promise<string>;
-  unmount(name: string, containerId: string): Promise<void>;
-  /** Is nothing in it yet? Then image content is copied up at first use. */
-  isEmpty(name: string): Promise<boolean>;
+  /** Makes it ready for one more user, and answers the host path to bind. A user has it once. */
+  mount(name: string, user: VolumeUser): Promise<string>;
+  /** Undoes `mount`; nothing for who does not have it. */
+  unmount(name: string, user: VolumeUser): Promise<void>;
+  /** That user has had it since before this daemon started. Before anything is mounted. */
+  adopt(name: string, user: VolumeUser): void;
+  /** Unmounts what nobody has; at start-up, when all users from before are known. */
+  unmountUnused(): Promise<void>;
   /**
-   * Copies the image's content at `path` (through the layers, uppermost first, nothing mounted) into the empty volume,
-   * with owners, modes, times and xattrs; nothing if the path isn't there. In a worker. A crash half way leaves a volume
-   * that still counts as empty.
+   * Copies the image's content at `path` (through the layers, uppermost first, nothing mounted) into the volume if that is
+   * empty, with owners, modes, times and xattrs; nothing if the path isn't there. In a worker. A crash half way leaves a
+   * volume of the local driver that still counts as empty.
    */
-  copyUp(name: string, layerDirectories: string[], path: string): Promise<void>;
+  populate(
+    name: string,
+    user: VolumeUser,
+    layerDirectories: () => Promise<string[]>,
+    path: string,
+  ): Promise<void>;
+  /** "local", and the plugins that have been used. */
+  drivers(): string[];
 }
 
-/** Where a container has it, for the event. */
-export interface MountedWhere {
+/** Who has a volume mounted, and where. */
+export interface VolumeUser {
+  container: string;
   destination: string;
   readOnly: boolean;
   propagation: string;
+  /** For work on files: no event tells of it. */
+  quiet?: boolean;
 }

@@ -372,11 +372,11 @@ export class FakeEngine implements Engine {
       this.calls.push(["volume create", request]);
       return volume(request.Name ?? "anonymous");
     },
-    inspect: (name) => {
+    inspect: async (name) => {
       if (name !== "data") throw notFound(`get ${name}: no such volume`);
       return volume(name);
     },
-    list: () => ({ Volumes: [volume("data")], Warnings: [] }),
+    list: async () => ({ Volumes: [volume("data")], Warnings: [] }),
     remove: async (name, force) => void this.calls.push(["volume remove", name, force]),
     prune: async (filters) => {
       this.calls.push(["volume prune", filters]);
@@ -581,7 +581,7 @@ function network(name: string): ReturnType<NetworkController["inspect"]> {
   } as never;
 }
 
-function volume(name: string): ReturnType<VolumeService["inspect"]> {
+function volume(name: string): Awaited<ReturnType<VolumeService["inspect"]>> {
   return {
     Name: name,
     Driver: "local",

@@ -3,8 +3,11 @@ import { join } from "node:path";
 import type { Container } from "#engine/container.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
 import type { ContainerMount } from "#engine/container-record.ts";
+import { userOf } from "#engine/container-volumes.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { mountImage, unmountImages } from "#engine/image-mounts.ts";
 import type { RootMount, RootRequest } from "#storage/files/root-types.ts";
+import type { VolumeUser } from "#volumes/volume-types.ts";
 
 /**
  * Runs `work` with the container's root as it is now. Of a container that doesn't run the volumes are made ready for the time
@@ -23,20 +26,33 @@ export async function withRoot<T>(
     const mounts = [...etcMounts(context, container), ...record.mounts.map((mount) => rootMount(mount, ""))];
     return await work({ rootfs, running, readOnly, mounts });
   }
-  const volumes = new Set(record.mounts.flatMap((mount) => (mount.type === "volume" ? [mount.volume] : [])));
   try {
     const mounts = etcMounts(context, container);
     for (const mount of record.mounts) {
       // Its content is gone, or not there yet.
       if (mount.type === "tmpfs") continue;
-      const source =
-        mount.type === "volume" ? await context.volumes.mount(mount.volume, record.id) : mount.source;
-      mounts.push(rootMount(mount, source));
+      mounts.push(rootMount(mount, await sourceOf(context, container, mount)));
     }
     return await work({ rootfs, readOnly, mounts });
   } finally {
-    for (const volume of volumes) await context.volumes.unmount(volume, record.id);
+    for (const mount of record.mounts) {
+      if (mount.type === "volume") await context.volumes.unmount(mount.volume, quietUser(container, mount));
+    }
+    await unmountImages(context, record);
   }
+}
+
+async function sourceOf(
+  context: EngineContext,
+  container: Container,
+  mount: ContainerMount,
+): Promise<string> {
+  if (mount.type === "volume") return await context.volumes.mount(mount.volume, quietUser(container, mount));
+  return mount.type === "image" ? await mountImage(context, container.record, mount) : mount.source;
+}
+
+function quietUser({ record }: Container, mount: ContainerMount): VolumeUser {
+  return { ...userOf(record, mount), quiet: true };
 }
 
 /** The root file system without anything mounted on it. */

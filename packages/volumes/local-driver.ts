@@ -1,0 +1,193 @@
+/**
+ * The local driver: a volume is the directory `<data-root>/volumes/<name>/_data`, and with options what is mounted there.
+ *
+ * Owns these directories. Never deletes what lies behind a mount: whatever is mounted in a volume is unmounted before it
+ * is removed, or it stays.
+ */
+import { existsSync } from "node:fs";
+import { chmod, chown, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import { BerthError } from "#errors/errors.ts";
+import { readMountInfo } from "#kernel/mountinfo.ts";
+import { isAtOrBelow, LocalMounts } from "#volumes/local-mounts.ts";
+import { checkLocalOptions, type LocalOptions, needsMount } from "#volumes/local-options.ts";
+import type { DriverVolume, VolumeDriver } from "#volumes/volume-driver.ts";
+import { checkVolumeName, VOLUME_NAME } from "#volumes/volume-name.ts";
+
+/** Not a volume name: names begin with a letter or digit. */
+const REMOVED_PREFIX = ".removed-";
+
+export interface LocalDriverOptions {
+  dataRoot: string;
+  /** Whose new volumes are: root's, or whom containers' root is on the host. */
+  owner: { uid: number; gid: number };
+  /** Of a volume that is there. */
+  optionsOf: (name: string) => LocalOptions;
+}
+
+export class LocalDriver implements VolumeDriver {
+  readonly name = "local";
+  readonly #root: string;
+  readonly #owner: LocalDriverOptions["owner"];
+  readonly #optionsOf: (name: string) => LocalOptions;
+  readonly #mounts = new LocalMounts();
+
+  constructor({ dataRoot, owner, optionsOf }: LocalDriverOptions) {
+    this.#root = join(dataRoot, "volumes");
+    this.#owner = owner;
+    this.#optionsOf = optionsOf;
+  }
+
+  /**
+   * Finishes removals and makes missing directories of `known`. Answers names of directories that nobody knows, and of
+   * volumes whose removal was cut short and is done now.
+   */
+  async start(known: ReadonlySet<string>): Promise<{ found: string[]; removed: string[] }> {
+    // 0701: containers with a user namespace must pass through, nobody may list.
+    await mkdir(this.#root, { recursive: true, mode: 0o701 });
+    const found: string[] = [];
+    const removed: string[] = [];
+    for (const entry of await readdir(this.#root)) {
+      const name = entry.slice(REMOVED_PREFIX.length);
+      if (entry.startsWith(REMOVED_PREFIX)) {
+        await this.#delete(join(this.#root, entry));
+        if (known.has(name) && !existsSync(join(this.#root, name))) removed.push(name);
+      } else if (VOLUME_NAME.test(entry) && !known.has(entry) && existsSync(this.path(entry)))
+        found.push(entry);
+    }
+    const mounted = new Set(readMountInfo().map(({ mountPoint }) => mountPoint));
+    for (const name of known) {
+      // What is mounted is there, and its server may not answer.
+      if (mounted.has(this.path(name)) || removed.includes(name)) continue;
+      await this.#makeData(name);
+    }
+    return { found, removed };
+  }
+
+  path(name: string): string {
+    return join(this.#root, name, "_data");
+  }
+
+  async scope(): Promise<"local"> {
+    return "local";
+  }
+
+  /** Throws "invalid" with Docker's texts; makes nothing. */
+  check(name: string, options: Record<string, string>): void {
+    checkVolumeName(name);
+    checkLocalOptions(options, name);
+  }
+
+  async create(name: string): Promise<void> {
+    await mkdir(join(this.#root, name), { mode: 0o701, recursive: true });
+    await this.#makeData(name);
+  }
+
+  async #makeData(name: string): Promise<void> {
+    const made = await mkdir(this.path(name), { mode: 0o755, recursive: true });
+    if (made !== undefined) await chown(this.path(name), this.#owner.uid, this.#owner.gid);
+  }
+
+  async get(name: string): Promise<DriverVolume> {
+    return { name, mountpoint: this.path(name) };
+  }
+
+  /** The service's rows are the list. */
+  async list(): Promise<DriverVolume[]> {
+    return [];
+  }
+
+  async remove(name: string): Promise<void> {
+    const place = join(this.#root, name);
+    await this.#mounts.clear(place);
+    // Out of the way in one step; a crash during the deletion is finished at the next start.
+    const doomed = join(this.#root, `${REMOVED_PREFIX}${name}`);
+    if (existsSync(place)) await rename(place, doomed);
+    await this.#delete(doomed);
+  }
+
+  async mount(name: string, user: string): Promise<string> {
+    const target = this.path(name);
+    await this.#mounts.acquire(target, user, this.#optionsOf(name));
+    return target;
+  }
+
+  async unmount(name: string, user: string): Promise<void> {
+    await this.#mounts.release(this.path(name), user, this.#optionsOf(name));
+  }
+
+  /** A container that ran before this daemon did still has it. */
+  adopt(name: string, user: string): void {
+    this.#mounts.adopt(this.path(name), user);
+  }
+
+  /** Unmounts what containers had that ended while no daemon was there. Answers what could not be. */
+  async unmountUnused(): Promise<{ path: string; error: unknown }[]> {
+    const failed: { path: string; error: unknown }[] = [];
+    const below = readMountInfo().filter(({ mountPoint }) => isAtOrBelow(mountPoint, this.#root));
+    for (const { mountPoint } of below) {
+      if (this.#mounts.isUsed(mountPoint) || !mountPoint.endsWith("/_data")) continue;
+      await this.#mounts
+        .clear(mountPoint)
+        .catch((error: unknown) => failed.push({ path: mountPoint, error }));
+    }
+    return failed;
+  }
+
+  /**
+   * Fills a volume that is mounted for this. A mere directory is filled beside and moved into place: half a copy never
+   * counts as content. `shared`: others may have the directory mounted, it has to stay the same one.
+   */
+  async populate(name: string, layers: string[], path: string, shared: boolean): Promise<void> {
+    if (needsMount(this.#optionsOf(name))) {
+      await copyUp({ layers, path, target: this.path(name) });
+      return;
+    }
+    const filling = join(this.#root, name, "_filling");
+    await rm(filling, { recursive: true, force: true });
+    await mkdir(filling, { mode: 0o755 });
+    await chown(filling, this.#owner.uid, this.#owner.gid);
+    try {
+      await copyUp({ layers, path, target: filling });
+      if (shared) await moveInto(filling, this.path(name));
+      else await rename(filling, this.path(name));
+    } catch (error) {
+      await rm(filling, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  async #delete(path: string): Promise<void> {
+    await this.#mounts.clear(path);
+    const left = readMountInfo().find(({ mountPoint }) => isAtOrBelow(mountPoint, path));
+    if (left !== undefined) {
+      throw new BerthError("internal", `something is still mounted on ${left.mountPoint}`, {
+        operation: "remove volume",
+        object: path,
+        hint: "unmount it, then remove the volume again",
+      });
+    }
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+/** Copies the merged view of layers (uppermost first) at `path` into a directory, in a worker. */
+export function copyUp(data: { layers: string[]; path: string; target: string }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL("./copy-up-worker.ts", import.meta.url), { workerData: data });
+    worker.once("error", reject);
+    worker.once("exit", (code) =>
+      code === 0 ? resolve() : reject(new Error(`the copy ended with code ${code}`)),
+    );
+  });
+}
+
+/** Moves what is in a directory, and its owner and mode, to one that stays. */
+async function moveInto(from: string, to: string): Promise<void> {
+  const { uid, gid, mode } = await stat(from);
+  await chown(to, uid, gid);
+  await chmod(to, mode & 0o7777);
+  for (const name of await readdir(from)) await rename(join(from, name), join(to, name));
+  await rm(from, { recursive: true });
+}

@@ -1,0 +1,36 @@
+/** The first use of a volume: what the image has at its mount point is copied into it, if there is nothing in it yet. */
+import { readdir } from "node:fs/promises";
+import { BerthError } from "#errors/errors.ts";
+import { copyUp, type LocalDriver } from "#volumes/local-driver.ts";
+
+export interface Populating {
+  /** Undefined for volumes of a plugin. */
+  local: LocalDriver | undefined;
+  /** Other containers refer to it, too. */
+  shared: boolean;
+  layers: () => Promise<string[]>;
+  mount: () => Promise<string>;
+  unmount: () => Promise<void>;
+}
+
+/** Throws "internal" with the reason where it cannot be filled. */
+export async function populateVolume(
+  name: string,
+  path: string,
+  { local, shared, layers, mount, unmount }: Populating,
+): Promise<void> {
+  const target = await mount();
+  try {
+    if ((await readdir(target)).length > 0) return;
+    if (local === undefined) await copyUp({ layers: await layers(), path, target });
+    else await local.populate(name, await layers(), path, shared);
+  } catch (cause) {
+    throw new BerthError(
+      "internal",
+      `failed to populate volume ${name} from ${path}: ${cause instanceof Error ? cause.message : cause}`,
+      { operation: "populate volume", object: name, cause },
+    );
+  } finally {
+    await unmount();
+  }
+}
