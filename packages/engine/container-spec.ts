@@ -252,7 +252,7 @@ function userMount(mount: ContainerMount, { sources }: SpecInput): SpecMount {
     ...(mount.subpath === "" ? {} : { subpath: mount.subpath }),
     options: [
       mount.recursive ? "rbind" : "bind",
-      mount.readOnly ? (mount.readOnlyTree ? "rro" : "ro") : "rw",
+      mount.readOnly ? "ro" : "rw",
       mount.propagation || "rprivate",
     ],
   };
