@@ -34,7 +34,7 @@ function held() {
   return {
     daemon: descriptors(daemon.pid),
     launcher: descriptors(launcher),
-    mounts: readFileSync(`/proc/${daemon.pid}/mountinfo`, "utf8").split("\n").length,
+    mounts: daemon.mounts(),
     links: readdirSync(`/sys/class/net/${daemon.bridge}/brif`),
     layers: readdirSync(join(daemon.dataRoot, "overlay2")).length,
     short: readdirSync(join(daemon.dataRoot, "overlay2/l")).length,

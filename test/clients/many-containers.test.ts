@@ -87,7 +87,7 @@ function held() {
   return {
     descriptors: sockets,
     others: {
-      mounts: readFileSync(`/proc/${daemon.pid}/mountinfo`, "utf8").split("\n").length,
+      mounts: daemon.mounts(),
       rules: bridgeRules(daemon.bridge),
       links: readdirSync(`/sys/class/net/${daemon.bridge}/brif`),
       layers: count(join(daemon.dataRoot, "overlay2")),
