@@ -1,10 +1,10 @@
 /** A container as an OCI runtime configuration. Pure, but for the numbers of the host's device files. */
 import { dirname } from "node:path";
-import type { DeviceMapping } from "#api-types/container.ts";
+import type { DeviceMapping, HostConfig } from "#api-types/container.ts";
 import type { DaemonConfig } from "#config/config-types.ts";
 import type { ContainerMount, ContainerRecord } from "#engine/container-record.ts";
 import { containerResources, parseDeviceRule } from "#engine/container-resources.ts";
-import { readDevice } from "#engine/host-devices.ts";
+import { readDevice, readDeviceNumbers } from "#engine/host-devices.ts";
 import type { EtcFiles } from "#engine/prepare-launch.ts";
 import { parseSecurityOptions, type SecurityOptions } from "#engine/security-options.ts";
 import { mappingsOf } from "#engine/user-namespace.ts";
@@ -72,7 +72,7 @@ export function containerSpec(input: SpecInput): Spec {
   }
   linux.cgroupsPath = `/${containerCgroupPath(record.id, hostConfig.CgroupParent)}`;
   linux.resources = {
-    ...containerResources(hostConfig, readDevice),
+    ...containerResources(hostConfig, readDeviceNumbers),
     devices: [
       ...(linux.resources?.devices ?? []),
       ...(hostConfig.Devices ?? []).map(deviceRule),
@@ -109,10 +109,6 @@ function processOf(input: SpecInput, capabilities: string[], security: SecurityO
   const { config, hostConfig } = record;
   // Who is not root starts without capabilities in force; the bounding set is what a set-uid program may gain.
   const inForce = user.uid === 0 ? capabilities : [];
-  const ulimits = [
-    ...defaults.defaultUlimits.filter(({ Name }) => !hostConfig.Ulimits?.some((own) => own.Name === Name)),
-    ...(hostConfig.Ulimits ?? []),
-  ];
   const process: SpecProcess = {
     terminal: config.Tty ?? false,
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
@@ -121,11 +117,20 @@ function processOf(input: SpecInput, capabilities: string[], security: SecurityO
     cwd: config.WorkingDir || "/",
     capabilities: { bounding: capabilities, effective: inForce, permitted: inForce },
     noNewPrivileges: security.noNewPrivileges || defaults.noNewPrivileges,
-    rlimits: rlimitsFromUlimits(ulimits),
-    oomScoreAdj: hostConfig.OomScoreAdj ?? 0,
+    ...kernelLimits(hostConfig, defaults.defaultUlimits),
   };
   if (security.apparmor !== undefined && input.host.apparmor) process.apparmorProfile = security.apparmor;
   return process;
+}
+
+/** What every process of a container is given, be it the first or one of an exec. Throws "invalid" for a bad ulimit. */
+export function kernelLimits(
+  hostConfig: HostConfig,
+  defaultUlimits: DaemonConfig["defaultUlimits"],
+): Pick<SpecProcess, "rlimits" | "oomScoreAdj"> {
+  const own = hostConfig.Ulimits ?? [];
+  const rest = defaultUlimits.filter(({ Name }) => !own.some((one) => one.Name === Name));
+  return { rlimits: rlimitsFromUlimits([...rest, ...own]), oomScoreAdj: hostConfig.OomScoreAdj ?? 0 };
 }
 
 /** What Docker gives every process: PATH, HOSTNAME, TERM with a terminal, HOME; the configuration's own win. */
@@ -252,7 +257,7 @@ function userMount(mount: ContainerMount, { sources }: SpecInput): SpecMount {
     ...(mount.subpath === "" ? {} : { subpath: mount.subpath }),
     options: [
       mount.recursive ? "rbind" : "bind",
-      mount.readOnly ? "ro" : "rw",
+      mount.readOnly ? (mount.readOnlyTree ? "rro" : "ro") : "rw",
       mount.propagation || "rprivate",
     ],
   };

@@ -40,6 +40,20 @@ export function readDevice(path: string): HostDevice {
   }
 }
 
+/** Numbers of a device whose rate or weight is set. Throws "invalid" with Docker's text. */
+export function readDeviceNumbers(path: string): { major: number; minor: number } {
+  try {
+    const device = BigInt(statSync(path).rdev);
+    return { major: majorOf(device), minor: minorOf(device) };
+  } catch (cause) {
+    throw new BerthError("invalid", `stat ${path}: no such file or directory`, {
+      operation: "start container",
+      object: path,
+      cause,
+    });
+  }
+}
+
 /** glibc's encoding of dev_t (sys/sysmacros.h). */
 function majorOf(device: bigint): number {
   return Number(((device >> 8n) & 0xfffn) | ((device >> 32n) & 0xfffff000n));

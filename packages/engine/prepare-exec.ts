@@ -1,6 +1,6 @@
 /** What the compiler needs for an exec, from the exec's request and its container's own configuration. */
 
-import { environment } from "#engine/container-spec.ts";
+import { environment, kernelLimits } from "#engine/container-spec.ts";
 import { containerUser } from "#engine/container-user.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { Exec } from "#engine/exec.ts";
@@ -64,6 +64,7 @@ export async function prepareExec(
       capabilities: { bounding: capabilities, effective: inForce, permitted: inForce },
       noNewPrivileges:
         parseSecurityOptions(hostConfig.SecurityOpt ?? []).noNewPrivileges || context.config.noNewPrivileges,
+      ...kernelLimits(hostConfig, context.config.defaultUlimits),
     },
     privileged,
     cgroups: context.cgroups,

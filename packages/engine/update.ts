@@ -4,7 +4,7 @@ import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { containerResources } from "#engine/container-resources.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
-import { readDevice } from "#engine/host-devices.ts";
+import { readDeviceNumbers } from "#engine/host-devices.ts";
 import { checkUpdate } from "#engine/validate-host-config.ts";
 import { BerthError } from "#errors/errors.ts";
 import { updateCgroups } from "#runtime/cgroups/apply-update.ts";
@@ -91,12 +91,12 @@ async function apply(
 ): Promise<void> {
   const { record } = container;
   const only = Object.fromEntries(CHANGEABLE.map((name) => [name, given[name]])) as HostConfig;
-  const change = containerResources(only, readDevice);
+  const change = containerResources(only, readDeviceNumbers);
   if (given.PidsLimit === 0) change.pids = { limit: -1 };
   // Swap comes with the memory it is counted with.
   if (change.memory?.limit && !change.memory.swap && after.MemorySwap) change.memory.swap = after.MemorySwap;
   await updateCgroups(context.cgroups, record, {
-    current: containerResources(record.hostConfig, readDevice),
+    current: containerResources(record.hostConfig, readDeviceNumbers),
     change,
   });
 }
