@@ -88,6 +88,7 @@ export function checkUpdate(
   if (change.PidsLimit != null && change.PidsLimit < 0) change.PidsLimit = 0;
   checkMemory(change, limits, warnings, { update: true });
   checkCpu(change, limits);
+  checkWeights(change, limits, warnings);
   checkNumbers(change);
   return { change, warnings };
 }
