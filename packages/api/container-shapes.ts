@@ -149,7 +149,7 @@ const hostConfig = object<HostConfig>({
 /** What may be updated are fields of it. */
 export const containerUpdateShape: Shape<HostConfig> = hostConfig;
 
-const endpointSettings = object<Partial<EndpointSettings>>({
+export const endpointSettings = object<Partial<EndpointSettings>>({
   IPAMConfig: nullable(
     object<NonNullable<EndpointSettings["IPAMConfig"]>>({
       IPv4Address: text,

@@ -1,9 +1,51 @@
 /** Network operations. */
-import type { NetworkResource } from "#api-types/network.ts";
+import type {
+  IpamConfig,
+  NetworkConnectRequest,
+  NetworkCreateRequest,
+  NetworkDisconnectRequest,
+  NetworkResource,
+} from "#api-types/network.ts";
 import type { Filters } from "#engine/engine-types.ts";
 import { BerthError } from "#errors/errors.ts";
-import { sendJson } from "./reply.ts";
+import { endpointSettings } from "./container-shapes.ts";
+import { sendEmpty, sendJson } from "./reply.ts";
 import { type Handlers, nameOf } from "./request-context.ts";
+import { boolean, list, map, nullable, object, text } from "./shape.ts";
+
+const textMap = nullable(map(text));
+
+const createShape = object<NetworkCreateRequest>({
+  Name: text,
+  CheckDuplicate: boolean,
+  Driver: text,
+  Scope: text,
+  EnableIPv4: nullable(boolean),
+  EnableIPv6: nullable(boolean),
+  IPAM: nullable(
+    object<NonNullable<NetworkCreateRequest["IPAM"]>>({
+      Driver: text,
+      Options: textMap,
+      Config: nullable(
+        list(object<IpamConfig>({ Subnet: text, IPRange: text, Gateway: text, AuxiliaryAddresses: textMap })),
+      ),
+    }),
+  ),
+  Internal: boolean,
+  Attachable: boolean,
+  Ingress: boolean,
+  ConfigOnly: boolean,
+  ConfigFrom: nullable(object<{ Network?: string }>({ Network: text })),
+  Options: textMap,
+  Labels: textMap,
+});
+
+const connectShape = object<NetworkConnectRequest>({
+  Container: text,
+  EndpointConfig: nullable(endpointSettings),
+});
+
+const disconnectShape = object<NetworkDisconnectRequest>({ Container: text, Force: boolean });
 
 export const networkHandlers: Handlers = {
   NetworkList(context) {
@@ -26,6 +68,26 @@ export const networkHandlers: Handlers = {
       });
     }
     sendJson(context.response, 200, network);
+  },
+
+  async NetworkCreate(context) {
+    const request = await context.json(createShape);
+    sendJson(context.response, 201, await context.engine.networks.create(request));
+  },
+
+  async NetworkDelete(context) {
+    await context.engine.networks.remove(nameOf(context));
+    sendEmpty(context.response, 204);
+  },
+
+  async NetworkConnect(context) {
+    await context.engine.networks.connect(nameOf(context), await context.json(connectShape));
+    sendEmpty(context.response, 200);
+  },
+
+  async NetworkDisconnect(context) {
+    await context.engine.networks.disconnect(nameOf(context), await context.json(disconnectShape));
+    sendEmpty(context.response, 200);
   },
 };
 

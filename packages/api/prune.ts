@@ -22,7 +22,7 @@ export const pruneHandlers: Handlers = {
   },
 
   async NetworkPrune(context) {
-    sendJson(context.response, 200, await context.engine.system.pruneNetworks(context.filters()));
+    sendJson(context.response, 200, await context.engine.networks.prune(context.filters()));
   },
 
   async BuildPrune(context) {

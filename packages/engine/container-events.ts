@@ -1,6 +1,7 @@
 /** Events about a container, with the attributes Docker gives them. */
 import type { Container } from "#engine/container.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { isBerthError } from "#errors/errors.ts";
 
 /** Publishes `action` with the container's labels, image and name. */
 export function publishContainerEvent(
@@ -24,9 +25,18 @@ const networkTypes = new Map<string, string>();
 function networkType(context: EngineContext, id: string): string {
   const known = networkTypes.get(id);
   if (known !== undefined) return known;
-  const type = context.networks.list().find(({ Id }) => Id === id)?.Driver ?? "";
+  const type = driverOf(context, id);
   networkTypes.set(id, type);
   return type;
+}
+
+function driverOf(context: EngineContext, id: string): string {
+  try {
+    return context.networks.inspect(id).Driver;
+  } catch (error) {
+    if (isBerthError(error, "not-found")) return "";
+    throw error;
+  }
 }
 
 /** For each network the container holds a place in. Call while it is held. */

@@ -115,7 +115,7 @@ function compile(pattern: string): RegExp {
 const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 /** A moment: seconds since the epoch, an RFC 3339 time, or how long ago as a Go duration ("1h30m"). */
-function untilMilliseconds(value: string): number {
+export function untilMilliseconds(value: string): number {
   if (/^\d+(\.\d+)?$/.test(value)) return Number(value) * 1000;
   const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(ms|[smh])/g)];
   if (parts.length > 0 && parts.map((part) => part[0]).join("") === value) {

@@ -119,9 +119,9 @@ function restingEndpoints(container: Container): Record<string, EndpointSettings
   const { hostConfig, endpoints } = container.record;
   const mode = hostConfig.NetworkMode ?? "bridge";
   if (mode.startsWith("container:")) return {};
-  const names = Object.keys(endpoints);
-  const all = names.length > 0 ? names : [mode];
-  return Object.fromEntries(all.map((name) => [name, { ...EMPTY_ENDPOINT, ...endpoints[name] }]));
+  return Object.fromEntries(
+    Object.entries(endpoints).map(([name, wishes]) => [name, { ...EMPTY_ENDPOINT, ...wishes }]),
+  );
 }
 
 const EMPTY_ENDPOINT: EndpointSettings = {

@@ -11,15 +11,16 @@ import type {
   ContainerCreateResponse,
   HostConfig,
 } from "#api-types/container.ts";
-import type { EndpointSettings } from "#api-types/network.ts";
 import { checkContainerConfig } from "#engine/check-container-config.ts";
 import { checkModes } from "#engine/check-modes.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
 import { makeVolumes } from "#engine/container-volumes.ts";
+import { endpointsOfRequest } from "#engine/endpoint-wishes.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { checkHealthcheck } from "#engine/health/health-check.ts";
+import { checkRealtime, discardKernelMemory } from "#engine/kernel-support.ts";
 import { checkLogDriver } from "#engine/log-plan.ts";
 import { commandOf, mergeConfig } from "#engine/merge-config.ts";
 import { randomName } from "#engine/random-name.ts";
@@ -91,6 +92,8 @@ function composeRecord(
     ...checkModes(userConfig, hostConfig, { container: (other) => context.containers.get(other) }),
   );
   checkUserNamespace(context.idMap, hostConfig);
+  checkRealtime(hostConfig, context.limits);
+  warnings.push(...discardKernelMemory(hostConfig));
   completeIdentity(config, hostConfig.NetworkMode ?? "bridge", id);
   const mounts = resolveMounts(config, hostConfig, {
     container: (other) => context.containers.get(other).record,
@@ -107,7 +110,11 @@ function composeRecord(
     imageName: userConfig.Image,
     config,
     hostConfig,
-    endpoints: endpointsByName(NetworkingConfig?.EndpointsConfig ?? {}),
+    endpoints: endpointsOfRequest(
+      context.networks,
+      NetworkingConfig?.EndpointsConfig ?? {},
+      hostConfig.NetworkMode ?? "bridge",
+    ),
     mounts,
     path,
     args,
@@ -132,14 +139,6 @@ function composeRecord(
   return { record, warnings, image };
 }
 
-type GivenEndpoints = Record<string, Partial<EndpointSettings>>;
-
-/** "default" is the command line's name for the network of who names none. */
-function endpointsByName(given: GivenEndpoints): GivenEndpoints {
-  const { default: unnamed, ...named } = given;
-  return unnamed === undefined ? named : { bridge: unnamed, ...named };
-}
-
 /** The short id where no host name was given; the host's own with the host's network. */
 function completeIdentity(config: ContainerConfig, networkMode: string, id: string): void {
   if (!config.Hostname) config.Hostname = networkMode === "host" ? hostname() : id.slice(0, 12);
@@ -153,11 +152,14 @@ function completeIdentity(config: ContainerConfig, networkMode: string, id: stri
 
 /** Sizes of writable layers need quotas that no driver has yet. */
 function checkStorageOptions(driver: string, { StorageOpt }: HostConfig): void {
-  if (Object.keys(StorageOpt ?? {}).length === 0) return;
-  const message =
+  const names = Object.keys(StorageOpt ?? {});
+  if (names.length === 0) return;
+  const unknown = names.find((name) => name.toLowerCase() !== "size");
+  const unsupported =
     driver === "overlay2"
       ? "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
       : `--storage-opt is not supported for ${driver}`;
+  const message = names.includes("size") || unknown === undefined ? unsupported : `Unknown option ${unknown}`;
   throw new BerthError("invalid", message, { operation: "create container", object: driver });
 }
 

@@ -11,11 +11,16 @@ import type {
   ExecInspect,
   HostConfig,
 } from "#api-types/container.ts";
+import type {
+  NetworkConnectRequest,
+  NetworkCreateRequest,
+  NetworkDisconnectRequest,
+  NetworkResource,
+} from "#api-types/network.ts";
 import type { EventMessage } from "#api-types/system.ts";
 import type { CheckpointRequest } from "#engine/checkpoints.ts";
 import type { FileService } from "#engine/files/file-service-types.ts";
 import type { ImageService, ImageUsers } from "#images/image-types.ts";
-import type { NetworkController } from "#networks/network-types.ts";
 import type { VolumeService } from "#volumes/volume-types.ts";
 
 /** Docker's filters parameter, decoded: name → values. Both wire forms ({"a":["b"]} and {"a":{"b":true}}) give this. */
@@ -26,7 +31,7 @@ export interface Engine {
   readonly execs: ExecService;
   readonly files: FileService;
   readonly images: ImageService;
-  readonly networks: NetworkController;
+  readonly networks: NetworkService;
   readonly volumes: VolumeService;
   readonly events: EventService;
   readonly system: SystemService;
@@ -114,6 +119,18 @@ export interface ContainerService {
   imageUsers: ImageUsers;
   /** The program of the last start, readable (`berth debug program`). */
   describeProgram(nameOrId: string): Promise<string>;
+}
+
+export interface NetworkService {
+  list(): NetworkResource[];
+  /** By id, unique id prefix or name; throws "not-found" with Docker's text. */
+  inspect(nameOrId: string): NetworkResource;
+  create(request: NetworkCreateRequest): Promise<{ Id: string; Warning: string }>;
+  remove(nameOrId: string): Promise<void>;
+  connect(nameOrId: string, request: NetworkConnectRequest): Promise<void>;
+  disconnect(nameOrId: string, request: NetworkDisconnectRequest): Promise<void>;
+  /** Removes what users made and no running container is on. */
+  prune(filters: Filters): Promise<{ NetworksDeleted: string[] | null }>;
 }
 
 export interface ExecService {

@@ -27,5 +27,6 @@ export function renameContainer(context: EngineContext, container: Container, na
       cause: error,
     });
   }
+  context.networks.rename(record.id, wanted);
   publishContainerEvent(context, container, "rename", { oldName });
 }

@@ -1,6 +1,7 @@
 /** What a container asks of the network, from its record. */
 
 import type { ContainerRecord } from "#engine/container-record.ts";
+import { isDetached } from "#engine/endpoint-wishes.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { SandboxRequest } from "#networks/network-types.ts";
@@ -18,7 +19,8 @@ export function sandboxRequest(context: EngineContext, record: ContainerRecord):
     hostname: config.Hostname ?? "",
     domainname: config.Domainname ?? "",
     ...(config.MacAddress ? { macAddress: config.MacAddress } : {}),
-    endpoints: record.endpoints,
+    endpoints: config.NetworkDisabled ? {} : record.endpoints,
+    detached: !config.NetworkDisabled && isDetached(record),
     portBindings: Object.fromEntries(portBindings),
     exposedPorts: Object.keys(config.ExposedPorts ?? {}),
     publishAllPorts: hostConfig.PublishAllPorts ?? false,

@@ -82,6 +82,10 @@ async function launch(context: EngineContext, container: Container): Promise<voi
   publishContainerEvent(context, container, "start");
   updateHealthMonitor(context, container);
   followToExit(context, container, shim);
+  // Who waits for the start need not wait for this.
+  setImmediate(() => {
+    if (container.live?.shim === shim) context.networks.started(record.id, record.state.Pid);
+  });
 }
 
 async function undoStart(context: EngineContext, container: Container, error: unknown): Promise<void> {

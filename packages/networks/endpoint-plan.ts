@@ -24,10 +24,13 @@ export function planEndpoints(request: SandboxRequest, table: NetworkTable): Pla
     network: table.ofMode(name),
     wishes: request.endpoints[name] ?? {},
   }));
-  const primary = table.ofMode(request.mode);
   // The host's namespace, and one with nothing in it, go together with no other network.
-  if (primary.record.driver !== "bridge") return planned.filter(({ network }) => network === primary);
-  const rank = ({ network }: PlannedEndpoint): number => (network === primary ? 0 : 1);
+  const alone = planned.find(({ network }) => network.record.driver !== "bridge");
+  if (alone !== undefined) return [alone];
+  const { mode } = request;
+  const isPrimary = ({ record: { name, id } }: Network): boolean =>
+    name === mode || id.startsWith(mode) || (name === "bridge" && mode === "default");
+  const rank = ({ network }: PlannedEndpoint): number => (isPrimary(network) ? 0 : 1);
   return planned.sort((a, b) => rank(a) - rank(b) || leadsBefore(a, b));
 }
 

@@ -22,13 +22,13 @@ import type {
   Engine,
   EventService,
   ExecService,
+  NetworkService,
   SystemService,
   WaitCondition,
 } from "#engine/engine-types.ts";
 import type { FileService } from "#engine/files/file-service-types.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { ImageService } from "#images/image-types.ts";
-import type { NetworkController } from "#networks/network-types.ts";
 import type { VolumeService } from "#volumes/volume-types.ts";
 
 export class FakeProcess {
@@ -365,7 +365,7 @@ export class FakeEngine implements Engine {
       if (!["bridge", "host", "mine"].includes(name)) throw notFound(`network ${name} not found`);
       return network(name);
     },
-  } as Partial<NetworkController> as NetworkController;
+  } as Partial<NetworkService> as NetworkService;
 
   readonly volumes = {
     create: async (request) => {
@@ -569,7 +569,7 @@ function summary(container: FakeContainer): ContainerSummary {
   };
 }
 
-function network(name: string): ReturnType<NetworkController["inspect"]> {
+function network(name: string): ReturnType<NetworkService["inspect"]> {
   return {
     Name: name,
     Id: `${name}-id`,

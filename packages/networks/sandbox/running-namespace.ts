@@ -39,7 +39,7 @@ function sendFromHost(pid: number, requests: readonly NetlinkRequest[]): void {
 }
 
 async function inNamespace(task: NamespaceTask): Promise<void> {
-  const thread = new Worker(new URL("./namespace-thread.ts", import.meta.url), { workerData: task });
+  const thread = new Worker(new URL("./namespace-worker.ts", import.meta.url), { workerData: task });
   const timer = setTimeout(() => void thread.terminate(), deadline);
   try {
     const { failed } = await new Promise<NamespaceAnswer>((resolve, reject) => {

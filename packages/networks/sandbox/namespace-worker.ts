@@ -2,30 +2,22 @@
  * Runs inside a worker thread: enters a network namespace, sets it up, and ends.
  *
  * A thread may join another network namespace where a whole process could not without consequences: what it opens there
- * is there, everything else of the daemon stays where it is. The thread never comes back; it is used once.
+ * is there, everything else of the daemon stays where it is. The thread is used once.
  */
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import { libcFunction } from "#kernel/libc.ts";
+import { FileDescriptor } from "#kernel/fd.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
+import { O_RDONLY, open } from "#kernel/syscalls.ts";
+import { inNetwork } from "#kernel/thread-network.ts";
 import type { NamespaceAnswer, NamespaceTask } from "#networks/sandbox/namespace-messages.ts";
 
-/** linux/sched.h */
-const CLONE_NEWNET = 0x40000000;
-
-const setns = libcFunction("int setns(int fd, int kind)");
-
-function enter(path: string): void {
-  const fd = openSync(path, "r");
-  try {
-    if (setns(fd, CLONE_NEWNET) !== 0) throw new Error(`cannot enter ${path}`);
-  } finally {
-    closeSync(fd);
-  }
+function work(task: NamespaceTask): string | undefined {
+  using namespace = new FileDescriptor(open(task.path, O_RDONLY));
+  return inNetwork(namespace.number, () => change(task));
 }
 
-function work(task: NamespaceTask): string | undefined {
-  enter(task.path);
+function change(task: NamespaceTask): string | undefined {
   for (const [name, value] of Object.entries(task.sysctls)) {
     try {
       writeFileSync(`/proc/sys/${name}`, value);
