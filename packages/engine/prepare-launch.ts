@@ -11,7 +11,6 @@ import { containerDirectory } from "#engine/container-paths.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
 import { containerSpec } from "#engine/container-spec.ts";
 import { containerUser } from "#engine/container-user.ts";
-import { refuseDeviceRequests } from "#engine/device-requests.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { checkLogHost, logPlan, planLogs } from "#engine/log-plan.ts";
 import { mountSources } from "#engine/mount-sources.ts";
@@ -29,7 +28,6 @@ export async function prepareLaunch(
 ): Promise<ContainerLaunch> {
   const { record } = container;
   checkLogHost(record);
-  refuseDeviceRequests(record.hostConfig);
   const logs = planLogs(record, context.config);
   if (logs !== undefined) await mkdir(logs.log.directory, { recursive: true, mode: 0o700 });
   const user = await containerUser(
@@ -53,7 +51,7 @@ export async function prepareLaunch(
       sources,
       files,
       host: context.host,
-      defaults: { ...context.config, seccompProfile: context.defaultSeccomp },
+      defaults: context.config,
       idMap: context.idMap,
       joined: (other) => joinedPid(context, record, other),
     }),
