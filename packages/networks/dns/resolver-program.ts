@@ -28,9 +28,6 @@ import { encodeInternetAddress } from "#kernel/nonblocking-sockets.ts";
 import type { ResolverProgram } from "#runtime/launch-types.ts";
 
 /** linux/in.h */
-export const IPPROTO_IP = 0;
-/** The address need not be up yet: loopback comes up later. */
-export const IP_FREEBIND = 15;
 const IPPROTO_TCP = 6;
 const IPPROTO_UDP = 17;
 

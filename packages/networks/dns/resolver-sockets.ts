@@ -12,15 +12,23 @@ import { getGeneration } from "#kernel/netlink/nftables-messages.ts";
 import { socketFor } from "#kernel/nonblocking-sockets.ts";
 import { readProcessStatus } from "#kernel/process-status.ts";
 import { pidfdGetfd, pidfdOpen } from "#kernel/process-syscalls.ts";
-import { bind, getsockname, listen, SOCK_DGRAM, SOCK_STREAM, setsockopt } from "#kernel/socket-syscalls.ts";
+import {
+  bind,
+  getsockname,
+  listen,
+  SO_RCVBUFFORCE,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  setsockopt,
+} from "#kernel/socket-syscalls.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
 import { O_RDONLY, open } from "#kernel/syscalls.ts";
 import { inNetwork } from "#kernel/thread-network.ts";
 import {
   choosePort,
-  IP_FREEBIND,
-  IPPROTO_IP,
   newRedirection,
+  RECEIVE_BUFFER,
   RESOLVER_BACKLOG,
   RESOLVER_TCP_FD,
   RESOLVER_UDP_FD,
@@ -78,10 +86,8 @@ export function makeSocketsHere(): ResolverSockets {
     const udp = new FileDescriptor(socketFor(resolverAddress(port), SOCK_DGRAM));
     const tcp = new FileDescriptor(socketFor(resolverAddress(port), SOCK_STREAM));
     try {
-      for (const fd of [udp.number, tcp.number]) {
-        setsockopt(fd, IPPROTO_IP, IP_FREEBIND, 1);
-        bind(fd, resolverAddress(port));
-      }
+      for (const fd of [udp.number, tcp.number]) bind(fd, resolverAddress(port));
+      setsockopt(udp.number, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
       listen(tcp.number, RESOLVER_BACKLOG);
       if (redirects) redirect(port);
       return { udp, tcp };

@@ -7,8 +7,6 @@ import {
   AF_INET,
   AT_FDCWD,
   CLONE,
-  IP_FREEBIND,
-  IPPROTO_IP,
   NETLINK_NETFILTER,
   SO_RCVBUFFORCE,
   SOCK_CLOEXEC,
@@ -17,7 +15,7 @@ import {
   SOCK_STREAM,
   SOL_SOCKET,
 } from "#runtime/compile/kernel-constants.ts";
-import { sendRequests } from "#runtime/compile/network-setup.ts";
+import { loopbackUp, sendRequests } from "#runtime/compile/network-setup.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import type { ResolverProgram } from "#runtime/launch-types.ts";
 
@@ -43,6 +41,8 @@ export function makeResolverSockets(
       b.sys("setns", [inside, CLONE.NEWNET], { why });
       w.close(inside);
     });
+    // A socket that is bound while its address is down sends from another one.
+    sendRequests(w, [loopbackUp()]);
     makeSocket(w, resolver, SOCK_DGRAM, resolver.keepAs.udp);
     makeSocket(w, resolver, SOCK_STREAM, resolver.keepAs.tcp);
     if (resolver.redirection !== undefined) {
@@ -79,8 +79,6 @@ function makeSocket(w: ProgramWriter, resolver: ResolverProgram, type: number, n
   const { address } = resolver;
   w.borrow((fd) => {
     b.sys("socket", [AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0], { into: fd, why });
-    const on = w.constant({ width: 4, value: 1 });
-    b.sys("setsockopt", [fd, IPPROTO_IP, IP_FREEBIND, on, 4], { why });
     b.sys("bind", [fd, b.bytes(address), address.length], { why });
     if (stream) b.sys("listen", [fd, resolver.backlog], { why });
     else {
