@@ -17,21 +17,22 @@ import { EventBus } from "#engine/event-bus.ts";
 import { ExecRegistry } from "#engine/exec.ts";
 import { ContainerFileService } from "#engine/files/file-service.ts";
 import { checkDefaultLogDriver } from "#engine/log-plan.ts";
-import { watchForOom } from "#engine/oom-watch.ts";
 import { Networks } from "#engine/network-service.ts";
+import { watchForOom } from "#engine/oom-watch.ts";
 import { recoverContainers } from "#engine/recover.ts";
 import { imagesInUse } from "#engine/remove.ts";
+import { readDefaultProfile } from "#engine/seccomp-choice.ts";
 import { BERTH_VERSION, System } from "#engine/system-service.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import { createImageService, imageMigrations } from "#images/image-service.ts";
-import { hasBlockWeights, hasSwapAccounting } from "#kernel/cgroup-features.ts";
+import { hasBlockWeights, hasRealtimeShares, hasSwapAccounting } from "#kernel/cgroup-features.ts";
 import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
 import { readHostFacts, readSystemFacts } from "#kernel/host-facts.ts";
 import { LogService } from "#logs/log-service.ts";
 import { createNetworkController, networkMigrations } from "#networks/controller.ts";
 import { createLauncherClient } from "#program/launcher-client.ts";
-import { prepareParentGroup } from "#runtime/cgroups/parent-group.ts";
+import { giveRealtime, prepareParentGroup } from "#runtime/cgroups/parent-group.ts";
 import { Database } from "#state/database.ts";
 import { ContainerFiles } from "#storage/files/container-files.ts";
 import { openStorageDriver } from "#storage/open-driver.ts";
@@ -146,6 +147,7 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
     containers: new ContainerStore(database),
     execs: new Map(),
     idMap,
+    defaultSeccomp: readDefaultProfile(config.seccompProfile),
     cgroups,
     host: readHostFacts(),
     limits: {
@@ -154,6 +156,7 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
       swapLimit: hasSwapAccounting(cgroups),
       memoryNodes: facts.memoryNodes,
       blkioWeight: hasBlockWeights(cgroups),
+      cpuRealtime: hasRealtimeShares(cgroups),
       runtime: config.defaultRuntime,
       cgroupParent: config.cgroupParent,
       // As the configuration has them now: it may be reloaded.
@@ -179,6 +182,7 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
     background: new BackgroundWork(logger),
   };
   prepareParentGroup(cgroups);
+  giveRealtime(cgroups, { period: config.cpuRtPeriod, runtime: config.cpuRtRuntime });
   await launcher.ensureZygote();
   await Promise.all([images.start(), volumes.start(), networks.start()]);
   await recoverContainers(context);

@@ -102,6 +102,8 @@ export interface HostConfig {
   BlkioDeviceWriteIOps?: ThrottleDevice[] | null;
   CpuPeriod?: number;
   CpuQuota?: number;
+  /** Of API versions up to 1.41. */
+  KernelMemory?: number;
   CpuRealtimePeriod?: number;
   CpuRealtimeRuntime?: number;
   CpusetCpus?: string;

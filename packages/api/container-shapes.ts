@@ -123,6 +123,7 @@ const hostConfig = object<HostConfig>({
   BlkioDeviceWriteIOps: throttles,
   CpuPeriod: integer,
   CpuQuota: integer,
+  KernelMemory: integer,
   CpuRealtimePeriod: integer,
   CpuRealtimeRuntime: integer,
   CpusetCpus: text,

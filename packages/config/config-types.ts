@@ -48,6 +48,9 @@ export interface DaemonConfig {
   defaultShmSize: number;
   defaultRuntime: string;
   cgroupParent: string;
+  /** Real-time scheduling for all containers together, microseconds; 0: as it is. */
+  cpuRtPeriod: number;
+  cpuRtRuntime: number;
   defaultCgroupnsMode: string;
   defaultIpcMode: string;
   init: boolean;

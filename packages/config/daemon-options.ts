@@ -80,6 +80,8 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "default-shm-size", kind: "string", help: "Default size of /dev/shm" },
   { flag: "default-runtime", kind: "string", help: "Default runtime", inert: true },
   { flag: "cgroup-parent", kind: "string", help: "Parent cgroup of all containers" },
+  { flag: "cpu-rt-period", kind: "number", help: "Period of containers' real-time processes, microseconds" },
+  { flag: "cpu-rt-runtime", kind: "number", help: "Time of all of them in a period, microseconds" },
   { flag: "default-cgroupns-mode", kind: "string", help: "host or private" },
   { flag: "default-ipc-mode", kind: "string", help: "private or shareable" },
   { flag: "init", kind: "boolean", help: "An init in every container" },

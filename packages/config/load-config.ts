@@ -94,6 +94,8 @@ function complete(raw: RawConfig): DaemonConfig {
     defaultShmSize: size(get("default-shm-size", "64m")),
     defaultRuntime: get("default-runtime", "berth"),
     cgroupParent: get("cgroup-parent", ""),
+    cpuRtPeriod: get("cpu-rt-period", 0),
+    cpuRtRuntime: get("cpu-rt-runtime", 0),
     defaultCgroupnsMode: get("default-cgroupns-mode", ""),
     defaultIpcMode: get("default-ipc-mode", "private"),
     init: get("init", false),

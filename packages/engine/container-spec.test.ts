@@ -4,6 +4,7 @@ import type { ContainerConfig, HostConfig } from "#api-types/container.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
 import { containerResources, parseDeviceRule } from "#engine/container-resources.ts";
 import { containerSpec, environment } from "#engine/container-spec.ts";
+import type { IdMap } from "#storage/unpack/id-map.ts";
 
 const ROOT = { uid: 0, gid: 0, additionalGids: [0], home: "/root", name: "root" };
 
@@ -12,6 +13,7 @@ function spec(
   config: ContainerConfig = {},
   mounts: ContainerRecord["mounts"] = [],
   user = ROOT,
+  idMap?: IdMap,
 ) {
   return containerSpec({
     record: {
@@ -33,9 +35,43 @@ function spec(
       kernelRelease: "6.1.0",
     },
     defaults: { noNewPrivileges: false, defaultUlimits: [], seccompProfile: "" },
+    idMap,
     joined: () => 42,
   });
 }
+
+test("a container in a user namespace has what can be had there", () => {
+  const idMap = {
+    uids: [{ inside: 0, outside: 1000, count: 20 }],
+    gids: [{ inside: 0, outside: 2000, count: 10 }],
+  };
+  const Devices = [
+    { PathOnHost: "/dev/null", PathInContainer: "/dev/null", CgroupPermissions: "r" },
+    { PathOnHost: "/dev/zero", PathInContainer: "/dev/renamed", CgroupPermissions: "r" },
+  ];
+  const { linux, mounts } = spec({ Devices }, {}, [], ROOT, idMap);
+  assert.ok(linux?.namespaces?.some(({ type, path }) => type === "user" && path === undefined));
+  assert.deepEqual(linux?.uidMappings, [{ containerID: 0, hostID: 1000, size: 20 }]);
+  assert.equal(linux?.sysctl?.["net.ipv4.ping_group_range"], "0 9");
+  assert.ok(!linux?.devices?.some(({ path }) => path === "/dev/renamed"));
+  assert.deepEqual(mounts?.find(({ destination }) => destination === "/dev/renamed")?.source, "/dev/zero");
+  const joined = spec({ IpcMode: "container:x" }, {}, [], ROOT, idMap);
+  assert.ok(
+    joined.linux?.namespaces?.some(({ type, path }) => type === "user" && path === "/proc/42/ns/user"),
+  );
+  const host = spec({ IpcMode: "host" }, {}, [], ROOT, idMap);
+  assert.ok(!host.mounts?.some(({ destination }) => destination === "/dev/mqueue"));
+  const apart = spec({ UsernsMode: "host", Devices }, {}, [], ROOT, idMap);
+  assert.ok(!apart.linux?.namespaces?.some(({ type }) => type === "user"));
+  assert.equal(apart.linux?.uidMappings, undefined);
+});
+
+test("another container's shared memory is taken from its mounts, the queues come with the namespace", () => {
+  const mounts = spec({ IpcMode: "container:x" }).mounts ?? [];
+  const at = (path: string) => mounts.find(({ destination }) => destination === path);
+  assert.equal(at("/dev/shm")?.mountNamespace, "/proc/42/ns/mnt");
+  assert.equal(at("/dev/mqueue")?.type, "mqueue");
+});
 
 test("a plain container: own namespaces, default hardening, files over /etc", () => {
   const plain = spec({}, { Hostname: "box" });

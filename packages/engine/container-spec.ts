@@ -6,6 +6,7 @@ import type { ContainerMount, ContainerRecord } from "#engine/container-record.t
 import { containerResources, parseDeviceRule } from "#engine/container-resources.ts";
 import { readDevice, readDeviceNumbers } from "#engine/host-devices.ts";
 import type { EtcFiles } from "#engine/prepare-launch.ts";
+import { seccompFor } from "#engine/seccomp-choice.ts";
 import { parseSecurityOptions, type SecurityOptions } from "#engine/security-options.ts";
 import { mappingsOf } from "#engine/user-namespace.ts";
 import { resolveCapabilities } from "#runtime/capabilities.ts";
@@ -13,7 +14,6 @@ import { containerCgroupPath } from "#runtime/cgroups/container-cgroup.ts";
 import { DEFAULT_ENVIRONMENT_PATH, DEFAULT_SHM_SIZE, defaultSpec } from "#runtime/default-spec.ts";
 import type { HostFacts } from "#runtime/launch-types.ts";
 import { rlimitsFromUlimits } from "#runtime/rlimits.ts";
-import { defaultSeccomp, parseProfile, resolveProfile } from "#runtime/seccomp/profile.ts";
 import type { NamespaceType, Spec, SpecMount, SpecProcess, SpecSeccomp } from "#runtime/spec-types.ts";
 import type { ResolvedUser } from "#runtime/user.ts";
 import type { IdMap } from "#storage/unpack/id-map.ts";
@@ -93,7 +93,7 @@ export function containerSpec(input: SpecInput): Spec {
     ...spec,
     process: processOf(input, capabilities, security),
     root: { path: "rootfs", readonly: hostConfig.ReadonlyRootfs ?? false },
-    mounts: mounts(input, spec.mounts ?? []),
+    mounts: mounts(input, (spec.mounts ?? []).map(cgroupAccess(security))),
     annotations: { ...hostConfig.Annotations },
     linux,
   };
@@ -158,11 +158,8 @@ function seccompOf(
   capabilities: string[],
   privileged: boolean,
 ): SpecSeccomp | undefined {
-  const wanted = security.seccomp === "default" ? defaults.seccompProfile || "default" : security.seccomp;
-  if (wanted === "unconfined" || (privileged && security.seccomp === "default")) return undefined;
   const context = { capabilities, architecture: host.architecture, kernelRelease: host.kernelRelease };
-  if (wanted === "default" || wanted === "builtin") return defaultSeccomp(context);
-  return resolveProfile(parseProfile(wanted), context);
+  return seccompFor({ security, daemonDefault: defaults.seccompProfile, privileged, context });
 }
 
 function namespaces({ record, joined, idMap }: SpecInput): Namespace[] {
@@ -213,6 +210,15 @@ function mounts(input: SpecInput, defaults: readonly SpecMount[]): SpecMount[] {
     // Over a volume on /etc, too.
     ...kept(etc),
   ];
+}
+
+/** writable-cgroups: the container's own groups can be written to, or not even by a privileged one. */
+function cgroupAccess({ writableCgroups }: SecurityOptions): (mount: SpecMount) => SpecMount {
+  return (mount) => {
+    if (writableCgroups === undefined || mount.destination !== "/sys/fs/cgroup") return mount;
+    const others = (mount.options ?? []).filter((option) => option !== "ro" && option !== "rw");
+    return { ...mount, options: [writableCgroups ? "rw" : "ro", ...others] };
+  };
 }
 
 /**

@@ -20,6 +20,7 @@ import { makeVolumes } from "#engine/container-volumes.ts";
 import { endpointsOfRequest } from "#engine/endpoint-wishes.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { checkHealthcheck } from "#engine/health/health-check.ts";
+import { checkRealtime, discardKernelMemory } from "#engine/kernel-support.ts";
 import { checkLogDriver } from "#engine/log-plan.ts";
 import { commandOf, mergeConfig } from "#engine/merge-config.ts";
 import { randomName } from "#engine/random-name.ts";
@@ -91,6 +92,8 @@ function composeRecord(
     ...checkModes(userConfig, hostConfig, { container: (other) => context.containers.get(other) }),
   );
   checkUserNamespace(context.idMap, hostConfig);
+  checkRealtime(hostConfig, context.limits);
+  warnings.push(...discardKernelMemory(hostConfig));
   completeIdentity(config, hostConfig.NetworkMode ?? "bridge", id);
   const mounts = resolveMounts(config, hostConfig, {
     container: (other) => context.containers.get(other).record,
@@ -149,11 +152,14 @@ function completeIdentity(config: ContainerConfig, networkMode: string, id: stri
 
 /** Sizes of writable layers need quotas that no driver has yet. */
 function checkStorageOptions(driver: string, { StorageOpt }: HostConfig): void {
-  if (Object.keys(StorageOpt ?? {}).length === 0) return;
-  const message =
+  const names = Object.keys(StorageOpt ?? {});
+  if (names.length === 0) return;
+  const unknown = names.find((name) => name.toLowerCase() !== "size");
+  const unsupported =
     driver === "overlay2"
       ? "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
       : `--storage-opt is not supported for ${driver}`;
+  const message = names.includes("size") || unknown === undefined ? unsupported : `Unknown option ${unknown}`;
   throw new BerthError("invalid", message, { operation: "create container", object: driver });
 }
 

@@ -38,6 +38,8 @@ export interface EngineContext {
   readonly execs: Map<string, Exec>;
   /** Users of containers as users of the host (`--userns-remap`); undefined where they are the same. */
   readonly idMap: IdMap | undefined;
+  /** The system call filter of containers that ask for none (seccomp-choice.ts). */
+  readonly defaultSeccomp: string;
   readonly cgroups: CgroupLayout;
   readonly host: HostFacts;
   readonly limits: HostLimits;

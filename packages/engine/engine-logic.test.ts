@@ -171,6 +171,7 @@ test("security options", () => {
       seccomp: "unconfined",
       apparmor: undefined,
       unconfinedPaths: true,
+      writableCgroups: undefined,
     },
   );
   assert.throws(() => parseSecurityOptions(["magic=on"]), /invalid --security-opt/);

@@ -4,6 +4,7 @@ import { environment, kernelLimits } from "#engine/container-spec.ts";
 import { containerUser } from "#engine/container-user.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { Exec } from "#engine/exec.ts";
+import { seccompFor } from "#engine/seccomp-choice.ts";
 import { parseSecurityOptions } from "#engine/security-options.ts";
 import { mappingsOf } from "#engine/user-namespace.ts";
 import { BerthError } from "#errors/errors.ts";
@@ -11,7 +12,6 @@ import { isProcessAlive } from "#kernel/process-status.ts";
 import { resolveCapabilities } from "#runtime/capabilities.ts";
 import { containerCgroupPath } from "#runtime/cgroups/container-cgroup.ts";
 import type { ExecLaunch } from "#runtime/launch-types.ts";
-import { defaultSeccomp, parseProfile, resolveProfile } from "#runtime/seccomp/profile.ts";
 import type { Spec } from "#runtime/spec-types.ts";
 
 export async function prepareExec(
@@ -92,7 +92,6 @@ function containerSpecOf(
   exec: Exec,
 ): Spec {
   const { hostConfig } = exec.container.record;
-  const { seccomp } = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
   const mappings = mappingsOf(context.idMap, hostConfig);
   const base: Spec = spec ?? {
     ociVersion: "1.2.0",
@@ -108,10 +107,12 @@ function containerSpecOf(
     kernelRelease: context.host.kernelRelease,
   };
   delete linux.seccomp;
-  if (seccomp === "unconfined" || exec.request.Privileged || hostConfig.Privileged) return { ...base, linux };
-  linux.seccomp =
-    seccomp === "default"
-      ? defaultSeccomp(profileContext)
-      : resolveProfile(parseProfile(seccomp), profileContext);
+  const seccomp = seccompFor({
+    security: parseSecurityOptions(hostConfig.SecurityOpt ?? []),
+    daemonDefault: context.defaultSeccomp,
+    privileged: exec.request.Privileged || hostConfig.Privileged || false,
+    context: profileContext,
+  });
+  if (seccomp !== undefined) linux.seccomp = seccomp;
   return { ...base, linux };
 }

@@ -11,6 +11,7 @@ import { containerDirectory } from "#engine/container-paths.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
 import { containerSpec } from "#engine/container-spec.ts";
 import { containerUser } from "#engine/container-user.ts";
+import { refuseDeviceRequests } from "#engine/device-requests.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { checkLogHost, logPlan, planLogs } from "#engine/log-plan.ts";
 import { mountSources } from "#engine/mount-sources.ts";
@@ -28,6 +29,7 @@ export async function prepareLaunch(
 ): Promise<ContainerLaunch> {
   const { record } = container;
   checkLogHost(record);
+  refuseDeviceRequests(record.hostConfig);
   const logs = planLogs(record, context.config);
   if (logs !== undefined) await mkdir(logs.log.directory, { recursive: true, mode: 0o700 });
   const user = await containerUser(
@@ -51,7 +53,7 @@ export async function prepareLaunch(
       sources,
       files,
       host: context.host,
-      defaults: context.config,
+      defaults: { ...context.config, seccompProfile: context.defaultSeccomp },
       idMap: context.idMap,
       joined: (other) => joinedPid(context, record, other),
     }),

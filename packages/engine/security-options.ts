@@ -9,6 +9,8 @@ export interface SecurityOptions {
   apparmor: string | undefined;
   /** systempaths=unconfined: nothing masked, nothing read-only. */
   unconfinedPaths: boolean;
+  /** Whether the container may write to its own control groups; undefined: if it is privileged. */
+  writableCgroups: boolean | undefined;
 }
 
 /** Throws "invalid" with Docker's text for an option that isn't one. */
@@ -18,12 +20,14 @@ export function parseSecurityOptions(options: readonly string[]): SecurityOption
     seccomp: "default",
     apparmor: undefined,
     unconfinedPaths: false,
+    writableCgroups: undefined,
   };
   for (const option of options) {
     const [, name = "", value] = /^([^=:]+)(?:[=:]([\s\S]*))?$/.exec(option) ?? [];
     if (name === "no-new-privileges") {
-      if (value !== undefined && !["true", "false"].includes(value)) throw invalid(option);
-      parsed.noNewPrivileges = value !== "false";
+      parsed.noNewPrivileges = value === undefined || truth(value, option);
+    } else if (name === "writable-cgroups" && value !== undefined) {
+      parsed.writableCgroups = truth(value, option);
     } else if (name === "seccomp" && value !== undefined) {
       parsed.seccomp = value === "builtin" ? "default" : value;
     } else if (name === "apparmor" && value !== undefined) {
@@ -35,6 +39,13 @@ export function parseSecurityOptions(options: readonly string[]): SecurityOption
     }
   }
   return parsed;
+}
+
+/** As Go's strconv.ParseBool has it. */
+function truth(text: string, option: string): boolean {
+  if (/^(1|t|T|true|TRUE|True)$/.test(text)) return true;
+  if (/^(0|f|F|false|FALSE|False)$/.test(text)) return false;
+  throw invalid(option);
 }
 
 export function checkSecurityOptions(hostConfig: HostConfig): void {

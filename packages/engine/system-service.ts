@@ -117,7 +117,7 @@ export class System implements SystemService {
       RuncCommit: { ID: "" },
       InitCommit: { ID: "" },
       SecurityOptions: [
-        "name=seccomp,profile=builtin",
+        `name=seccomp,profile=${config.seccompProfile || "builtin"}`,
         ...(this.#context.idMap === undefined ? [] : ["name=userns"]),
         ...(cgroups.version === 2 ? ["name=cgroupns"] : []),
       ],

@@ -5,6 +5,7 @@ import { publishContainerEvent } from "#engine/container-events.ts";
 import { containerResources } from "#engine/container-resources.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { readDeviceNumbers } from "#engine/host-devices.ts";
+import { checkRealtime } from "#engine/kernel-support.ts";
 import { checkUpdate } from "#engine/validate-host-config.ts";
 import { BerthError } from "#errors/errors.ts";
 import { updateCgroups } from "#runtime/cgroups/apply-update.ts";
@@ -24,6 +25,7 @@ export async function updateContainer(
 ): Promise<string[]> {
   const { record } = container;
   const { change, warnings } = checkUpdate(given, context.limits);
+  checkRealtime(change, context.limits);
   const before = record.hostConfig;
   try {
     const after = changed(before, change);

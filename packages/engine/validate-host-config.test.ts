@@ -9,6 +9,7 @@ const LIMITS: HostLimits = {
   swapLimit: true,
   memoryNodes: "0",
   blkioWeight: true,
+  cpuRealtime: true,
   runtime: "berth",
   defaultShmSize: 64 << 20,
   defaultIpcMode: "private",

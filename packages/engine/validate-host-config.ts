@@ -14,6 +14,8 @@ export interface HostLimits {
   swapLimit: boolean;
   /** NUMA nodes with memory, as "0-1". */
   memoryNodes: string;
+  /** Does the kernel give groups their share of real-time scheduling? */
+  cpuRealtime: boolean;
   /** Can the kernel weigh block devices against each other? */
   blkioWeight: boolean;
   defaultShmSize: number;

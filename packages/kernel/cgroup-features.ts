@@ -10,6 +10,11 @@ export function hasSwapAccounting(layout: CgroupLayout): boolean {
   return memory !== undefined && existsSync(join(memory, "memory.memsw.limit_in_bytes"));
 }
 
+/** Are there shares of real-time scheduling by group? (CONFIG_RT_GROUP_SCHED; version 2 has none.) */
+export function hasRealtimeShares(layout: CgroupLayout): boolean {
+  return layout.v1.cpu !== undefined && existsSync(join(layout.v1.cpu, "cpu.rt_runtime_us"));
+}
+
 /** Can block devices be weighed against each other? Version 1 has files for it only with a scheduler that can. */
 export function hasBlockWeights(layout: CgroupLayout): boolean {
   if (layout.version === 2) return layout.v2Controllers.includes("io");

@@ -34,6 +34,21 @@ export function prepareParentGroup(layout: CgroupLayout, parent = PARENT): void 
 }
 
 /**
+ * Version 1: gives the group above all containers its share of real-time scheduling, microseconds (0: as it is); a
+ * container's comes out of it. Throws what the kernel says to a share that there is not.
+ */
+export function giveRealtime(
+  layout: CgroupLayout,
+  { period, runtime }: { period: number; runtime: number },
+  parent = PARENT,
+): void {
+  if (layout.v1.cpu === undefined) return;
+  const group = `${layout.v1.cpu}/${parent.replace(/^\//, "")}`;
+  if (period !== 0) writeFileSync(`${group}/cpu.rt_period_us`, String(period));
+  if (runtime !== 0) writeFileSync(`${group}/cpu.rt_runtime_us`, String(runtime));
+}
+
+/**
  * Version 2: makes the groups above a path below the root, and lets each pass its controllers on, as far as it has them
  * and we may. What is missing in the end shows where a limit cannot be written.
  */
