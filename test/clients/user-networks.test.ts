@@ -26,6 +26,7 @@ function refusal(...args: string[]): string {
   return stderr
     .replace(/^(docker: )?Error response from daemon: /, "")
     .replace(/\n\nRun 'docker .*$/s, "")
+    .replace(/\nexit status 1\n*$/, "")
     .trim();
 }
 
