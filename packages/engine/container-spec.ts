@@ -263,7 +263,8 @@ function userMount(mount: ContainerMount, { sources }: SpecInput): SpecMount {
     ...(mount.subpath === "" ? {} : { subpath: mount.subpath }),
     options: [
       mount.recursive ? "rbind" : "bind",
-      mount.readOnly ? (mount.readOnlyTree ? "rro" : "ro") : "rw",
+      // Without a word, what is read-only on the host stays so.
+      ...(mount.readOnly ? [mount.readOnlyTree ? "rro" : "ro"] : []),
       mount.propagation || "rprivate",
     ],
   };

@@ -2,8 +2,10 @@
  * The volumes behind a container's mounts: made at its creation, mounted for each of its runs, known again after the daemon
  * was away.
  */
+import type { Volume, VolumeCreateRequest } from "#api-types/system.ts";
 import type { ContainerMount, ContainerRecord } from "#engine/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { BerthError, isBerthError } from "#errors/errors.ts";
 import { ANONYMOUS_LABEL } from "#volumes/volume-filters.ts";
 import type { VolumeUser } from "#volumes/volume-types.ts";
 
@@ -12,7 +14,7 @@ export async function makeVolumes(context: EngineContext, record: ContainerRecor
   for (const mount of record.mounts) {
     if (mount.type !== "volume") continue;
     const { driver, driverOptions, labels, anonymous } = mount;
-    const volume = await context.volumes.create({
+    const volume = await create(context, {
       Name: mount.volume,
       // Nobody else can have one of that name.
       Driver: driver ?? (anonymous ? "local" : ""),
@@ -28,6 +30,22 @@ export async function makeVolumes(context: EngineContext, record: ContainerRecor
     if (mount.noCopy) continue;
     const layers = () => context.storage.layerDirectories(record.id);
     await context.volumes.populate(volume.Name, userOf(record, mount), layers, mount.destination);
+  }
+}
+
+/** Not found is the container's image to clients, who would pull it. */
+async function create(context: EngineContext, request: VolumeCreateRequest): Promise<Volume> {
+  try {
+    return await context.volumes.create(request);
+  } catch (cause) {
+    if (!isBerthError(cause, "not-found")) throw cause;
+    const { message, operation, object, hint } = cause;
+    throw new BerthError("invalid", message, {
+      operation,
+      cause,
+      ...(object !== undefined && { object }),
+      ...(hint !== undefined && { hint }),
+    });
   }
 }
 

@@ -2,13 +2,24 @@
  * What lies behind a container's mounts on the host, for a run: bind sources that are made or checked, volumes and images that
  * are mounted. Given back by releaseMounts.
  */
+import { join } from "node:path";
 import type { ContainerMount, ContainerRecord } from "#engine/container-record.ts";
 import { mountVolume, unmountVolumes } from "#engine/container-volumes.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { mountImage, unmountImages } from "#engine/image-mounts.ts";
 import { makeForContainers } from "#engine/user-namespace.ts";
 import { BerthError } from "#errors/errors.ts";
+import { errnoText } from "#kernel/errno.ts";
+import { FileDescriptor } from "#kernel/fd.ts";
 import { mountOf, readMountInfo } from "#kernel/mountinfo.ts";
+import {
+  O_DIRECTORY,
+  O_PATH,
+  open,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_MAGICLINKS,
+  tryOpenat2,
+} from "#kernel/syscalls.ts";
 
 /** Host path behind each mount, by destination; missing bind sources of -v are made, as Docker does. */
 export async function mountSources(
@@ -19,8 +30,14 @@ export async function mountSources(
   for (const mount of record.mounts) {
     const { type, destination } = mount;
     if (type === "bind") sources.set(destination, await bindSource(context, mount));
-    else if (type === "volume") sources.set(destination, await mountVolume(context, record, mount));
-    else if (type === "image") sources.set(destination, await mountImage(context, record, mount));
+    else if (type !== "tmpfs") {
+      const source =
+        type === "volume"
+          ? await mountVolume(context, record, mount)
+          : await mountImage(context, record, mount);
+      checkSubpath(source, mount.subpath);
+      sources.set(destination, source);
+    }
   }
   return sources;
 }
@@ -28,6 +45,22 @@ export async function mountSources(
 export async function releaseMounts(context: EngineContext, record: ContainerRecord): Promise<void> {
   await unmountVolumes(context, record);
   await unmountImages(context, record);
+}
+
+/** Only tells in time what the start would run into; the path is resolved once more, inside the volume, when it is mounted. */
+function checkSubpath(source: string, subpath: string): void {
+  if (subpath === "") return;
+  using base = new FileDescriptor(open(source, O_PATH | O_DIRECTORY));
+  const fd = tryOpenat2(base.number, subpath, O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  if (fd >= 0) {
+    new FileDescriptor(fd).close();
+    return;
+  }
+  const path = join(source, subpath);
+  throw new BerthError("not-found", `cannot access path ${path}: ${errnoText(-fd)}`, {
+    operation: "start container",
+    object: path,
+  });
 }
 
 async function bindSource(context: EngineContext, mount: ContainerMount): Promise<string> {

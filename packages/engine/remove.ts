@@ -1,13 +1,13 @@
 /** Removing a container: its name is free when this resolves; its files go in the background. */
-import { rm } from "node:fs/promises";
 import { abandonPending } from "#engine/attach.ts";
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
+import { discardDirectory } from "#engine/discard-directory.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { killAndWait } from "#engine/stop.ts";
-import { BerthError } from "#errors/errors.ts";
+import { BerthError, isBerthError } from "#errors/errors.ts";
 import type { ImageUsers } from "#images/image-types.ts";
 
 /** How long output that a removed container has left waits for a destination that takes nothing, ms. */
@@ -26,6 +26,8 @@ export async function removeContainer(
     await killAndWait(context, container);
   }
   await container.settled;
+  // Who is told of the removal may look for them at once. What fails is tried again with the rest.
+  if (options.volumes) await removeAnonymous(context, record).catch(() => undefined);
   if (context.containers.find(record.id) !== container) return { purged: Promise.resolve() };
   const { name } = record;
   publishContainerEvent(context, container, "destroy");
@@ -54,12 +56,12 @@ export async function purge(
 ): Promise<void> {
   await context.logs.forget(record.id, LOG_PATIENCE);
   await context.storage.remove(record.id);
-  await rm(containerDirectory(context.config, record.id), { recursive: true, force: true });
+  await discardDirectory(containerDirectory(context.config, record.id));
   for (const mount of record.mounts) {
     if (mount.type !== "volume") continue;
     context.volumes.dereference(mount.volume, record.id);
-    if (volumes && mount.anonymous) await removeUnused(context, mount.volume);
   }
+  if (volumes) await removeAnonymous(context, record);
   context.containers.forget(record.id);
   // An image that was removed by force while this container needed its layers can go now.
   await context.images.collect(imagesInUse(context));
@@ -86,12 +88,16 @@ function hasMounted({ mounts }: ContainerRecord, imageId: string): boolean {
   return mounts.some(({ type, source }) => type === "image" && source === imageId);
 }
 
-/** An anonymous volume may have been given to another container meanwhile; then it stays. */
-async function removeUnused(context: EngineContext, volume: string): Promise<void> {
-  try {
-    await context.volumes.remove(volume, true);
-  } catch (error) {
-    if (!(error instanceof BerthError && error.code === "conflict")) throw error;
+/** Volumes made for this container alone; one that was given to another meanwhile stays. */
+async function removeAnonymous(context: EngineContext, { id, mounts }: ContainerRecord): Promise<void> {
+  for (const { anonymous, volume } of mounts) {
+    if (!anonymous) continue;
+    context.volumes.dereference(volume, id);
+    try {
+      await context.volumes.remove(volume, true);
+    } catch (error) {
+      if (!isBerthError(error, "conflict")) throw error;
+    }
   }
 }
 
