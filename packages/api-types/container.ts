@@ -111,6 +111,8 @@ export interface HostConfig {
   Devices?: DeviceMapping[] | null;
   DeviceCgroupRules?: string[] | null;
   DeviceRequests?: unknown[] | null;
+  /** Bytes; cgroup version 1 only. */
+  KernelMemoryTCP?: number;
   MemoryReservation?: number;
   MemorySwap?: number;
   MemorySwappiness?: number | null;

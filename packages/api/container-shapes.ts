@@ -133,6 +133,7 @@ const hostConfig = object<HostConfig>({
   ),
   DeviceCgroupRules: texts,
   DeviceRequests: nullable(list(anything)),
+  KernelMemoryTCP: integer,
   MemoryReservation: integer,
   MemorySwap: integer,
   MemorySwappiness: nullable(integer),

@@ -2,9 +2,10 @@
  * Container operations that answer once; those that stream are in container-streams.ts and
  * takeover-handlers.ts.
  */
-import type { ContainerCreateRequest } from "#api-types/container.ts";
+import type { ContainerInspect, ContainerSummary } from "#api-types/container.ts";
 import { BerthError } from "#errors/errors.ts";
 import { containerCreateShape, containerUpdateShape } from "./container-shapes.ts";
+import { applyOldDefaults } from "./old-requests.ts";
 import type { Query } from "./query.ts";
 import { sendEmpty, sendJson, sendJsonText } from "./reply.ts";
 import { type Handlers, nameOf } from "./request-context.ts";
@@ -18,7 +19,8 @@ export const containerHandlers: Handlers = {
       size: query.flag("size"),
       filters: context.filters(),
     });
-    sendJsonText(response, 200, containers);
+    if (atLeast(context.version, "1.46")) sendJsonText(response, 200, containers);
+    else sendJson(response, 200, withoutAnnotations(containers));
   },
 
   async ContainerCreate({ engine, query, response, version, ...context }) {
@@ -36,7 +38,9 @@ export const containerHandlers: Handlers = {
 
   async ContainerInspect(context) {
     const size = context.query.flag("size");
-    sendJson(context.response, 200, await context.engine.containers.inspect(nameOf(context), { size }));
+    const container = await context.engine.containers.inspect(nameOf(context), { size });
+    const answer = atLeast(context.version, "1.45") ? container : withIdAsAlias(container);
+    sendJson(context.response, 200, answer);
   },
 
   async ContainerStart(context) {
@@ -131,26 +135,25 @@ function stopOptions(query: Query, version: ApiVersion): { signal?: string; time
   return options;
 }
 
-/** What older clients take for granted and newer ones say. */
-function applyOldDefaults(request: ContainerCreateRequest, version: ApiVersion): void {
-  const endpoints = Object.keys(request.NetworkingConfig?.EndpointsConfig ?? {});
-  if (!atLeast(version, "1.44") && endpoints.length > 1) {
-    throw new BerthError(
-      "invalid",
-      `Container cannot be created with network endpoints: ${endpoints.join(", ")}`,
-      {
-        operation: "create container",
-        hint: "API version 1.44 and newer allow several networks at creation.",
-      },
-    );
-  }
-  if (!atLeast(version, "1.44") && request.Healthcheck !== undefined)
-    delete request.Healthcheck.StartInterval;
-  if (atLeast(version, "1.42")) return;
-  const host = request.HostConfig ?? {};
-  request.HostConfig = host;
-  for (const mount of host.Mounts ?? []) delete mount.BindOptions?.CreateMountpoint;
-  if (!atLeast(version, "1.41")) host.CgroupnsMode ||= "host";
-  if (!atLeast(version, "1.40")) host.IpcMode ||= "shareable";
-  if (!atLeast(version, "1.25")) host.AutoRemove = false;
+function withoutAnnotations(containers: string): unknown[] {
+  const list = JSON.parse(containers) as ContainerSummary[];
+  return list.map(({ HostConfig: { Annotations: _annotations, ...rest }, ...container }) => ({
+    ...container,
+    HostConfig: rest,
+  }));
+}
+
+const ownNetworks = new Set(["bridge", "host", "none", "default"]);
+
+/** Older clients look for the short id, which a container is also known by, among the aliases on users' networks. */
+function withIdAsAlias(container: ContainerInspect): ContainerInspect {
+  const { Id, Config, NetworkSettings } = container;
+  const networks = Object.entries(NetworkSettings.Networks).map(([name, endpoint]) => {
+    // It is known by nothing yet on one it has not joined.
+    if (ownNetworks.has(name) || endpoint.NetworkID === "") return [name, endpoint];
+    const aliases = new Set([...(endpoint.Aliases ?? []), Id.slice(0, 12), Config.Hostname ?? ""]);
+    aliases.delete("");
+    return [name, { ...endpoint, Aliases: [...aliases] }];
+  });
+  return { ...container, NetworkSettings: { ...NetworkSettings, Networks: Object.fromEntries(networks) } };
 }

@@ -58,7 +58,6 @@ ImageBuild               POST    /build
 BuildPrune               POST    /build/prune
 ImageCreate              POST    /images/create
 ImageInspect             GET     /images/{name}/json
-ImageAttestations        GET     /images/{name}/attestations
 ImageHistory             GET     /images/{name}/history
 ImagePush                POST    /images/{name}/push
 ImageTag                 POST    /images/{name}/tag

@@ -13,9 +13,14 @@ const noSuchPlugin: Handler = (context) => {
   });
 };
 
+const filterNames = new Set(["capability", "enabled"]);
+
 export const pluginHandlers: Handlers = {
   PluginList(context) {
-    context.filters();
+    const unknown = Object.keys(context.filters()).find((name) => !filterNames.has(name));
+    if (unknown !== undefined) {
+      throw new BerthError("invalid", `invalid filter '${unknown}'`, { operation: context.operation });
+    }
     sendJson(context.response, 200, []);
   },
 
@@ -25,4 +30,5 @@ export const pluginHandlers: Handlers = {
   PluginDisable: noSuchPlugin,
   PluginPush: noSuchPlugin,
   PluginSet: noSuchPlugin,
+  PluginUpgrade: noSuchPlugin,
 };

@@ -8,8 +8,8 @@ import { createRouter } from "./router.ts";
 const route = createRouter(allOperations);
 
 describe("table of operations", () => {
-  it("holds the 108 documented ones, each once", () => {
-    assert.equal(documentedOperations.length, 108);
+  it("holds the documented ones, each once", () => {
+    assert.equal(documentedOperations.length, 107);
     assert.equal(new Set(allOperations.map(({ id }) => id)).size, allOperations.length);
     assert.equal(
       new Set(allOperations.map(({ method, path }) => `${method} ${path}`)).size,

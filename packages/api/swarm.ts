@@ -17,9 +17,12 @@ const managersOnly = [
   ..."ConfigList ConfigCreate ConfigInspect ConfigDelete ConfigUpdate".split(" "),
 ];
 
-const noManager: Handler = ({ operation }) => {
+/** What dockerd says to who asks for something only a manager of a swarm has. */
+export function refuseWithoutSwarm(operation: string): never {
   throw new BerthError("unavailable", NO_MANAGER, { operation });
-};
+}
+
+const noManager: Handler = ({ operation }) => refuseWithoutSwarm(operation);
 
 export const swarmHandlers: Handlers = {
   ...Object.fromEntries(managersOnly.map((operation) => [operation, noManager])),

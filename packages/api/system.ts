@@ -5,6 +5,7 @@ import { imageSummary } from "./image-answers.ts";
 import { sendJson } from "./reply.ts";
 import type { Handlers, RequestContext } from "./request-context.ts";
 import { object, text } from "./shape.ts";
+import { infoAnswer } from "./system-answers.ts";
 import { atLeast } from "./versions.ts";
 
 interface AuthRequest {
@@ -33,19 +34,22 @@ export const systemHandlers: Handlers = {
   SystemPing: (context) => ping(context, "OK"),
   SystemPingHead: (context) => ping(context, ""),
 
-  async SystemVersion({ engine, response, spoken }) {
+  async SystemVersion({ engine, response, spoken, experimental }) {
     const version = await engine.system.version();
     const spokenFields = { ApiVersion: spoken.newest, MinAPIVersion: spoken.oldest };
     const components = Array.isArray(version.Components) ? (version.Components as unknown[]) : [];
     sendJson(response, 200, {
       ...version,
       ...spokenFields,
-      Components: components.map((component) => withSpoken(component, spokenFields)),
+      ...(experimental && { Experimental: true }),
+      Components: components.map((component) =>
+        withSpoken(component, { ...spokenFields, Experimental: String(experimental) }),
+      ),
     });
   },
 
-  async SystemInfo({ engine, response }) {
-    sendJson(response, 200, await engine.system.info());
+  async SystemInfo({ engine, response, version }) {
+    sendJson(response, 200, infoAnswer(await engine.system.info(), version));
   },
 
   async SystemDataUsage({ engine, query, response, version }) {
@@ -87,5 +91,5 @@ function withSpoken(component: unknown, spoken: Record<string, string>): unknown
   if (typeof component !== "object" || component === null) return component;
   const { Name, Details } = component as { Name?: unknown; Details?: object };
   if (Name !== "Engine") return component;
-  return { ...component, Details: { Experimental: "false", ...Details, ...spoken } };
+  return { ...component, Details: { ...Details, ...spoken } };
 }

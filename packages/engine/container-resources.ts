@@ -24,6 +24,7 @@ function memoryResources(host: HostConfig): NonNullable<SpecResources["memory"]>
   const memory: NonNullable<SpecResources["memory"]> = {};
   if (host.Memory) memory.limit = host.Memory;
   if (host.MemoryReservation) memory.reservation = host.MemoryReservation;
+  if (host.KernelMemoryTCP) memory.kernelTCP = host.KernelMemoryTCP;
   if (host.MemorySwap) memory.swap = host.MemorySwap;
   if (host.MemorySwappiness != null && host.MemorySwappiness >= 0) memory.swappiness = host.MemorySwappiness;
   if (host.OomKillDisable) memory.disableOOMKiller = true;

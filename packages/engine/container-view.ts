@@ -11,6 +11,7 @@ import { imageMountPath } from "#engine/image-mounts.ts";
 import { inspectedLogPath } from "#engine/log-plan.ts";
 import { FROM_TMPFS_FLAG } from "#engine/resolve-mounts.ts";
 import { parseSecurityOptions } from "#engine/security-options.ts";
+import { shownConfig, shownHostConfig } from "#engine/shown-config.ts";
 import { statusText } from "#engine/status-text.ts";
 import { nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
 
@@ -41,10 +42,10 @@ export async function inspectContainer(
     ProcessLabel: "",
     AppArmorProfile: parseSecurityOptions(record.hostConfig.SecurityOpt ?? []).apparmor ?? "",
     ExecIDs: container.execIds.size === 0 ? null : [...container.execIds],
-    HostConfig: record.hostConfig,
+    HostConfig: shownHostConfig(record.hostConfig),
     GraphDriver: { Name: context.storage.name, Data: await context.storage.metadata(record.id) },
     Mounts: mountPoints(context, container),
-    Config: record.config,
+    Config: shownConfig(record.config),
     NetworkSettings: networkSettings(context, container),
   };
 }
@@ -58,7 +59,7 @@ export function summarize(context: EngineContext, container: Container): Contain
     Names: [`/${record.name}`],
     Image: record.imageName,
     ImageID: record.imageId,
-    Command: [record.path, ...record.args].join(" "),
+    Command: commandLine(record.path, record.args),
     Created: Math.floor(Date.parse(record.created) / 1000),
     Ports: portsOf(settings.Ports),
     Labels: record.config.Labels ?? {},
@@ -71,6 +72,11 @@ export function summarize(context: EngineContext, container: Container): Contain
     NetworkSettings: { Networks: settings.Networks },
     Mounts: mountPoints(context, container),
   };
+}
+
+/** As dockerd has it: words with spaces in quotes, so that one can tell them apart. */
+function commandLine(path: string, args: readonly string[]): string {
+  return [path, ...args.map((word) => (word.includes(" ") ? `'${word}'` : word))].join(" ");
 }
 
 function mountPoints(context: EngineContext, container: Container) {

@@ -1,10 +1,11 @@
 /** `docker version`, `docker info`, `docker system df`. */
 import { readdirSync } from "node:fs";
-import { arch, freemem, hostname, totalmem } from "node:os";
+import { arch, hostname, totalmem } from "node:os";
 import { DiskUsageMeter } from "#engine/disk-usage.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { Filters, SystemService } from "#engine/engine-types.ts";
 import { checkPruneFilters } from "#engine/prune-containers.ts";
+import { hostAbilities, hostWarnings, runtimes } from "#engine/system-info.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
 import type { SystemFacts } from "#kernel/host-facts.ts";
 import { LOG_DRIVERS } from "#logs/options/known-options.ts";
@@ -30,7 +31,7 @@ export class System implements SystemService {
       Platform: { Name: "Berth" },
       Components: [
         { Name: "Engine", Version: BERTH_VERSION, Details: { ...details, NodeVersion: process.version } },
-        { Name: "berth-oci", Version: BERTH_VERSION, Details: {} },
+        { Name: "berth-oci", Version: BERTH_VERSION, Details: { GitCommit: "" } },
       ],
       Version: BERTH_VERSION,
       GitCommit: "",
@@ -44,6 +45,7 @@ export class System implements SystemService {
 
   async info(): Promise<Record<string, unknown>> {
     const { config, storage, images, containers, cgroups, limits } = this.#context;
+    const warnings = hostWarnings(this.#context);
     const all = containers.all();
     const count = (status: string) => all.filter(({ record }) => record.state.Status === status).length;
     const running = all.filter(({ record }) => record.state.Running && !record.state.Paused).length;
@@ -65,15 +67,7 @@ export class System implements SystemService {
         Authorization: null,
         Log: LOG_DRIVERS,
       },
-      MemoryLimit: true,
-      SwapLimit: limits.swapLimit,
-      CpuCfsPeriod: true,
-      CpuCfsQuota: true,
-      CPUShares: true,
-      CPUSet: true,
-      PidsLimit: true,
-      OomKillDisable: cgroups.version === 1,
-      IPv4Forwarding: config.ipForward,
+      ...hostAbilities(this.#context),
       Debug: config.debug,
       NFd: openDescriptors(),
       // What keeps the event loop waiting is what comes nearest.
@@ -90,7 +84,6 @@ export class System implements SystemService {
       Architecture: this.#facts.machine,
       NCPU: limits.cpus,
       MemTotal: totalmem(),
-      MemFree: freemem(),
       IndexServerAddress: "https://index.docker.io/v1/",
       RegistryConfig: registryConfig(config.insecureRegistries, config.registryMirrors),
       GenericResources: null,
@@ -99,7 +92,7 @@ export class System implements SystemService {
       NoProxy: config.proxy.no,
       Labels: config.labels,
       ExperimentalBuild: config.experimental,
-      Runtimes: { berth: { path: "berth-oci" } },
+      Runtimes: runtimes(),
       DefaultRuntime: "berth",
       // Containers always outlive the daemon.
       LiveRestoreEnabled: true,
@@ -113,15 +106,19 @@ export class System implements SystemService {
       },
       Isolation: "",
       InitBinary: "docker-init",
-      ContainerdCommit: { ID: "" },
-      RuncCommit: { ID: "" },
-      InitCommit: { ID: "" },
+      // dockerd's word for what there is none of to ask.
+      ContainerdCommit: { ID: "N/A" },
+      RuncCommit: { ID: BERTH_VERSION },
+      InitCommit: { ID: BERTH_VERSION },
       SecurityOptions: [
         `name=seccomp,profile=${config.seccompProfile || "builtin"}`,
         ...(this.#context.idMap === undefined ? [] : ["name=userns"]),
         ...(cgroups.version === 2 ? ["name=cgroupns"] : []),
       ],
-      Warnings: this.#warnings(),
+      Warnings: warnings.length > 0 ? warnings : null,
+      ProductLicense: "Apache License 2.0",
+      ...(config.iptables && { FirewallBackend: { Driver: "iptables" } }),
+      CDISpecDirs: [],
       DefaultAddressPools: config.defaultAddressPools.map(({ base, size }) => ({ Base: base, Size: size })),
     };
   }
@@ -145,14 +142,6 @@ export class System implements SystemService {
   async authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }> {
     return this.#context.images.registries.logIn(auth);
   }
-
-  #warnings(): string[] | null {
-    const warnings: string[] = [];
-    if (!this.#context.limits.swapLimit) warnings.push("WARNING: No swap limit support");
-    if (!this.#context.config.iptables)
-      warnings.push("WARNING: iptables is disabled: published ports cannot be reached");
-    return warnings.length > 0 ? warnings : null;
-  }
 }
 
 function openDescriptors(): number {
@@ -173,8 +162,6 @@ function registryConfig(insecure: string[], mirrors: string[]): Record<string, u
   const ranges = insecure.filter((entry) => entry.includes("/"));
   const hosts = insecure.filter((entry) => !entry.includes("/"));
   return {
-    AllowNondistributableArtifactsCIDRs: null,
-    AllowNondistributableArtifactsHostnames: null,
     InsecureRegistryCIDRs: ["::1/128", "127.0.0.0/8", ...ranges],
     IndexConfigs: {
       "docker.io": { Name: "docker.io", Mirrors: mirrors, Secure: true, Official: true },

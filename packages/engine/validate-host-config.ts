@@ -151,6 +151,10 @@ function checkMemory(
     // As much swap again as memory, like dockerd.
     hostConfig.MemorySwap = memory * 2;
   }
+  if (hostConfig.KernelMemoryTCP && limits.cgroupVersion === 2) {
+    warnings.push("Your kernel does not support kernel memory TCP limit. Kernel memory TCP limit discarded.");
+    delete hostConfig.KernelMemoryTCP;
+  }
   const swappiness = hostConfig.MemorySwappiness;
   if (swappiness != null && swappiness !== -1 && (swappiness < 0 || swappiness > 100)) {
     throw invalid(`Invalid value: ${swappiness}, valid memory swappiness range is 0-100`);

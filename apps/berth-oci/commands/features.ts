@@ -1,4 +1,4 @@
-import { features as describeFeatures } from "#oci/features.ts";
+import { features as describeFeatures } from "#runtime/features.ts";
 import { takeWords } from "../arguments.ts";
 import type { Command } from "../command.ts";
 
