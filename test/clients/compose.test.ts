@@ -1,0 +1,408 @@
+/**
+ * Debian 13's `docker compose`, unmodified, on Berth: three services in two networks, a start that waits for health,
+ * volumes, scale, and every command one uses from day to day.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { buildImage, buildTar } from "#images/archive-build.ts";
+import { builtBusybox } from "#test/fixtures/busybox-image.ts";
+import { installCompose } from "#test/fixtures/compose.ts";
+import { type Ran, TestDaemon } from "#test/fixtures/daemon.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
+import { TestRegistry } from "#test/fixtures/registry.ts";
+import { dockerCliMissing } from "./docker-cli.ts";
+
+/** How long one command may take, ms; only a hang gets there. */
+const PATIENCE_MS = 120_000;
+const PROJECT = `shop${process.pid}`;
+
+const file = (registry: string) => `
+name: ${PROJECT}
+services:
+  store:
+    image: ${registry}/store:1
+    healthcheck:
+      test: ["CMD", "test", "-e", "/data/ready"]
+      interval: 300ms
+      timeout: 10s
+      retries: 50
+    volumes:
+      - data:/data
+    networks:
+      back:
+        aliases: [database]
+  web:
+    image: ${registry}/web:1
+    depends_on:
+      store:
+        condition: service_healthy
+    environment:
+      GREETING: \${GREETING:-hello}
+    ports:
+      - "127.0.0.1::80"
+    volumes:
+      - ./site:/site:ro
+    networks:
+      front:
+        aliases: [www, site]
+      back:
+    labels:
+      kind: test
+    stop_grace_period: 1s
+  worker:
+    image: ${registry}/web:1
+    command: [sleep, "1000"]
+    init: true
+    depends_on:
+      web: {condition: service_started}
+    networks: [back]
+    deploy:
+      resources:
+        limits: {memory: 64M, cpus: "0.5"}
+    stop_grace_period: 1s
+  once:
+    image: ${registry}/web:1
+    profiles: [tools]
+    command: [sh, -c, "cat /data/ready"]
+    volumes:
+      - data:/data:ro
+    depends_on:
+      store: {condition: service_healthy}
+    networks: [back]
+volumes:
+  data:
+    labels: {kind: test}
+networks:
+  front:
+  back:
+    ipam:
+      config:
+        - subnet: 10.214.104.0/24
+`;
+
+/** What each image has of its own: a command. The store becomes healthy only a while after its start. */
+const commands = {
+  store: ["sh", "-c", "echo store starts; sleep 1; echo stored >/data/ready; exec sleep 1000"],
+  web: [
+    "sh",
+    "-c",
+    // Reads through the network what the health check has waited for.
+    "echo $GREETING; mkdir /www; cp /site/* /www/ 2>/dev/null; echo ready; exec httpd -f -v -p 80 -h /www",
+  ],
+};
+
+describe("docker compose", { skip: dockerCliMissing() }, () => {
+  let daemon: TestDaemon;
+  let registry: TestRegistry;
+  let directory: string;
+  before(async () => {
+    registry = await TestRegistry.start();
+    daemon = await TestDaemon.start({ subnet: 104 });
+    installCompose(join(daemon.directory, "docker-config"));
+    const busybox = await builtBusybox();
+    for (const [name, Cmd] of Object.entries(commands)) {
+      const own = buildTar([{ type: "file", name: `etc/${name}`, content: name }]);
+      const document = { ...JSON.parse(busybox.config.toString()), config: { Cmd, StopSignal: "SIGKILL" } };
+      await registry.push(name, "1", buildImage([...busybox.layers, own], document));
+    }
+    directory = join(daemon.directory, "project");
+    mkdirSync(join(directory, "site"), { recursive: true });
+    writeFileSync(join(directory, "site/index.html"), "from the project\n");
+    writeFileSync(join(directory, "compose.yaml"), file(registry.host));
+  });
+  after(async () => {
+    await compose("down", "-v", "-t", "0").catch(() => {});
+    await daemon.stop();
+    await registry.stop();
+  });
+
+  /** Runs it in the project's directory, to its end. */
+  function compose(...args: string[]): Promise<Ran> {
+    return new Promise((done) => {
+      const child = spawn("docker", ["compose", ...args], {
+        cwd: directory,
+        env: daemon.environment,
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+      const ran: Ran = { code: null, stdout: "", stderr: "" };
+      child.stdout.on("data", (chunk) => (ran.stdout += chunk));
+      child.stderr.on("data", (chunk) => (ran.stderr += chunk));
+      child.on("close", (code) => {
+        clearTimeout(timer);
+        done({ ...ran, code });
+      });
+    });
+  }
+
+  /** The same, which has to succeed; answers what it printed. */
+  async function ok(...args: string[]): Promise<string> {
+    const ran = await compose(...args);
+    assert.ok(
+      ran.code === 0,
+      `docker compose ${args.join(" ")} ended with ${ran.code}\n${ran.stdout}${ran.stderr}`,
+    );
+    return withoutErasing(ran.stdout);
+  }
+
+  interface Row {
+    Service: string;
+    Name: string;
+    State: string;
+    Health: string;
+    ExitCode: number;
+  }
+  async function ps(...flags: string[]): Promise<Row[]> {
+    const lines = (await ok("ps", "--format", "json", ...flags)).split("\n").filter(Boolean);
+    return lines.map((line) => JSON.parse(line) as Row);
+  }
+  const inspect = (name: string) => JSON.parse(daemon.docker("inspect", name).stdout)[0];
+
+  test("config shows the file with everything filled in", async () => {
+    const whole = JSON.parse(await ok("config", "--format", "json"));
+    assert.equal(whole.services.web.environment.GREETING, "hello");
+    assert.equal(whole.networks.back.name, `${PROJECT}_back`);
+    assert.equal(await ok("config", "--services"), "store\nweb\nworker\n");
+    assert.equal(await ok("config", "--volumes"), "data\n");
+    assert.equal((await compose("-f", "none.yaml", "config")).code, 14);
+  });
+
+  test("pull gets the images", async () => {
+    await ok("pull");
+    const listed = daemon.docker("images", "--format", "{{.Repository}}:{{.Tag}}").stdout;
+    assert.deepEqual(listed.trim().split("\n").sort(), [
+      `${registry.host}/store:1`,
+      `${registry.host}/web:1`,
+    ]);
+  });
+
+  test("up starts in the order of health, once", async () => {
+    await ok("up", "-d", "--wait");
+    const rows = await ps();
+    assert.deepEqual(rows.map(({ Service, State }) => `${Service} ${State}`).sort(), [
+      "store running",
+      "web running",
+      "worker running",
+    ]);
+    const store = inspect(`${PROJECT}-store-1`);
+    const web = inspect(`${PROJECT}-web-1`);
+    assert.equal(store.State.Health.Status, "healthy");
+    const healthy = store.State.Health.Log.find(({ ExitCode }: { ExitCode: number }) => ExitCode === 0);
+    assert.ok(
+      Date.parse(web.State.StartedAt) >= Date.parse(healthy.End),
+      "web began before the store was healthy",
+    );
+    assert.deepEqual(Object.keys(web.NetworkSettings.Networks).sort(), [
+      `${PROJECT}_back`,
+      `${PROJECT}_front`,
+    ]);
+    assert.match(store.NetworkSettings.Networks[`${PROJECT}_back`].IPAddress, /^10\.214\.104\./);
+    assert.equal(inspect(`${PROJECT}-worker-1`).HostConfig.Memory, 64 << 20);
+    // Nothing has changed, so nothing is made anew.
+    await ok("up", "-d", "--wait");
+    assert.equal(inspect(`${PROJECT}-web-1`).Id, web.Id);
+  });
+
+  test("ps, images, ls and top", async () => {
+    assert.equal((await ps("store"))[0]?.Health, "healthy");
+    assert.equal((await ok("ps", "-q")).trim().split("\n").length, 3);
+    assert.equal(await ok("ps", "--services", "--filter", "status=running"), "store\nweb\nworker\n");
+    assert.match(await ok("ps"), /127\.0\.0\.1:\d+->80\/tcp/);
+    assert.match(await ok("images"), new RegExp(`${registry.host}/store\\s+1`));
+    const [project] = JSON.parse(await ok("ls", "--format", "json"));
+    assert.deepEqual([project.Name, project.Status], [PROJECT, "running(3)"]);
+    assert.match(await ok("top", "worker"), /sleep 1000/);
+  });
+
+  test("names and aliases are known in the network, and nowhere else", async () => {
+    const asked = async (service: string, name: string) =>
+      (await compose("exec", "-T", service, "nslookup", name)).code === 0;
+    for (const name of ["store", "database", "web", "worker", `${PROJECT}-store-1`]) {
+      assert.ok(await asked("worker", name), name);
+    }
+    assert.ok(await asked("web", "www"));
+    assert.equal(await asked("worker", "www"), false, "an alias of the other network");
+    const page = await ok("exec", "-T", "worker", "wget", "-q", "-O", "-", "http://web/index.html");
+    assert.equal(page, "from the project\n");
+  });
+
+  test("port tells where, and there is the page", async () => {
+    const where = (await ok("port", "web", "80")).trim();
+    assert.match(where, /^127\.0\.0\.1:\d+$/);
+    assert.equal(await (await fetch(`http://${where}/index.html`)).text(), "from the project\n");
+  });
+
+  test("exec: output, input's absence, environment, user, exit code", async () => {
+    assert.equal(
+      await ok(
+        "exec",
+        "-T",
+        "-e",
+        "A=b",
+        "-u",
+        "1000",
+        "-w",
+        "/tmp",
+        "web",
+        "sh",
+        "-c",
+        "echo $A; id -u; pwd",
+      ),
+      "b\n1000\n/tmp\n",
+    );
+    assert.equal((await compose("exec", "-T", "web", "sh", "-c", "exit 7")).code, 7);
+    assert.equal((await compose("exec", "-T", "nobody", "true")).code, 1);
+  });
+
+  test("run: a container for one command, with and without its service's ports", async () => {
+    assert.equal(await ok("run", "--rm", "-T", "worker", "echo", "once"), "once\n");
+    assert.equal(await ok("run", "--rm", "-T", "once"), "stored\n");
+    assert.equal((await compose("run", "--rm", "-T", "--no-deps", "worker", "sh", "-c", "exit 4")).code, 4);
+    assert.equal((await ps("-a")).length, 3);
+  });
+
+  test("logs: of all, of one, the tail, followed to the end", async () => {
+    const all = await ok("logs", "--no-color");
+    assert.match(all, /^store-1 +\| store starts$/m);
+    assert.match(all, /^web-1 +\| hello$/m);
+    assert.equal(await ok("logs", "--no-log-prefix", "--tail", "1", "store"), "store starts\n");
+    assert.match(await ok("logs", "-t", "store"), /\| \d{4}-\d\d-\d\dT/);
+    const followed = ok("logs", "-f", "--no-log-prefix", "store");
+    await ok("stop", "-t", "0", "store");
+    assert.match(await followed, /^store starts\n/);
+    await ok("start", "store");
+  });
+
+  test("cp goes both ways", async () => {
+    writeFileSync(join(directory, "in"), "copied\n");
+    await ok("cp", "in", "web:/tmp/in");
+    await ok("cp", "web:/tmp/in", "out");
+    assert.equal(readFileSync(join(directory, "out"), "utf8"), "copied\n");
+  });
+
+  test("pause, unpause, restart, kill, stop, start", async () => {
+    const state = async (service: string) => (await ps("-a", service))[0]?.State;
+    await ok("pause", "worker");
+    assert.equal(await state("worker"), "paused");
+    await ok("unpause", "worker");
+    assert.equal(await state("worker"), "running");
+    const before = inspect(`${PROJECT}-worker-1`);
+    await ok("restart", "-t", "0", "worker");
+    const after = inspect(`${PROJECT}-worker-1`);
+    assert.equal(after.Id, before.Id);
+    assert.notEqual(after.State.StartedAt, before.State.StartedAt);
+    await ok("kill", "worker");
+    await eventually(async () => assert.equal((await ps("-a", "worker"))[0]?.ExitCode, 137));
+    await ok("start", "worker");
+    await ok("stop", "-t", "0", "worker");
+    assert.equal(await state("worker"), "exited");
+    await ok("start", "worker");
+    assert.equal(await state("worker"), "running");
+  });
+
+  test("scale: three of one, each with a name and an address, then one", async () => {
+    await ok("up", "-d", "--wait", "--scale", "worker=3");
+    const workers = (await ps("worker")).map(({ Name }) => Name);
+    assert.deepEqual(
+      workers.sort(),
+      [1, 2, 3].map((number) => `${PROJECT}-worker-${number}`),
+    );
+    const found = await ok("exec", "-T", "web", "nslookup", "worker");
+    const addresses = workers.map(
+      (name) => inspect(name).NetworkSettings.Networks[`${PROJECT}_back`].IPAddress,
+    );
+    assert.equal(new Set(addresses).size, 3);
+    for (const address of addresses) assert.ok(found.includes(address), found);
+    assert.equal(
+      await ok("exec", "-T", "--index", "2", "worker", "hostname"),
+      `${inspect(workers[1] ?? "").Config.Hostname}\n`,
+    );
+    await ok("scale", "worker=1");
+    assert.equal((await ps("worker")).length, 1);
+  });
+
+  test("a changed service is made anew, the volume stays", async () => {
+    const id = inspect(`${PROJECT}-web-1`).Id;
+    const changed = file(registry.host).replace("GREETING:-hello", "GREETING:-changed");
+    writeFileSync(join(directory, "compose.yaml"), changed);
+    await ok("up", "-d", "--wait");
+    assert.notEqual(inspect(`${PROJECT}-web-1`).Id, id);
+    assert.match(await ok("logs", "--no-log-prefix", "web"), /^changed$/m);
+    await ok("up", "-d", "--wait", "--force-recreate", "store");
+    assert.equal(await ok("exec", "-T", "store", "cat", "/data/ready"), "stored\n");
+  });
+
+  test("events and wait", async () => {
+    const waited = compose("wait", "worker");
+    const child = spawn("docker", ["compose", "events", "--json", "web"], {
+      cwd: directory,
+      env: daemon.environment,
+    });
+    let told = "";
+    child.stdout.on("data", (chunk) => (told += chunk));
+    try {
+      // It subscribes in its own time; what makes events is repeated until one is seen.
+      await eventually(async () => {
+        await ok("pause", "web");
+        await ok("unpause", "web");
+        assert.match(told, /"action":"unpause"/);
+      });
+      assert.equal(JSON.parse(told.split("\n")[0] ?? "").service, "web");
+    } finally {
+      child.kill("SIGKILL");
+    }
+    await ok("kill", "worker");
+    assert.equal((await waited).code, 137);
+  });
+
+  test("a service whose dependency never gets healthy is not started", async () => {
+    const text = file(registry.host)
+      .replace('/data/ready"]', '/data/never"]')
+      .replace("retries: 50", "retries: 2");
+    writeFileSync(
+      join(directory, "sick.yaml"),
+      text.replace(PROJECT, `${PROJECT}-sick`).replace("10.214.104", "10.214.105"),
+    );
+    const ran = await compose("-f", "sick.yaml", "up", "-d");
+    assert.equal(ran.code, 1);
+    assert.match(ran.stderr, /dependency failed to start: container \S+-store-1 is unhealthy/);
+    assert.equal(inspect(`${PROJECT}-sick-web-1`).State.Status, "created");
+    await ok("-f", "sick.yaml", "down", "-v", "-t", "0");
+  });
+
+  test("up in the foreground ends with the container it is told to", async () => {
+    const ran = await compose(
+      "up",
+      "--no-color",
+      "--abort-on-container-exit",
+      "--exit-code-from",
+      "once",
+      "once",
+    );
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.match(withoutErasing(ran.stdout), /once-1 +\| stored/);
+  });
+
+  test("rm takes one service away", async () => {
+    await ok("rm", "-s", "-f", "worker");
+    assert.deepEqual(await ps("-a", "worker"), []);
+  });
+
+  test("down -v takes everything along", async () => {
+    await ok("--profile", "tools", "down", "-v", "-t", "0");
+    const left = (...args: string[]) =>
+      daemon.docker(...args, "--filter", `label=com.docker.compose.project=${PROJECT}`).stdout;
+    assert.equal(left("ps", "-aq"), "");
+    assert.equal(left("volume", "ls", "-q"), "");
+    assert.equal(left("network", "ls", "-q"), "");
+    assert.equal(daemon.docker("network", "ls", "--format", "{{.Name}}").stdout, "bridge\nhost\nnone\n");
+  });
+});
+
+/** Compose begins each line of a log by erasing the line, whoever reads it. */
+function withoutErasing(text: string): string {
+  return text.replaceAll("\x1b[2K", "");
+}
