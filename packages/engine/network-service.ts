@@ -16,6 +16,7 @@ import type { EngineContext } from "#engine/engine-context.ts";
 import type { Filters, NetworkService } from "#engine/engine-types.ts";
 import { addOwnAddresses, removeOwnAddresses } from "#engine/hosts-lines.ts";
 import { checkPruneFilters } from "#engine/prune-containers.ts";
+import { replaceResolvConf } from "#engine/resolver-file.ts";
 import { sandboxRequest } from "#engine/sandbox-request.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 
@@ -92,8 +93,11 @@ export class Networks implements NetworkService {
     record.endpoints = { ...former, [network.Name]: wishes };
     if (isUp(container)) {
       try {
-        const addresses = await networks.connect(sandboxRequest(this.#context, record), network.Id);
+        const request = sandboxRequest(this.#context, record);
+        const resolvConf = networks.resolvConf(request);
+        const addresses = await networks.connect(request, network.Id);
         addOwnAddresses(this.#context, record, addresses);
+        replaceResolvConf(this.#context, record, resolvConf, networks.resolvConf(request));
       } catch (error) {
         record.endpoints = former;
         throw error;

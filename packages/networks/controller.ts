@@ -148,7 +148,7 @@ class Controller implements NetworkController {
     const held = this.#hold(request, ownNamespace ? undefined : "default");
     const resolver = this.#resolver(request, ownNamespace);
     const embedded = planned.some(({ network }) => isUserDefined(network));
-    if (ownNamespace) held.resolver = resolverOf(resolver);
+    if (ownNamespace) held.resolver = { ...resolverOf(resolver), embedded };
     const program = await joinNetworks({
       request,
       planned,
@@ -422,6 +422,11 @@ class Controller implements NetworkController {
     this.#shared.ports.releaseAll();
   }
 
+  resolvConf(request: SandboxRequest): string {
+    const embedded = this.#held.get(request.containerId)?.resolver.embedded ?? false;
+    return resolvConf({ ...this.#resolver(request, true), embedded });
+  }
+
   #hold(request: SandboxRequest, key?: string): HeldSandbox {
     const sandboxId = randomId();
     return {
@@ -434,7 +439,7 @@ class Controller implements NetworkController {
       published: [],
       publishedOn: "",
       links: {},
-      resolver: { servers: [], hostServers: true, keepsShortNames: false },
+      resolver: { servers: [], hostServers: true, keepsShortNames: false, embedded: false },
     };
   }
 
@@ -446,6 +451,10 @@ class Controller implements NetworkController {
   #tell(held: HeldSandbox): void {
     const { containerId } = held;
     const names = toldNames(held, (name) => this.#networks.find(name));
+    if (names !== undefined && !held.resolver.embedded) {
+      held.resolver.embedded = true;
+      this.#save(held);
+    }
     if (names === undefined) {
       this.#dns.forget(containerId);
       return;
@@ -500,7 +509,7 @@ class Controller implements NetworkController {
 }
 
 /** Where a container's questions go that are not about containers. */
-function resolverOf(request: ResolverRequest): HeldSandbox["resolver"] {
+function resolverOf(request: ResolverRequest): Omit<HeldSandbox["resolver"], "embedded"> {
   return {
     servers: [...upstreamServers(request)],
     hostServers: request.dns.length === 0,

@@ -65,9 +65,10 @@ export interface HeldSandbox {
   links: Record<string, HeldLink>;
   /**
    * Where its questions go that are not about containers, whether these are the host's own servers (and not the user's),
-   * and whether names without a dot stay here.
+   * whether names without a dot stay here, and whether it has, or had, networks whose names it asks our server for: its
+   * programs may remember that server for as long as they run.
    */
-  resolver: { servers: string[]; hostServers: boolean; keepsShortNames: boolean };
+  resolver: { servers: string[]; hostServers: boolean; keepsShortNames: boolean; embedded: boolean };
 }
 
 /** An id as Docker makes them. */
@@ -143,6 +144,6 @@ function withLinks(held: HeldSandbox & { veths?: string[] }): HeldSandbox {
     ...rest,
     publishedOn: held.published.length > 0 ? name : "",
     links: veth === undefined ? {} : { [name]: { veth, name: "eth0", index: 16 } },
-    resolver: { servers: [], hostServers: true, keepsShortNames: false },
+    resolver: { servers: [], hostServers: true, keepsShortNames: false, embedded: false },
   };
 }

@@ -81,6 +81,8 @@ export interface NetworkController {
   connect(request: SandboxRequest, nameOrId: string): Promise<string[]>;
   /** Takes a running container off a network; answers the addresses it had there. As `connect`. */
   disconnect(request: SandboxRequest, nameOrId: string): Promise<string[]>;
+  /** What the resolv.conf of a container in a namespace of its own says now; a first network of a user's changes it. */
+  resolvConf(request: SandboxRequest): string;
   /** The container has another name. */
   rename(containerId: string, name: string): void;
   /** Refuses endpoint settings that the network cannot give: "invalid" with Docker's texts. */

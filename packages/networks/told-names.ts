@@ -5,13 +5,13 @@ import type { HeldSandbox } from "#networks/network-record.ts";
 import type { Network } from "#networks/network-table.ts";
 import { embeddedServer } from "#networks/resolv-conf.ts";
 
-/** Undefined for a container on no network of a user's: its questions are none of the server's business. */
+/** Undefined for a container that never was on a network of a user's: its questions are none of the server's business. */
 export function toldNames(
   held: HeldSandbox,
   networkOf: (name: string) => Network | undefined,
 ): ContainerNames | undefined {
   const networks = Object.keys(held.endpoints).flatMap((name) => networkOf(name) ?? []);
-  if (!networks.some(isUserDefined)) return undefined;
+  if (!networks.some(isUserDefined) && !held.resolver.embedded) return undefined;
   const joined = networks.filter(isUserDefined).map(({ record }): JoinedNetwork => {
     const endpoint = held.endpoints[record.name];
     const links = (endpoint?.Links ?? []).map((link) => {

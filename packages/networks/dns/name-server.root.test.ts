@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type { ContainerNames } from "#networks/dns/container-names.ts";
 import { DnsService } from "#networks/dns/dns-service.ts";
-import { TestNamespace } from "#networks/dns/namespace.test-tool.ts";
-import { startUpstream } from "#networks/dns/upstream.test-tool.ts";
+import { TestNamespace } from "#networks/dns/testing/namespace.ts";
+import { startUpstream } from "#networks/dns/testing/upstream.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 
-const TOOL = join(import.meta.dirname, "upstream.test-tool.ts");
+const TOOL = join(import.meta.dirname, "testing/upstream.ts");
 /** A loopback address of the host's that nobody else uses. */
 const ON_HOST = `127.53.${(process.pid >> 8) & 0xff}.${process.pid & 0xff}`;
 

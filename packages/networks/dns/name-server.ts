@@ -183,9 +183,9 @@ export class NameServer implements Disposable {
     if (name !== undefined && (query.class === CLASS_IN || query.class === CLASS_ANY)) {
       const entry = this.#names.find(containerId, name);
       if (entry !== undefined) {
-        const records = entry.records(query.type);
+        const set = entry.ofType(query.type);
         const { NOERROR } = RCODE;
-        return writeAnswer(out, at, limit, query, question, from, NOERROR, records, entry.turn());
+        return writeAnswer(out, at, limit, query, question, from, NOERROR, set.records, set.next());
       }
       if (query.type === TYPE.PTR) {
         const address = addressOfReverseName(name);

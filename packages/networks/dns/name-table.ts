@@ -9,13 +9,30 @@ import type { ContainerNames, JoinedNetwork } from "#networks/dns/container-name
 import { TYPE } from "#networks/dns/query.ts";
 import { addressBytes, formatAddress, parseAddress } from "#networks/ipam/prefix.ts";
 
-/** The records behind one name of one network. */
+/** Records that are answered together, each of them first in its turn. */
+export class RecordSet {
+  readonly records: readonly RecordData[];
+  #turn = 0;
+
+  constructor(records: readonly RecordData[]) {
+    this.records = records;
+  }
+
+  /** The index of the record that goes first this time. */
+  next(): number {
+    this.#turn = this.#turn + 1 < this.records.length ? this.#turn + 1 : 0;
+    return this.#turn;
+  }
+}
+
+const nothing = new RecordSet([]);
+
+/** The records behind one name of one network. Each type has its own turns: clients ask for A and AAAA alternately. */
 export class NameEntry {
   readonly #members = new Map<string, RecordData[]>();
-  v4: RecordData[] = [];
-  v6: RecordData[] = [];
-  all: RecordData[] = [];
-  #turn = 0;
+  #v4 = nothing;
+  #v6 = nothing;
+  #all = nothing;
 
   get isEmpty(): boolean {
     return this.#members.size === 0;
@@ -32,22 +49,17 @@ export class NameEntry {
   }
 
   #gather(): void {
-    this.all = [...this.#members.values()].flat();
-    this.v4 = this.all.filter(({ type }) => type === TYPE.A);
-    this.v6 = this.all.filter(({ type }) => type === TYPE.AAAA);
-  }
-
-  /** Which record goes first this time. */
-  turn(): number {
-    this.#turn = (this.#turn + 1) & 0xffff;
-    return this.#turn;
+    const all = [...this.#members.values()].flat();
+    this.#all = new RecordSet(all);
+    this.#v4 = new RecordSet(all.filter(({ type }) => type === TYPE.A));
+    this.#v6 = new RecordSet(all.filter(({ type }) => type === TYPE.AAAA));
   }
 
   /** None for a type that names of containers don't have. */
-  records(type: number): RecordData[] {
-    if (type === TYPE.A) return this.v4;
-    if (type === TYPE.AAAA) return this.v6;
-    return type === TYPE.ANY ? this.all : [];
+  ofType(type: number): RecordSet {
+    if (type === TYPE.A) return this.#v4;
+    if (type === TYPE.AAAA) return this.#v6;
+    return type === TYPE.ANY ? this.#all : nothing;
   }
 }
 

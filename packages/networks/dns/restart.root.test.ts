@@ -9,11 +9,11 @@ import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { changeLink } from "#kernel/netlink/link-messages.ts";
 import type { ContainerNames } from "#networks/dns/container-names.ts";
-import { TestNamespace } from "#networks/dns/namespace.test-tool.ts";
 import { resolverProgram } from "#networks/dns/resolver-program.ts";
+import { TestNamespace } from "#networks/dns/testing/namespace.ts";
 import { Containers, type Running } from "#runtime/container.test-tool.ts";
 
-const TOOL = join(import.meta.dirname, "server.test-tool.ts");
+const TOOL = join(import.meta.dirname, "testing/serve.ts");
 const LOOPBACK_UP = { why: "bring lo up", bytes: changeLink(1, { up: true }), pidAt: [] };
 
 const names: ContainerNames = {

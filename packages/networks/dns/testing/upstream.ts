@@ -7,7 +7,7 @@
  *   forged.…   first answers to other questions and with other ids, then the true one
  *   anything else, the address given
  *
- * As a program: `node upstream.test-tool.ts ADDRESS=ANSWER…` with "silent" for ANSWER to say nothing; prints "ready".
+ * As a program: `node upstream.ts ADDRESS=ANSWER…` with "silent" for ANSWER to say nothing; prints "ready".
  */
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";

@@ -1,5 +1,5 @@
 /**
- * A process that serves names as the daemon does, to be killed by tests: `node server.test-tool.ts PID NAMES`, NAMES being
+ * A process that serves names as the daemon does, to be killed by tests: `node serve.ts PID NAMES`, NAMES being
  * a ContainerNames in JSON. Prints "serving".
  */
 import { DnsService } from "#networks/dns/dns-service.ts";
