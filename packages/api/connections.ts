@@ -5,6 +5,9 @@
 import type { ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 
+/** One for all: making a reason costs more than most requests need for anything else. */
+const GONE = new DOMException("the client is gone", "AbortError");
+
 export class Connections {
   readonly #waiting = new Map<Duplex, Set<AbortController>>();
   #allGone: (() => void) | undefined;
@@ -26,7 +29,7 @@ export class Connections {
     waiting?.add(controller);
     response.on("close", () => {
       waiting?.delete(controller);
-      if (!response.writableFinished) controller.abort();
+      if (!response.writableFinished) controller.abort(GONE);
     });
     return controller.signal;
   }
@@ -47,6 +50,6 @@ export class Connections {
   }
 
   #abort(socket: Duplex): void {
-    for (const controller of this.#waiting.get(socket) ?? []) controller.abort();
+    for (const controller of this.#waiting.get(socket) ?? []) controller.abort(GONE);
   }
 }

@@ -40,9 +40,17 @@ export function bodyOf(request: IncomingMessage): RequestBody {
             chunks.push(chunk);
           }
         });
-        request.on("end", resolve);
-        request.on("error", () => reject(cutShort()));
-        request.on("close", () => reject(cutShort()));
+        let whole = false;
+        // Every request closes; only one that wasn't whole is worth an error.
+        const ended = () => {
+          if (!whole) reject(cutShort());
+        };
+        request.on("end", () => {
+          whole = true;
+          resolve();
+        });
+        request.on("error", ended);
+        request.on("close", ended);
       });
       return Buffer.concat(chunks);
     },

@@ -4,10 +4,10 @@
  *
  * Not queued: a queued stop waits for exactly this.
  */
-import { rm } from "node:fs/promises";
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent, publishNetworkEvents } from "#engine/container-events.ts";
 import { runDirectory } from "#engine/container-paths.ts";
+import { discardDirectory } from "#engine/discard-directory.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { stopHealthMonitor } from "#engine/health/health-monitor.ts";
 import { joinedContainers } from "#engine/joined-containers.ts";
@@ -100,7 +100,7 @@ export async function releaseRun(context: EngineContext, container: Container): 
   await context.networks.release(record.id);
   await releaseMounts(context, record);
   const cgroups = removeContainerCgroups(context.cgroups, record);
-  const directory = rm(runDirectory(context.config, record.id), { recursive: true, force: true });
+  const directory = discardDirectory(runDirectory(context.config, record.id));
   // Nobody waits for these but the next start of the same container.
   const cleaned = Promise.all([cgroups, directory]);
   container.cleaned = cleaned.then(

@@ -3,12 +3,14 @@
  * end and tells the events. Holds no state but the registry in the context.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdirSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ExecCreateRequest } from "#api-types/container.ts";
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { execDirectory } from "#engine/container-paths.ts";
+import { discardDirectory } from "#engine/discard-directory.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { Exec } from "#engine/exec.ts";
 import { prepareExec } from "#engine/prepare-exec.ts";
@@ -62,7 +64,7 @@ export async function runExec(
   const directory = execDirectory(context.config, exec.id);
   exec.state = "running";
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
     if (exec.isProbe) await writeFile(join(directory, PROBE_MARK), "");
     const launch = await prepareExec(context, exec, directory, options.expectedAttaches, options.consoleSize);
     const compiled = compileExec(launch);
@@ -104,9 +106,7 @@ function endExec(context: EngineContext, exec: Exec, exitCode: number): void {
     exitCode: String(exitCode),
   });
   const directory = execDirectory(context.config, exec.id);
-  void context.background.run("clean-up after an exec", () =>
-    rm(directory, { recursive: true, force: true }),
-  );
+  void context.background.run("clean-up after an exec", () => discardDirectory(directory));
   exec.container.execIds.delete(exec.id);
   // Nobody asks for those of health checks, and there are many.
   if (exec.isProbe) context.execs.delete(exec.id);

@@ -2,11 +2,12 @@
  * Starting a container: everything the run needs is taken, compiled into a program, and handed to the launcher. When
  * any step fails, all that was taken is given back and the container is as it was, with the reason in its state.
  */
-import { mkdir, rm } from "node:fs/promises";
+import { mkdirSync } from "node:fs";
 import { abandonPending, connectPending } from "#engine/attach.ts";
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { runDirectory } from "#engine/container-paths.ts";
+import { discardDirectory } from "#engine/discard-directory.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { followToExit, releaseRun, tellExitWaiters } from "#engine/exit.ts";
 import { initHealth, updateHealthMonitor } from "#engine/health/health-monitor.ts";
@@ -54,8 +55,8 @@ export async function startContainer(
 async function launch(context: EngineContext, container: Container): Promise<void> {
   const { record } = container;
   const directory = runDirectory(context.config, record.id);
-  await rm(directory, { recursive: true, force: true });
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await discardDirectory(directory);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
   const request = await prepareLaunch(context, container, directory);
   container.lastLaunch = request;
   const compiled = compileContainer(request);

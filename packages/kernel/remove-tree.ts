@@ -33,18 +33,25 @@ const largeFile = 64 * 1024 * 1024;
 
 class Exhausted extends Error {}
 
+/** How far a removal goes before it leaves the rest. */
+export interface RemovalBudget {
+  entries: number;
+  /** Milliseconds: a file system that is busy, or has no journal, takes long over a single entry. */
+  time?: number;
+}
+
 interface Removal {
-  /** Entries that may still be removed, undefined for no bound. */
-  budget: number | undefined;
+  /** What may still be removed, and until when; undefined for no bound. */
+  budget: { entries: number; until: number } | undefined;
   /** The top directory, where deep ones are moved to. */
   top: number;
 }
 
 /**
  * Removes `name` in the open directory `parent` and everything below it. Succeeds if nothing is there. Returns false if
- * `budget` (in entries) ran out first.
+ * the budget ran out first.
  */
-export function removeTreeAt(parent: number, name: string, budget?: number): boolean {
+export function removeTreeAt(parent: number, name: string, budget?: RemovalBudget): boolean {
   const result = tryUnlinkat(parent, name);
   if (result === 0 || result === ERRNO.ENOENT) return true;
   const status = fstatatIfExists(parent, name);
@@ -56,7 +63,7 @@ export function removeTreeAt(parent: number, name: string, budget?: number): boo
   }
   try {
     using directory = openToRemove(parent, name);
-    emptyDirectory(directory.number, 0, { budget, top: directory.number });
+    emptyDirectory(directory.number, 0, { budget: budget && running(budget), top: directory.number });
   } catch (error) {
     if (error instanceof Exhausted) return false;
     throw error;
@@ -66,10 +73,14 @@ export function removeTreeAt(parent: number, name: string, budget?: number): boo
 }
 
 /** Removes a tree by its path on the host. See `removeTreeAt`. */
-export function removeTree(path: string, budget?: number): boolean {
+export function removeTree(path: string, budget?: RemovalBudget): boolean {
   const slash = path.lastIndexOf("/");
   using parent = new FileDescriptor(open(path.slice(0, slash + 1) || ".", O_PATH | O_DIRECTORY));
   return removeTreeAt(parent.number, path.slice(slash + 1), budget);
+}
+
+function running({ entries, time }: RemovalBudget): { entries: number; until: number } {
+  return { entries, until: time === undefined ? Number.POSITIVE_INFINITY : performance.now() + time };
 }
 
 function emptyDirectory(directory: number, depth: number, removal: Removal): void {
@@ -83,9 +94,10 @@ function emptyDirectory(directory: number, depth: number, removal: Removal): voi
 }
 
 function removeEntry(directory: number, name: string, depth: number, removal: Removal): void {
-  if (removal.budget !== undefined) {
-    if (removal.budget <= 0) throw new Exhausted();
-    removal.budget -= 1;
+  const { budget } = removal;
+  if (budget !== undefined) {
+    if (budget.entries <= 0 || performance.now() > budget.until) throw new Exhausted();
+    budget.entries -= 1;
     if ((fstatatIfExists(directory, name)?.allocated ?? 0) >= largeFile) throw new Exhausted();
   }
   const result = tryUnlinkat(directory, name);

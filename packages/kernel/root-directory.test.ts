@@ -107,7 +107,7 @@ test("a budget stops a removal, and a later one finishes it", () => {
   using root = new RootDirectory(rootPath);
   root.mkdir("tree", 0o755);
   for (let i = 0; i < 50; i++) root.createFile(`tree/${i}`, Buffer.from(""), 0o644);
-  assert.equal(removeTree(join(rootPath, "tree"), 20), false);
+  assert.equal(removeTree(join(rootPath, "tree"), { entries: 20 }), false);
   assert.equal(root.list("tree").length, 30);
   assert.equal(removeTree(join(rootPath, "tree")), true);
   assert.equal(removeTree(join(rootPath, "tree")), true);

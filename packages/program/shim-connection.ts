@@ -88,9 +88,11 @@ export class ShimConnection implements ShimHandle {
   }
 
   close(): void {
-    this.#fail(
-      new BerthError("unavailable", "nobody follows this shim any more", { operation: "follow shim" }),
-    );
+    if (!this.#settled) {
+      this.#fail(
+        new BerthError("unavailable", "nobody follows this shim any more", { operation: "follow shim" }),
+      );
+    }
     this.#socket?.destroy();
   }
 
@@ -149,9 +151,12 @@ export class ShimConnection implements ShimHandle {
   #end(record: ExitRecord): void {
     if (this.#settled) return;
     this.#settled = true;
-    const gone = new BerthError("unavailable", "the shim has ended", { operation: "follow shim" });
-    this.#listening.reject(gone);
-    this.#started.reject(gone);
+    // One that has started has told both, and an error is dear.
+    if (!this.#running) {
+      const gone = new BerthError("unavailable", "the shim has ended", { operation: "follow shim" });
+      this.#listening.reject(gone);
+      this.#started.reject(gone);
+    }
     this.#exited.resolve(record);
   }
 

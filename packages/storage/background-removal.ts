@@ -7,8 +7,8 @@
 import { removeTree } from "#kernel/remove-tree.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
-/** Entries deleted in the event loop at most: one or two milliseconds. */
-const inlineBudget = 200;
+/** What is deleted in the event loop at most. */
+const inlineBudget = { entries: 200, time: 2 };
 /** Milliseconds without a new tree before deleting begins: while containers come and go, they go first. */
 const quietTime = 100;
 /** So many trees are deleted at once however busy it is: disk space does not wait for ever. */
