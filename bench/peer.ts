@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { removeEmptyParents } from "#test/fixtures/cgroups.ts";
 import { debianPeers } from "#test/fixtures/debian-peers.ts";
 import { rememberChains, removeBridgeRules, removeUnusedUserChain } from "#test/fixtures/firewall.ts";
+import { claimSubnet } from "#test/fixtures/subnet.ts";
 
 export interface Peer {
   name: string;
@@ -29,7 +30,10 @@ export async function startBerth(directory: string): Promise<Peer> {
   const socket = join(directory, "berth.sock");
   const execRoot = join(directory, "run");
   const args = ["--data-root", join(directory, "data"), "--exec-root", execRoot, "-H", `unix://${socket}`];
-  args.push("--pidfile", join(directory, "pid"), "--bridge", "bench-berth", "--bip", "172.28.0.1/16");
+  // Room for a thousand containers, and names of this run: others may be under way.
+  const subnet = await claimSubnet(204, 4);
+  const bridge = `benchb${process.pid}`;
+  args.push("--pidfile", join(directory, "pid"), "--bridge", bridge, "--bip", `10.213.${subnet.number}.1/22`);
   const daemon = start(join(ROOT, "bin/berthd"), args, directory, process.env);
   await answers(socket, daemon, directory);
   const launcher = () => processesWith(join(execRoot, "launcher.sock"));
@@ -42,8 +46,9 @@ export async function startBerth(directory: string): Promise<Peer> {
     stop: async () => {
       await end(daemon);
       for (const pid of launcher()) process.kill(pid);
-      removeLink("bench-berth");
-      removeBridgeRules("bench-berth");
+      removeLink(bridge);
+      removeBridgeRules(bridge);
+      subnet.release();
       removeUnusedUserChain();
       removeEmptyParents();
     },
@@ -58,9 +63,11 @@ export async function startDocker(directory: string): Promise<Peer> {
   const config = join(directory, "daemon.json");
   mkdirSync(directory, { recursive: true });
   writeFileSync(config, "{}");
-  ip("link", "add", "bench-docker", "type", "bridge");
-  ip("addr", "add", "172.27.0.1/16", "dev", "bench-docker");
-  ip("link", "set", "bench-docker", "up");
+  const subnet = await claimSubnet(208, 4);
+  const bridge = `benchd${process.pid}`;
+  ip("link", "add", bridge, "type", "bridge");
+  ip("addr", "add", `10.213.${subnet.number}.1/22`, "dev", bridge);
+  ip("link", "set", bridge, "up");
   const args = [
     "--data-root",
     join(directory, "data"),
@@ -69,7 +76,7 @@ export async function startDocker(directory: string): Promise<Peer> {
     "-H",
     `unix://${socket}`,
   ];
-  args.push("--pidfile", join(directory, "pid"), "--bridge", "bench-docker", "--config-file", config);
+  args.push("--pidfile", join(directory, "pid"), "--bridge", bridge, "--config-file", config);
   const daemon = start(peers.program("dockerd"), args, directory, peers.env);
   await answers(socket, daemon, directory);
   return {
@@ -80,8 +87,9 @@ export async function startDocker(directory: string): Promise<Peer> {
     shimProcesses: (containerPid) => [parentOf(containerPid)],
     stop: async () => {
       await end(daemon);
-      removeLink("bench-docker");
-      removeBridgeRules("bench-docker");
+      removeLink(bridge);
+      removeBridgeRules(bridge);
+      subnet.release();
       restoreChains();
       removeUnusedUserChain();
     },
