@@ -3,7 +3,7 @@
  * writable layer made. When a step fails, everything made so far is removed, the row last.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir } from "node:fs/promises";
+import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import type {
   ContainerConfig,
@@ -47,7 +47,7 @@ export async function createContainer(
   const { record, warnings, image } = composeRecord(context, name, request, platform);
   const container = context.containers.add(record);
   try {
-    await mkdir(containerDirectory(context.config, record.id), { recursive: true, mode: 0o710 });
+    mkdirSync(containerDirectory(context.config, record.id), { recursive: true, mode: 0o710 });
     await context.storage.createWritable(record.id, image.topLayer, containerRoot(context));
     await makeVolumes(context, record);
   } catch (error) {

@@ -1,10 +1,10 @@
 /** Removing a container: its name is free when this resolves; its files go in the background. */
-import { rm } from "node:fs/promises";
 import { abandonPending } from "#engine/attach.ts";
 import type { Container } from "#engine/container.ts";
 import { publishContainerEvent } from "#engine/container-events.ts";
 import { containerDirectory } from "#engine/container-paths.ts";
 import type { ContainerRecord } from "#engine/container-record.ts";
+import { discardDirectory } from "#engine/discard-directory.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { killAndWait } from "#engine/stop.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
@@ -56,7 +56,7 @@ export async function purge(
 ): Promise<void> {
   await context.logs.forget(record.id, LOG_PATIENCE);
   await context.storage.remove(record.id);
-  await rm(containerDirectory(context.config, record.id), { recursive: true, force: true });
+  await discardDirectory(containerDirectory(context.config, record.id));
   for (const mount of record.mounts) {
     if (mount.type !== "volume") continue;
     context.volumes.dereference(mount.volume, record.id);
