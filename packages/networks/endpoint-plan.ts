@@ -29,7 +29,7 @@ export function planEndpoints(request: SandboxRequest, table: NetworkTable): Pla
   if (alone !== undefined) return [alone];
   const { mode } = request;
   const isPrimary = ({ record: { name, id } }: Network): boolean =>
-    name === mode || id.startsWith(mode) || (name === "bridge" && mode === "default");
+    name === mode || (mode !== "" && id.startsWith(mode)) || (name === "bridge" && mode === "default");
   const rank = ({ network }: PlannedEndpoint): number => (isPrimary(network) ? 0 : 1);
   return planned.sort((a, b) => rank(a) - rank(b) || leadsBefore(a, b));
 }

@@ -112,3 +112,23 @@ test("icc=false: frames between containers are let through only for published po
 test("chain names of the longest bridge name fit into iptables' 28 characters", () => {
   for (const name of Object.values(chainNames("fifteenletters0"))) assert.ok(name.length <= 28, name);
 });
+
+test("an internal network lets nothing pass its bridge, and translates nothing", () => {
+  const text = installText({ ...rules, internal: true }, [port], "");
+  assert.ok(!text.includes("*nat"));
+  const mangle = table(text, "mangle");
+  assert.deepEqual(mangle.slice(1, 3), [
+    "-A BERTH-GUARD-berth0 ! -i berth0 -j DROP",
+    "-A BERTH-GUARD-berth0 ! -o berth0 -j DROP",
+  ]);
+  assert.ok(mangle.includes("-I FORWARD -i berth0 ! -o berth0 -j BERTH-GUARD-berth0"));
+});
+
+test("IPv6 has its own loopback, and nothing for the one of IPv4", () => {
+  const subnet = parseCidr("fd00::/64")?.prefix;
+  assert.ok(subnet);
+  const text = installText({ ...rules, subnet }, [], "");
+  assert.ok(!text.includes("127."));
+  assert.ok(text.includes("-d ::1/128 -j DROP"));
+  assert.ok(text.includes("-s fd00::/64 ! -o berth0 -j MASQUERADE"));
+});

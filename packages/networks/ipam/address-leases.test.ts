@@ -100,3 +100,31 @@ test("IPv6 has no broadcast", () => {
   const { take } = set("fd00::/126", "fd00::1");
   assert.deepEqual([take(), take()], ["fd00::2", "fd00::3"]);
 });
+
+test("addresses of others on the wire are never given out, not even when asked for", () => {
+  const { addresses, leases } = set("10.0.0.0/29", "10.0.0.1");
+  const auxiliary = ["10.0.0.2", "10.0.0.4"].flatMap((text) => parseAddress(text) ?? []);
+  const given = ["a", "b", "c"].map((holder) =>
+    formatAddress(leases.take({ ...addresses, auxiliary }, holder)),
+  );
+  assert.deepEqual(given, ["10.0.0.3", "10.0.0.5", "10.0.0.6"]);
+  assert.throws(() => leases.take({ ...addresses, auxiliary }, "d"), isFull);
+  assert.throws(() => leases.take({ ...addresses, auxiliary }, "d", parseAddress("10.0.0.2")), {
+    message: "Address already in use",
+  });
+});
+
+test("both families of one network, whose digits begin alike, do not mix", () => {
+  const { addresses, leases } = set("32.1.13.0/24", "32.1.13.1");
+  const subnet = parseCidr("2001:db8::/64")?.prefix;
+  const gateway = parseAddress("2001:db8::1");
+  assert.ok(subnet && gateway);
+  const six = { ...addresses, subnet, range: subnet, gateway };
+  const pair = (holder: string) =>
+    [leases.take(addresses, holder), leases.take(six, holder)].map(formatAddress);
+  assert.deepEqual(pair("a"), ["32.1.13.2", "2001:db8::2"]);
+  assert.deepEqual(pair("b"), ["32.1.13.3", "2001:db8::3"]);
+  leases.release("a");
+  const again = leases.take(six, "c", parseAddress("2001:db8::2"));
+  assert.equal(formatAddress(again), "2001:db8::2", "one release gives back both");
+});

@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { NetworkCreateRequest } from "#api-types/network.ts";
+import { parseCidr } from "#networks/ipam/prefix.ts";
+import { type CreateFacts, composeNetwork } from "#networks/network-create.ts";
+import type { NetworkRecord } from "#networks/network-record.ts";
+
+const facts: CreateFacts = {
+  networks: [],
+  usedByHost: () => [],
+  hasInterface: () => false,
+  kernelHasIpv6: true,
+};
+const compose = (request: NetworkCreateRequest, known: Partial<CreateFacts> = {}, pools = [] as never[]) =>
+  composeNetwork({ Name: "n", ...request }, { ...facts, ...known }, { defaultAddressPools: pools });
+const prefixes = (...texts: string[]) => texts.flatMap((text) => parseCidr(text)?.prefix ?? []);
+const other: NetworkRecord = {
+  id: "f".repeat(64),
+  name: "other",
+  driver: "bridge",
+  created: "",
+  config: { bridge: "br-other", subnet: "172.18.0.0/16", gateway: "172.18.0.1" },
+};
+
+test("a network without wishes: a free pool, the first address, a bridge named after its id", () => {
+  const { id, config } = compose({}, { networks: [other], usedByHost: () => prefixes("172.17.3.0/24") });
+  assert.equal(config.subnet, "172.19.0.0/16");
+  assert.equal(config.gateway, "172.19.0.1");
+  assert.equal(config.bridge, `br-${id.slice(0, 12)}`);
+  assert.equal(config.chosenSubnet, false);
+  assert.equal(config.ipv6, undefined);
+});
+
+test("wishes are kept as they were given, for inspect", () => {
+  const { config } = compose({
+    Internal: true,
+    Attachable: true,
+    Labels: { a: "b" },
+    Options: { "com.docker.network.driver.mtu": "1400", mine: "x" },
+    IPAM: {
+      Options: { o: "p" },
+      Config: [
+        {
+          Subnet: "10.1.0.0/16",
+          IPRange: "10.1.2.0/24",
+          Gateway: "10.1.9.9",
+          AuxiliaryAddresses: { r: "10.1.2.1" },
+        },
+      ],
+    },
+  });
+  const { bridge: _, ...rest } = config;
+  assert.deepEqual(rest, {
+    labels: { a: "b" },
+    options: { "com.docker.network.driver.mtu": "1400", mine: "x" },
+    ipamOptions: { o: "p" },
+    internal: true,
+    attachable: true,
+    subnet: "10.1.0.0/16",
+    gateway: "10.1.9.9",
+    range: "10.1.2.0/24",
+    reserved: { r: "10.1.2.1" },
+    chosenSubnet: true,
+    chosenSubnet6: false,
+  });
+});
+
+test("IPv6 gets a subnet of its own, in the private range, or the one asked for", () => {
+  assert.match(compose({ EnableIPv6: true }).config.ipv6?.subnet ?? "", /^fd[0-9a-f]{2}:[0-9a-f:]+::\/64$/);
+  const asked = compose({ EnableIPv6: true, IPAM: { Config: [{ Subnet: "fd00:1::/64" }] } }).config;
+  assert.deepEqual(asked.ipv6, { subnet: "fd00:1::/64", gateway: "fd00:1::1" });
+  assert.equal(asked.chosenSubnet, false);
+  assert.equal(asked.chosenSubnet6, true);
+});
+
+test("the daemon's pools, each for its family", () => {
+  const pools = [
+    { base: "fd00::/48", size: 64 },
+    { base: "10.9.0.0/16", size: 24 },
+  ] as never[];
+  assert.equal(compose({}, {}, pools).config.subnet, "10.9.0.0/24");
+});
+
+test("an interface that is there already is used, and noted as not ours", () => {
+  const Options = { "com.docker.network.bridge.name": "office0" };
+  assert.equal(compose({ Options }, { hasInterface: (name) => name === "office0" }).config.foundBridge, true);
+  assert.equal(compose({ Options }).config.foundBridge, undefined);
+});
+
+test("refusals, by kind", () => {
+  const cases: [NetworkCreateRequest, string, RegExp][] = [
+    [{ Name: " " }, "invalid", /^invalid name: name is empty$/],
+    [{ Name: "none" }, "forbidden", /^operation is not permitted on predefined none network$/],
+    [{ Name: "other" }, "conflict", /^network with name other already exists$/],
+    [{ Driver: "null" }, "forbidden", /^only one instance of "null" network is allowed$/],
+    [{ Driver: "weave" }, "not-found", /^plugin "weave" not found$/],
+    [{ IPAM: { Config: [{ Subnet: "172.18.9.0/24" }] } }, "forbidden", /Pool overlaps with other one/],
+    [{ IPAM: { Config: [{ Subnet: "172.0.0.0/8" }] } }, "forbidden", /Pool overlaps with other one/],
+    [
+      { Options: { "com.docker.network.bridge.name": "br-other" } },
+      "forbidden",
+      /networks have same bridge name$/,
+    ],
+    [
+      { Options: { "com.docker.network.bridge.enable_icc": "perhaps" } },
+      "invalid",
+      /^failed to parse com.docker.network.bridge.enable_icc value: perhaps /,
+    ],
+    [
+      { Options: { "com.docker.network.bridge.name": "a name that is far too long" } },
+      "invalid",
+      /bridge name/,
+    ],
+    [{ Options: { "com.docker.network.driver.mtu": "1" } }, "invalid", /mtu/],
+    [
+      { Options: { "com.docker.network.bridge.gateway_mode_ipv4": "isolated" } },
+      "invalid",
+      /internal network$/,
+    ],
+  ];
+  for (const [request, code, message] of cases) {
+    assert.throws(
+      () => compose(request, { networks: [other] }),
+      (error: Error & { code: string }) => {
+        assert.match(error.message, message);
+        assert.equal(error.code, code, error.message);
+        return true;
+      },
+    );
+  }
+});
