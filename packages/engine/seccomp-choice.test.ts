@@ -15,6 +15,7 @@ test("a container's own profile comes before the daemon's, and that before the b
   assert.equal(action("default"), "SCMP_ACT_ERRNO");
   assert.equal(action("default", LOG), "SCMP_ACT_LOG");
   assert.equal(action(TRAP, LOG), "SCMP_ACT_TRAP");
+  assert.equal(action("builtin", LOG), "SCMP_ACT_ERRNO");
   assert.equal(action("default", "unconfined"), undefined);
   assert.equal(action("unconfined", LOG), undefined);
 });

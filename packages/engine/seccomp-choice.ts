@@ -32,7 +32,7 @@ export function seccompFor({
   if (security.seccomp === "default" && privileged) return undefined;
   const profile = security.seccomp === "default" ? daemonDefault : security.seccomp;
   if (profile === "unconfined") return undefined;
-  return profile === "default" || profile === ""
+  return ["default", "builtin", ""].includes(profile)
     ? defaultSeccomp(context)
     : resolveProfile(parseProfile(profile), context);
 }

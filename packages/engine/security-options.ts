@@ -4,7 +4,7 @@ import { BerthError } from "#errors/errors.ts";
 
 export interface SecurityOptions {
   noNewPrivileges: boolean;
-  /** "default", "unconfined", or a profile in Docker's JSON form. */
+  /** "default" (the daemon's), "builtin", "unconfined", or a profile in Docker's JSON form. */
   seccomp: string;
   apparmor: string | undefined;
   /** systempaths=unconfined: nothing masked, nothing read-only. */
@@ -29,7 +29,7 @@ export function parseSecurityOptions(options: readonly string[]): SecurityOption
     } else if (name === "writable-cgroups" && value !== undefined) {
       parsed.writableCgroups = truth(value, option);
     } else if (name === "seccomp" && value !== undefined) {
-      parsed.seccomp = value === "builtin" ? "default" : value;
+      parsed.seccomp = value;
     } else if (name === "apparmor" && value !== undefined) {
       parsed.apparmor = value;
     } else if (name === "systempaths" && value === "unconfined") {
@@ -50,7 +50,7 @@ function truth(text: string, option: string): boolean {
 
 export function checkSecurityOptions(hostConfig: HostConfig): void {
   const { seccomp } = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
-  if (seccomp === "default" || seccomp === "unconfined") return;
+  if (["default", "builtin", "unconfined"].includes(seccomp)) return;
   try {
     JSON.parse(seccomp);
   } catch (cause) {

@@ -56,7 +56,6 @@ export const fieldsApart: readonly (readonly [RegExp, string])[] = [
 
 /** Command lines whose answers are others as a whole. */
 export const linesApart: Readonly<Record<string, string>> = {
-  "create --kernel-memory 64m berth/busybox true": "no warning: a client of today does not send it",
   "create --ipc bogus berth/busybox true": "refused when it is made, not when it is started",
   "create UPPER/case true": "the first part is a registry's name, which may have capitals",
   "run --rm --privileged berth/busybox grep -c . /proc/self/mountinfo":
