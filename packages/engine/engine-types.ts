@@ -161,8 +161,6 @@ export interface SystemService {
   info(): Promise<Record<string, unknown>>;
   /** Body of GET /system/df; `types` as in its query, none for all. */
   diskUsage(types: string[]): Promise<Record<string, unknown>>;
-  /** Networks that users made and no container uses. */
-  pruneNetworks(filters: Filters): Promise<{ NetworksDeleted: string[] | null }>;
   pruneBuildCache(filters: Filters): Promise<{ CachesDeleted: string[] | null; SpaceReclaimed: number }>;
   /** POST /auth: checks registry credentials. */
   authenticate(auth: Record<string, string>): Promise<{ Status: string; IdentityToken: string }>;

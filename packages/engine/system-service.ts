@@ -4,7 +4,6 @@ import { arch, hostname, totalmem } from "node:os";
 import { DiskUsageMeter } from "#engine/disk-usage.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { Filters, SystemService } from "#engine/engine-types.ts";
-import { checkPruneFilters } from "#engine/prune-containers.ts";
 import { hostAbilities, hostWarnings, runtimes } from "#engine/system-info.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
 import type { SystemFacts } from "#kernel/host-facts.ts";
@@ -125,13 +124,6 @@ export class System implements SystemService {
 
   async diskUsage(types: string[]): Promise<Record<string, unknown>> {
     return { ...(await this.#diskUsage.read(types)) };
-  }
-
-  async pruneNetworks(filters: Filters): Promise<{ NetworksDeleted: string[] | null }> {
-    checkPruneFilters(filters, ["label", "label!", "until"], "prune networks");
-    // Those there are belong to the daemon; only what users made is ever pruned.
-    this.#context.events.publish("network", "prune", "", { reclaimed: "0" });
-    return { NetworksDeleted: null };
   }
 
   async pruneBuildCache(): Promise<{ CachesDeleted: string[] | null; SpaceReclaimed: number }> {

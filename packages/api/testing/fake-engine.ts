@@ -365,6 +365,10 @@ export class FakeEngine implements Engine {
       if (!["bridge", "host", "mine"].includes(name)) throw notFound(`network ${name} not found`);
       return network(name);
     },
+    prune: async (filters) => {
+      this.calls.push(["network prune", filters]);
+      return { NetworksDeleted: null };
+    },
   } as Partial<NetworkService> as NetworkService;
 
   readonly volumes = {
@@ -411,10 +415,6 @@ export class FakeEngine implements Engine {
     diskUsage: async (types) => {
       this.calls.push(["disk usage", types]);
       return { LayersSize: 0, Images: [], Containers: [], Volumes: [], BuildCache: [] };
-    },
-    pruneNetworks: async (filters) => {
-      this.calls.push(["network prune", filters]);
-      return { NetworksDeleted: null };
     },
     pruneBuildCache: async (filters) => {
       this.calls.push(["build prune", filters]);
