@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { arch, hostname, totalmem } from "node:os";
 import { DiskUsageMeter } from "#engine/disk-usage.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
-import type { Filters, SystemService } from "#engine/engine-types.ts";
+import type { SystemService } from "#engine/engine-types.ts";
 import { hostAbilities, hostWarnings, runtimes } from "#engine/system-info.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
 import type { SystemFacts } from "#kernel/host-facts.ts";
