@@ -8,6 +8,7 @@ const FILES = [
   "packages/runtime/cgroups/cgroups.root.test.ts",
   "packages/runtime/cgroups/cgroups-v2.root.test.ts",
   "test/vm/guest/runtime-v2.test.ts",
+  "test/vm/guest/daemon-v2.test.ts",
   "test/vm/guest/checkpoint.test.ts",
 ];
 const missing = vmMissing();

@@ -18,7 +18,7 @@ const KERNEL = join(DIRECTORY, "kernel");
 
 /** Modules that the guest loads, each after those it needs. */
 const MODULES =
-  "overlay inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag nfnetlink libcrc32c nf_tables veth tun".split(
+  "overlay loop inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag nfnetlink libcrc32c nf_tables veth tun".split(
     " ",
   );
 
