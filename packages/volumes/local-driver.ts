@@ -139,7 +139,7 @@ export class LocalDriver implements VolumeDriver {
    * Fills a volume that is mounted for this. A mere directory is filled beside and moved into place: half a copy never
    * counts as content. `shared`: others may have the directory mounted, it has to stay the same one.
    */
-  async populate(name: string, layers: string[], path: string, shared: boolean): Promise<void> {
+  async populate(name: string, layers: string[], path: string, shared: () => boolean): Promise<void> {
     if (needsMount(this.#optionsOf(name))) {
       await copyUp({ layers, path, target: this.path(name) });
       return;
@@ -150,7 +150,7 @@ export class LocalDriver implements VolumeDriver {
     await chown(filling, this.#owner.uid, this.#owner.gid);
     try {
       await copyUp({ layers, path, target: filling });
-      if (shared) await moveInto(filling, this.path(name));
+      if (shared()) await moveInto(filling, this.path(name));
       else await rename(filling, this.path(name));
     } catch (error) {
       await rm(filling, { recursive: true, force: true });

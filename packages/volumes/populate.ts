@@ -6,8 +6,8 @@ import { copyUp, type LocalDriver } from "#volumes/local-driver.ts";
 export interface Populating {
   /** Undefined for volumes of a plugin. */
   local: LocalDriver | undefined;
-  /** Other containers refer to it, too. */
-  shared: boolean;
+  /** Do other containers refer to it, too? They may begin to while it is being filled. */
+  shared: () => boolean;
   layers: () => Promise<string[]>;
   mount: () => Promise<string>;
   unmount: () => Promise<void>;

@@ -175,3 +175,18 @@ test("filled for its second user, a volume stays the directory that the first ha
   assert.equal(statSync(data).uid, 12);
   assert.equal(readFileSync(join(data, "sub/file"), "utf8"), "content");
 });
+
+test("two containers made at once fill an empty volume once", async () => {
+  const layer = join(dataRoot, "layer-at-once");
+  mkdirSync(join(layer, "srv"), { recursive: true });
+  writeFileSync(join(layer, "srv/file"), "content");
+  await volumes.create({ Name: "at-once" });
+  const users = ["first", "second", "third"];
+  for (const name of users) volumes.reference("at-once", name);
+  const data = join(dataRoot, "volumes/at-once/_data");
+  const { ino } = statSync(data);
+  await Promise.all(users.map(() => populate("at-once", [layer], "/srv")));
+  assert.equal(readFileSync(join(data, "file"), "utf8"), "content");
+  assert.equal(statSync(data).ino, ino);
+  assert.deepEqual(readdirSync(join(dataRoot, "volumes/at-once")), ["_data"]);
+});

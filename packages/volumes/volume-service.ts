@@ -52,6 +52,8 @@ class Volumes implements VolumeService {
   readonly #measuring = new StorageWorkers(1);
   /** By volume, then by who has it mounted. */
   readonly #users = new Map<string, Map<string, VolumeUser>>();
+  /** Volumes that are being filled: when the last who wants that is done. */
+  readonly #filling = new Map<string, Promise<void>>();
   /** Creations and removals of one name wait for each other. */
   readonly #busy = new Map<string, Promise<unknown>>();
   #pruning = false;
@@ -291,14 +293,25 @@ class Volumes implements VolumeService {
     }
   }
 
-  async populate(
-    name: string,
-    user: VolumeUser,
-    layers: () => Promise<string[]>,
-    path: string,
-  ): Promise<void> {
+  /** One after the other for a volume: who comes second finds what the first has put there. */
+  async populate(...filling: Parameters<VolumeService["populate"]>): Promise<void> {
+    const [name] = filling;
+    const before = this.#filling.get(name) ?? Promise.resolve();
+    const done = before.then(
+      () => this.#populate(...filling),
+      () => this.#populate(...filling),
+    );
+    this.#filling.set(name, done);
+    try {
+      await done;
+    } finally {
+      if (this.#filling.get(name) === done) this.#filling.delete(name);
+    }
+  }
+
+  async #populate(...[name, user, layers, path]: Parameters<VolumeService["populate"]>): Promise<void> {
     const row = this.#mustExist(name);
-    const shared = this.#rows.references(name).length > 1;
+    const shared = () => this.#rows.references(name).length > 1;
     const mine = { ...user, quiet: true };
     await populateVolume(name, path, {
       local: row.driver === "local" ? this.#local : undefined,
