@@ -72,8 +72,16 @@ function isReachable(server: string): boolean {
   return address?.family === 4 && address.value >> 24n !== 127n && address.value !== 0n;
 }
 
+/** The host's file changes seldom and is read by every start, several times. */
+let latest: { text: string; file: Readonly<ResolverFile> } | undefined;
+
+function parse(text: string): Readonly<ResolverFile> {
+  if (latest?.text !== text) latest = { text, file: parseText(text) };
+  return latest.file;
+}
+
 /** resolv.conf(5): the last search or domain line counts, options add up. */
-function parse(text: string): ResolverFile {
+function parseText(text: string): ResolverFile {
   const file: ResolverFile = { servers: [], search: [], options: [] };
   for (const line of text.split("\n")) {
     const [keyword, ...values] = line
