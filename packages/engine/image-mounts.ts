@@ -5,7 +5,7 @@
  * Owns these mount points. What a crash leaves of them is removed at the next start.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readdir, rmdir } from "node:fs/promises";
+import { mkdir, readdir, realpath, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ContainerMount, ContainerRecord } from "#engine/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
@@ -48,7 +48,7 @@ export async function mountImage(
 ): Promise<string> {
   const target = imageMountPath(context.config.dataRoot, record.id, wanted);
   await mkdir(target, { recursive: true, mode: 0o700 });
-  unmountAt(target);
+  unmountAt(await realpath(target));
   const layers = wanted.layer === undefined ? [] : await context.storage.layerDirectories(wanted.layer);
   try {
     mountLayers(layers, target);
@@ -81,11 +81,14 @@ export async function unmountUnusedImages(
 
 /** Nothing is deleted but empty directories: what cannot be unmounted stays as it is. */
 async function clear(directory: string): Promise<void> {
-  for (const name of await readdir(directory).catch(() => [])) {
-    unmountAt(join(directory, name));
-    await rmdir(join(directory, name));
+  // As the kernel tells of what is mounted.
+  const real = await realpath(directory).catch(() => undefined);
+  if (real === undefined) return;
+  for (const name of await readdir(real)) {
+    unmountAt(join(real, name));
+    await rmdir(join(real, name));
   }
-  await rmdir(directory).catch(() => undefined); // Not there, or somebody begins to use it.
+  await rmdir(real).catch(() => undefined); // Not there, or somebody begins to use it.
 }
 
 function unmountAt(target: string): void {

@@ -180,17 +180,21 @@ export const FROM_TMPFS_FLAG = "tmpfs-flag";
 /** "name[:ro|rw]" → that container's mounts. */
 function mountsOf(from: string, lookup: MountLookup): ContainerMount[] {
   const { name, readOnly } = parseVolumesFrom(from);
+  if (name === "") throw invalid('invalid name or ID supplied: ""', from);
   present(name, lookup, "");
-  return lookup
-    .container(name)
-    .mounts.filter((mount) => mount.mode !== FROM_TMPFS_FLAG)
-    .map((mount) => ({
-      ...mount,
-      mode: "",
-      noCopy: true,
-      readOnly: mount.readOnly || readOnly,
-      readOnlyTree: mount.readOnlyTree || (readOnly && !lookup.readOnlyMountAlone),
-    }));
+  return (
+    lookup
+      .container(name)
+      // Memory is each container's own.
+      .mounts.filter((mount) => mount.type !== "tmpfs")
+      .map((mount) => ({
+        ...mount,
+        mode: "",
+        noCopy: true,
+        readOnly: mount.readOnly || readOnly,
+        readOnlyTree: mount.readOnlyTree || (readOnly && !lookup.readOnlyMountAlone),
+      }))
+  );
 }
 
 function depth(path: string): number {

@@ -5,7 +5,7 @@
  * is removed, or it stays.
  */
 import { existsSync } from "node:fs";
-import { chmod, chown, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
@@ -29,12 +29,15 @@ export interface LocalDriverOptions {
 export class LocalDriver implements VolumeDriver {
   readonly name = "local";
   readonly #root: string;
+  /** The same without links, as the kernel tells of what is mounted. */
+  #realRoot: string;
   readonly #owner: LocalDriverOptions["owner"];
   readonly #optionsOf: (name: string) => LocalOptions;
   readonly #mounts = new LocalMounts();
 
   constructor({ dataRoot, owner, optionsOf }: LocalDriverOptions) {
     this.#root = join(dataRoot, "volumes");
+    this.#realRoot = this.#root;
     this.#owner = owner;
     this.#optionsOf = optionsOf;
   }
@@ -46,12 +49,13 @@ export class LocalDriver implements VolumeDriver {
   async start(known: ReadonlySet<string>): Promise<{ found: string[]; removed: string[] }> {
     // 0701: containers with a user namespace must pass through, nobody may list.
     await mkdir(this.#root, { recursive: true, mode: 0o701 });
+    this.#realRoot = await realpath(this.#root);
     const found: string[] = [];
     const removed: string[] = [];
     for (const entry of await readdir(this.#root)) {
       const name = entry.slice(REMOVED_PREFIX.length);
       if (entry.startsWith(REMOVED_PREFIX)) {
-        await this.#delete(join(this.#root, entry));
+        await this.#delete(join(this.#realRoot, entry));
         if (known.has(name) && !existsSync(join(this.#root, name))) removed.push(name);
       } else if (VOLUME_NAME.test(entry) && !known.has(entry) && existsSync(this.path(entry)))
         found.push(entry);
@@ -59,7 +63,7 @@ export class LocalDriver implements VolumeDriver {
     const mounted = new Set(readMountInfo().map(({ mountPoint }) => mountPoint));
     for (const name of known) {
       // What is mounted is there, and its server may not answer.
-      if (mounted.has(this.path(name)) || removed.includes(name)) continue;
+      if (mounted.has(this.#target(name)) || removed.includes(name)) continue;
       await this.#makeData(name);
     }
     return { found, removed };
@@ -67,6 +71,11 @@ export class LocalDriver implements VolumeDriver {
 
   path(name: string): string {
     return join(this.#root, name, "_data");
+  }
+
+  /** Where the kernel has it mounted. */
+  #target(name: string): string {
+    return join(this.#realRoot, name, "_data");
   }
 
   async scope(): Promise<"local"> {
@@ -99,33 +108,32 @@ export class LocalDriver implements VolumeDriver {
   }
 
   async remove(name: string): Promise<void> {
-    const place = join(this.#root, name);
+    const place = join(this.#realRoot, name);
     await this.#mounts.clear(place);
     // Out of the way in one step; a crash during the deletion is finished at the next start.
-    const doomed = join(this.#root, `${REMOVED_PREFIX}${name}`);
+    const doomed = join(this.#realRoot, `${REMOVED_PREFIX}${name}`);
     if (existsSync(place)) await rename(place, doomed);
     await this.#delete(doomed);
   }
 
   async mount(name: string, user: string): Promise<string> {
-    const target = this.path(name);
-    await this.#mounts.acquire(target, user, this.#optionsOf(name));
-    return target;
+    await this.#mounts.acquire(this.#target(name), user, this.#optionsOf(name));
+    return this.path(name);
   }
 
   async unmount(name: string, user: string): Promise<void> {
-    await this.#mounts.release(this.path(name), user, this.#optionsOf(name));
+    await this.#mounts.release(this.#target(name), user, this.#optionsOf(name));
   }
 
   /** A container that ran before this daemon did still has it. */
   adopt(name: string, user: string): void {
-    this.#mounts.adopt(this.path(name), user);
+    this.#mounts.adopt(this.#target(name), user);
   }
 
   /** Unmounts what containers had that ended while no daemon was there. Answers what could not be. */
   async unmountUnused(): Promise<{ path: string; error: unknown }[]> {
     const failed: { path: string; error: unknown }[] = [];
-    const below = readMountInfo().filter(({ mountPoint }) => isAtOrBelow(mountPoint, this.#root));
+    const below = readMountInfo().filter(({ mountPoint }) => isAtOrBelow(mountPoint, this.#realRoot));
     for (const { mountPoint } of below) {
       if (this.#mounts.isUsed(mountPoint) || !mountPoint.endsWith("/_data")) continue;
       await this.#mounts

@@ -10,7 +10,7 @@ test("a host path, a volume, an anonymous volume", () => {
   const bind = parseBind("/srv//x/:/x:ro,rslave");
   assert.deepEqual(
     [bind.type, bind.source, bind.destination, bind.readOnly, bind.propagation, bind.mode],
-    ["bind", "/srv/x/", "/x", true, "rslave", "ro,rslave"],
+    ["bind", "/srv/x", "/x", true, "rslave", "ro,rslave"],
   );
   const volume = parseBind("data:/x:nocopy,z");
   assert.deepEqual([volume.type, volume.volumeName, volume.noCopy], ["volume", "data", true]);

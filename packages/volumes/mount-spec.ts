@@ -176,7 +176,7 @@ function bindPlan(
   const conflict = conflicts.find(([found]) => found);
   if (conflict !== undefined) throw invalid(`mount options conflict: ${conflict[1]}`, mount.Target);
   return {
-    source: posix.normalize(source),
+    source: posix.normalize(source).replace(/(.)\/$/, "$1"),
     propagation,
     recursive: !(options.NonRecursive ?? false),
     readOnlyTree: (mount.ReadOnly ?? false) && (force || !(alone || readOnlyMountAlone)),

@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -18,6 +19,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { readMountInfo } from "#kernel/mountinfo.ts";
 import { setXattr } from "#kernel/xattr-syscalls.ts";
 import { Database } from "#state/database.ts";
 import { isMounted } from "#volumes/local-mounts.ts";
@@ -121,6 +123,53 @@ test("a tmpfs volume is mounted for its first user and unmounted after the last"
     await volumes.unmount("mem", user("c2"));
   }
   assert.ok(!isMounted(path));
+});
+
+test("under a data root that is a link, what is mounted is known as well", async () => {
+  const link = `${dataRoot}-link`;
+  symlinkSync(dataRoot, link);
+  try {
+    volumes = createVolumeService({ database, dataRoot: link, onEvent: () => {} });
+    await volumes.start();
+    await volumes.create({ Name: "mem", DriverOpts: { type: "tmpfs", device: "tmpfs" } });
+    const real = join(dataRoot, "volumes/mem/_data");
+    assert.equal(await volumes.mount("mem", user("one")), join(link, "volumes/mem/_data"));
+    await volumes.mount("mem", user("two"));
+    const times = () => readMountInfo().filter(({ mountPoint }) => mountPoint === real).length;
+    assert.equal(times(), 1);
+    await volumes.unmount("mem", user("one"));
+    await volumes.unmount("mem", user("two"));
+    assert.equal(times(), 0);
+  } finally {
+    rmSync(link);
+  }
+});
+
+test("a volume in which somebody has something mounted is not deleted with it", async () => {
+  const behind = join(dataRoot, "behind");
+  mkdirSync(behind);
+  writeFileSync(join(behind, "precious"), "1");
+  const { Mountpoint } = await volumes.create({ Name: "vol" });
+  mkdirSync(join(Mountpoint, "deep"));
+  execFileSync("mount", ["--bind", behind, join(Mountpoint, "deep")]);
+  await volumes.remove("vol", false);
+  assert.deepEqual(readdirSync(behind), ["precious"]);
+  assert.deepEqual(readdirSync(join(dataRoot, "volumes")), []);
+});
+
+test("a removal that was cut short does not come back as an empty volume", async () => {
+  await volumes.create({ Name: "half" });
+  renameSync(join(dataRoot, "volumes/half"), join(dataRoot, "volumes/.removed-half"));
+  database[Symbol.dispose]();
+  await open();
+  assert.deepEqual((await volumes.list({})).Volumes, []);
+  assert.deepEqual(readdirSync(join(dataRoot, "volumes")), []);
+});
+
+test("two prunes at once", async () => {
+  const first = volumes.prune({});
+  await assert.rejects(volumes.prune({}), /a prune operation is already running/);
+  await first;
 });
 
 test("an empty volume is filled with what the layers show, whiteouts and links respected", async () => {

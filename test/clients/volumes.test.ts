@@ -229,7 +229,6 @@ describe("volumes", { skip: dockerCliMissing() }, () => {
         ["volume", "one", "/one", "", true, ""],
         ["bind", undefined, "/host", "", false, "rprivate"],
         ["volume", "two", "/two", "", false, ""],
-        ["tmpfs", undefined, "/memory", "", false, ""],
       ],
     );
     assert.equal(refused("create", "--volumes-from", "source:odd", IMAGE), "invalid mode: odd");

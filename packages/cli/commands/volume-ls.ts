@@ -5,6 +5,11 @@ import { encodeFilters, filterFlag } from "#cli/output/filters.ts";
 import { renderList } from "#cli/output/table.ts";
 import { volumeFormat, volumeRow } from "#cli/output/volume-row.ts";
 
+interface Answer {
+  Volumes: Volume[] | null;
+  Warnings: string[] | null;
+}
+
 const command: Command = {
   usage: "[OPTIONS]",
   flags: [
@@ -16,9 +21,9 @@ const command: Command = {
   async run(flags, context) {
     const client = await context.client();
     const filters = encodeFilters(flags.list<[string, string]>("filter"));
-    const { Volumes } = await client.json<{ Volumes: Volume[] | null }>("GET", "/volumes", {
-      query: { filters },
-    });
+    const { Volumes, Warnings } = await client.json<Answer>("GET", "/volumes", { query: { filters } });
+    // Of plugins that cannot say what they have.
+    for (const warning of Warnings ?? []) context.stderr.write(`WARNING: ${warning}\n`);
     const rows = (Volumes ?? []).sort((a, b) => (a.Name < b.Name ? -1 : 1)).map(volumeRow);
     context.stdout.write(
       renderList(rows, volumeFormat, flags.string("format"), { quiet: flags.bool("quiet") }),

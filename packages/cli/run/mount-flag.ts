@@ -33,6 +33,7 @@ export function parseMount(text: string): MountRequest {
     const given = equals < 0 ? undefined : field.slice(equals + 1);
     if (key === "readonly" || key === "ro") mount.ReadOnly = flag(key, given);
     else if (key === "volume-nocopy") volume().NoCopy = flag(key, given);
+    else if (key === "bind-create-src") part(mount, "BindOptions").CreateMountpoint = flag(key, given);
     else if (key === "bind-nonrecursive") part(mount, "BindOptions").NonRecursive = flag(key, given);
     else if (given === undefined) throw new Error(`invalid field '${field}' must be a key=value pair`);
     else setOption(mount, volume, key, given, field);
