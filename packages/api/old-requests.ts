@@ -56,10 +56,9 @@ function ignoreNewerMounts(host: HostConfig, version: ApiVersion): void {
     if (!atLeast(version, "1.46")) delete mount.TmpfsOptions?.Options;
     if (!atLeast(version, "1.42")) {
       delete mount.BindOptions?.CreateMountpoint;
-      // Options of another type were never looked at.
+      // Of mounts of another type these were not looked at.
       if (mount.Type !== "volume") delete mount.VolumeOptions;
       if (mount.Type !== "tmpfs") delete mount.TmpfsOptions;
-      if (mount.Type !== "bind") delete mount.BindOptions;
     }
     if (!atLeast(version, "1.40")) delete mount.BindOptions?.NonRecursive;
   }

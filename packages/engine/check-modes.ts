@@ -30,7 +30,9 @@ export function checkModes(config: ContainerConfig, hostConfig: HostConfig, look
     throw invalid(`unknown or invalid runtime name: ${Runtime}`, `use ${RUNTIMES[0]}, or leave it out`);
   }
   for (const link of hostConfig.Links ?? []) {
-    const [name = ""] = link.split(":");
+    const parts = link.split(":");
+    const [name = ""] = parts;
+    if (parts.length > 2 || parts.includes("")) throw invalid(`bad format for links: ${link}`);
     present(name, lookup, `could not get container for ${name}: `);
   }
   return checkNetwork(config, hostConfig);
@@ -62,6 +64,9 @@ function checkNetwork(config: ContainerConfig, hostConfig: HostConfig): string[]
   const mode = hostConfig.NetworkMode ?? "";
   const published = Object.keys(hostConfig.PortBindings ?? {}).length > 0;
   if (mode.startsWith("container:")) {
+    if (mode === "container:") {
+      throw invalid("invalid network mode: invalid container format container:<name|id>");
+    }
     const conflicts: [boolean, string][] = [
       [Boolean(config.Hostname), "hostname and the network mode"],
       [

@@ -75,11 +75,11 @@ function singleTest(name: string, value: string, store: ContainerStore): Test {
       return ({ record }) => record.hostConfig.NetworkMode === value || value in record.endpoints;
     case "publish":
     case "expose": {
-      const key = value.includes("/") ? value : `${value}/tcp`;
-      return ({ record }) =>
-        name === "publish"
-          ? key in (record.hostConfig.PortBindings ?? {})
-          : key in (record.config.ExposedPorts ?? {});
+      const wanted = portsOf(name, value);
+      return ({ record }) => {
+        const ports = name === "publish" ? record.hostConfig.PortBindings : record.config.ExposedPorts;
+        return Object.keys(ports ?? {}).some(wanted);
+      };
     }
     case "health":
       if (!HEALTHS.includes(value)) {
@@ -101,6 +101,26 @@ function singleTest(name: string, value: string, store: ContainerStore): Test {
         object: name,
       });
   }
+}
+
+/** "80", "80/udp" or "80-90/tcp" as a test of "80/tcp". Throws "invalid". */
+function portsOf(filter: string, value: string): (port: string) => boolean {
+  const parsed = /^(\d+)(?:-(\d+))?(?:\/(tcp|udp|sctp))?$/.exec(value);
+  const [first, last] = [Number(parsed?.[1]), Number(parsed?.[2] ?? parsed?.[1])];
+  if (parsed === null || last < first || last > 65_535) {
+    throw new BerthError(
+      "invalid",
+      `error while looking up for ${filter} ${value}: invalid port specification`,
+      {
+        operation: "list containers",
+        object: value,
+      },
+    );
+  }
+  return (port) => {
+    const [number = "", protocol = "tcp"] = port.split("/");
+    return Number(number) >= first && Number(number) <= last && protocol === (parsed[3] ?? "tcp");
+  };
 }
 
 /** Names are matched as regular expressions, as dockerd does; one that is none matches literally. */

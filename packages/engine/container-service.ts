@@ -122,10 +122,10 @@ export class Containers implements ContainerService {
   ): Promise<void> {
     const container = this.#context.containers.get(nameOrId);
     if (options.link) {
-      throw new BerthError("invalid", "links are not supported by this network", {
-        operation: "remove link",
-        object: nameOrId,
-      });
+      const text = nameOrId.replace(/^\//, "").includes("/")
+        ? `Could not get parent for ${nameOrId}`
+        : "Conflict, cannot remove the default link name of the container";
+      throw new BerthError("conflict", text, { operation: "remove link", object: nameOrId });
     }
     // A forced removal does not wait behind a stop that is still in its grace.
     if (options.force && container.isRunning) await this.kill(nameOrId, "SIGKILL").catch(ignoreConflict);

@@ -4,14 +4,14 @@ import { BerthError } from "#errors/errors.ts";
 
 const DEFAULT_KEYS = "ctrl-p,ctrl-q";
 
-/** "ctrl-p,ctrl-q" → the bytes typed. Throws "invalid" naming the key. */
-export function parseDetachKeys(text: string): Buffer {
+/** "ctrl-p,ctrl-q" → the bytes typed. Throws "invalid": `refusal`, in which Docker's texts for attach and exec differ. */
+export function parseDetachKeys(text: string, refusal = "Invalid detach keys"): Buffer {
   const bytes = (text || DEFAULT_KEYS).split(",").map((key) => {
     if (key.length === 1) return key.charCodeAt(0);
     const control = /^ctrl-([a-z@[\]\\^_])$/i.exec(key)?.[1];
     // Control characters are the letters' codes with the upper bits cleared (ASCII).
     if (control !== undefined) return control.toUpperCase().charCodeAt(0) & 0x1f;
-    throw new BerthError("invalid", `Unknown character: '${key}'`, {
+    throw new BerthError("invalid", `${refusal} (${text}) provided`, {
       operation: "attach",
       object: key,
       hint: "give keys as letters or ctrl-letter, separated by commas",

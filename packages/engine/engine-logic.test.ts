@@ -75,7 +75,10 @@ test("half a detach sequence is ordinary input", async () => {
 });
 
 test("unknown detach keys are named", () => {
-  assert.throws(() => parseDetachKeys("ctrl-p,f13"), /Unknown character: 'f13'/);
+  assert.throws(
+    () => parseDetachKeys("ctrl-p,f13"),
+    /^BerthError: Invalid detach keys \(ctrl-p,f13\) provided$/,
+  );
   assert.deepEqual([...parseDetachKeys("a,ctrl-@")], [97, 0]);
 });
 

@@ -45,7 +45,7 @@ export class ExecRegistry implements ExecService {
         object: container.record.name,
       });
     }
-    parseDetachKeys(request.DetachKeys ?? "");
+    parseDetachKeys(request.DetachKeys ?? "", "Invalid escape keys");
     return { Id: addExec(this.#context, container, request).id };
   }
 

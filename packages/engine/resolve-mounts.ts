@@ -77,6 +77,7 @@ const PLAIN: Omit<ContainerMount, "type" | "destination"> = {
 
 function anonymousVolume(path: string, driver: string): ContainerMount {
   if (!path.startsWith("/")) throw invalid(`invalid mount path: '${path}' mount path must be absolute`, path);
+  if (posix.normalize(path) === "/") throw invalid("invalid specification: destination can't be '/'", path);
   return {
     ...PLAIN,
     type: "volume",

@@ -63,7 +63,9 @@ export function checkSecurityOptions(hostConfig: HostConfig): void {
 }
 
 function invalid(option: string): BerthError {
-  return new BerthError("invalid", `invalid --security-opt 2: ${JSON.stringify(option)}`, {
+  // dockerd numbers its two complaints: no value at all, and no option of that name.
+  const number = /[=:]/.test(option) ? 2 : 1;
+  return new BerthError("invalid", `invalid --security-opt ${number}: ${JSON.stringify(option)}`, {
     operation: "create container",
   });
 }

@@ -249,7 +249,11 @@ function isNamespacedSysctl(name: string): boolean {
 
 /** "0-2,4": bounded so that a huge range costs nothing. */
 function isIndexList(list: string): boolean {
-  return /^\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*$/.test(list);
+  if (!/^\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*$/.test(list)) return false;
+  return list.split(",").every((range) => {
+    const [first = 0, last = first] = range.split("-").map(Number);
+    return first <= last;
+  });
 }
 
 function largestIndex(list: string): number {

@@ -299,15 +299,42 @@ async function useNetworks(o: Observer): Promise<void> {
     await o.ask("NetworkInspect", Id);
     await o.ask("NetworkDisconnect", Id, { body: { Container: container.json.Id } });
     await o.ask("NetworkDelete", Id);
+    await createOtherNetworks(o);
   }
   await o.do("ContainerDelete", container.json.Id, { query: { force: "1" } });
   await o.ask("NetworkPrune");
+}
+
+/** What goes together with none of the above. */
+async function createOtherNetworks(o: Observer): Promise<void> {
+  const requests = [
+    { Name: "observed-a", Scope: "local", Internal: true, Attachable: true, IPAM: { Options: { a: "b" } } },
+    {
+      Name: "observed-b",
+      EnableIPv4: false,
+      EnableIPv6: true,
+      IPAM: { Config: [{ Subnet: "fd00:213:247::/64" }] },
+    },
+    { Name: "observed-c", ConfigOnly: true, IPAM: { Config: [{ Subnet: "10.213.245.0/24" }] } },
+    { Name: "observed-d", ConfigFrom: { Network: "observed-c" } },
+  ];
+  const made: string[] = [];
+  for (const body of requests) {
+    const answer = await o.ask("NetworkCreate", "", { body });
+    if (answer.status >= 400) continue;
+    made.push(answer.json.Id);
+    o.compare("NetworkCreate", body, (await o.do("NetworkInspect", answer.json.Id)).json);
+  }
+  for (const id of made.reverse()) await o.do("NetworkDelete", id);
 }
 
 async function createOnNetwork(o: Observer, network: string): Promise<void> {
   const body = createOnNetworkRequest(IMAGE, network);
   const answer = await o.ask("ContainerCreate", "", { body });
   if (answer.status >= 400) return;
+  await o.do("NetworkList");
+  await o.do("ContainerList", "", { query: { all: "1" } });
+  await o.do("SystemDataUsage");
   const { json } = await o.do("ContainerInspect", answer.json.Id);
   o.compare("ContainerCreate", body, {
     NetworkingConfig: { EndpointsConfig: json.NetworkSettings.Networks },

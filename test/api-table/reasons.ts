@@ -104,6 +104,8 @@ export const reasons: readonly Reason[] = [
     field: /^answer BuildCache\[\]/,
     text: "the list is empty: there is no builder yet",
   },
+  { operations: "NetworkInspect", field: /^query verbose$/, text: SWARM },
+  { operations: "NetworkCreate", field: /^body Ingress$/, text: SWARM },
   { operations: "NetworkList NetworkInspect", field: /^answer (Peers|Services)/, text: SWARM },
   { operations: "ImageInspect", field: /^answer OsVersion$/, text: WINDOWS },
   {

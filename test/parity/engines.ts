@@ -3,6 +3,7 @@
  * What differs by nature (ids, times, addresses) is replaced by what it is.
  */
 import { spawnSync } from "node:child_process";
+import { request as httpRequest } from "node:http";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { Dockerd } from "#test/fixtures/peer-engines.ts";
 import { words } from "#test/parity/compare.ts";
@@ -17,9 +18,17 @@ export interface Answer {
   stderr: string;
 }
 
+export interface Refusal {
+  status: number;
+  /** The message of a refusal; empty where there is none. */
+  message: string;
+}
+
 export interface ParityEngine {
   readonly name: "berth" | "dockerd";
   docker(line: readonly string[], options?: { neutral?: boolean }): Answer;
+  /** A bare request, and what is said about it if it is refused. */
+  request(method: string, path: string, body?: unknown): Promise<Refusal>;
 }
 
 export class ParityEngines implements AsyncDisposable {
@@ -78,7 +87,39 @@ function engine(name: ParityEngine["name"], socket: string, directory: string): 
       const text = options.neutral === false ? String : neutral;
       return { code: ran.status, stdout: text(ran.stdout), stderr: text(ran.stderr) };
     },
+    request: (method, path, body) => request(socket, method, path, body),
   };
+}
+
+function request(socketPath: string, method: string, path: string, body: unknown): Promise<Refusal> {
+  const bytes = body === undefined ? "" : JSON.stringify(body);
+  const headers = {
+    "Content-Length": String(Buffer.byteLength(bytes)),
+    ...(body !== undefined && { "Content-Type": "application/json" }),
+  };
+  return new Promise((resolve, reject) => {
+    const sent = httpRequest(
+      { socketPath, method, path: `/v${API_VERSION}${path}`, agent: false, headers },
+      (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (chunk: string) => {
+          text += chunk;
+        });
+        response.on("end", () => resolve({ status: response.statusCode ?? 0, message: messageOf(text) }));
+      },
+    );
+    sent.on("error", reject);
+    sent.end(bytes);
+  });
+}
+
+function messageOf(text: string): string {
+  try {
+    return neutral(String((JSON.parse(text) as { message?: string } | null)?.message ?? ""));
+  } catch {
+    return "";
+  }
 }
 
 /** Without what two engines cannot have in common. */

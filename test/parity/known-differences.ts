@@ -38,8 +38,11 @@ const NEWER_WORDS: readonly [RegExp, string][] = [
 ];
 
 export function inNewerWords({ code, stdout, stderr }: Answer): Answer {
-  const renew = (text: string) => NEWER_WORDS.reduce((words, [old, now]) => words.replace(old, now), text);
-  return { code, stdout: renew(stdout), stderr: renew(stderr) };
+  return { code, stdout: renewed(stdout), stderr: renewed(stderr) };
+}
+
+export function renewed(text: string): string {
+  return NEWER_WORDS.reduce((words, [old, now]) => words.replace(old, now), text);
 }
 
 /** Of what inspect shows. */
