@@ -106,7 +106,7 @@ export function inspectedLogPath(record: ContainerRecord, roots: Roots): string 
 }
 
 function isCacheDisabled(driver: string, hostConfig: HostConfig): boolean {
-  if (driver === "json-file" || driver === "local") return false;
+  if (["json-file", "local", "journald"].includes(driver)) return false;
   return ["1", "t", "T", "TRUE", "true", "True"].includes(
     hostConfig.LogConfig?.Config?.["cache-disabled"] ?? "",
   );

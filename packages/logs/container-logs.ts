@@ -72,18 +72,22 @@ export function containerLogs(
     const files = localPlan(options);
     return { log, files, attributes: "", shimFiles: files.files, readable: true, ship: undefined };
   }
-  const cache = cachePlan(options);
+  // Docker reads the journal itself, so that a cache is nothing to be turned off there.
+  const cache = cachePlan(driver === "journald" ? { ...options, "cache-disabled": "false" } : options);
   const files = cache ?? UNKEPT;
+  const sink = sinkPlan(driver, options, info);
+  const fluentd = sink.kind === "fluentd" ? sink.options : undefined;
   const ship: ShipTask = {
     id: info.id,
     log,
     position: join(directory, POSITION_NAME),
-    sink: sinkPlan(driver, options, info),
+    sink,
     keep: { files: files.files, compress: files.compress },
     buffer:
       options.mode === "non-blocking"
         ? parseSize(options["max-buffer-size"] ?? String(DEFAULT_BUFFER), 1024)
-        : undefined,
+        : fluentd?.bufferLimit,
+    ...(fluentd && { retry: fluentd.retry }),
   };
   return { log, files, attributes: "", shimFiles: 0, readable: cache !== undefined, ship };
 }

@@ -5,9 +5,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Event, type Sink, Undeliverable } from "#logs/sinks/sink.ts";
 
-/** Between attempts, ms: the first, the longest. */
-const FIRST_PAUSE = 100;
-const LONGEST_PAUSE = 5000;
+export interface RetryPlan {
+  /** Pauses between attempts, ms: each is twice the one before. */
+  first: number;
+  longest: number;
+  /** After so many more attempts a batch is dropped, and that is told; undefined: never. */
+  times: number | undefined;
+}
+
+const FOR_EVER: RetryPlan = { first: 100, longest: 5000, times: undefined };
 /** A destination that takes longer for a batch takes nothing, as far as mode=non-blocking is concerned, ms. */
 const STALL = 1000;
 
@@ -22,13 +28,15 @@ export class Delivery implements AsyncDisposable {
   readonly #sink: Sink;
   readonly #buffer: number | undefined;
   readonly #control: DeliveryControl;
+  readonly #retry: RetryPlan;
   #failing = false;
   /** When it began to take nothing; performance.now(). */
   #stalledSince: number | undefined;
   #dropped = 0;
 
   /** `buffer`: bytes that may wait, where that is bounded. */
-  constructor(sink: Sink, buffer: number | undefined, control: DeliveryControl) {
+  constructor(sink: Sink, buffer: number | undefined, control: DeliveryControl, retry: RetryPlan = FOR_EVER) {
+    this.#retry = retry;
     this.#sink = sink;
     this.#buffer = buffer;
     this.#control = control;
@@ -37,7 +45,9 @@ export class Delivery implements AsyncDisposable {
   /** Resolves when they are delivered or dropped, or on the signal. `waiting`: bytes in files, from them on. */
   async deliver(events: readonly Event[], waiting: () => number): Promise<void> {
     const { signal } = this.#control;
-    for (let pause = FIRST_PAUSE; events.length > 0 && !signal.aborted; pause = longer(pause)) {
+    const { first, longest, times = Number.POSITIVE_INFINITY } = this.#retry;
+    let attempts = 0;
+    for (let pause = first; events.length > 0 && !signal.aborted; pause = Math.min(2 * pause, longest)) {
       if (this.#isTooMuch(waiting)) {
         this.#dropped += events.length;
         return;
@@ -57,6 +67,12 @@ export class Delivery implements AsyncDisposable {
         if (!this.#failing) this.#control.warn(`log output can't be delivered now: ${reason}`);
         this.#failing = true;
         this.#stalledSince ??= began;
+        if (attempts++ >= times) {
+          this.#control.warn(
+            `${events.length} log events were dropped after ${attempts} attempts: ${reason}`,
+          );
+          return;
+        }
       }
       await sleep(pause, undefined, { signal }).catch(() => undefined);
     }
@@ -68,7 +84,8 @@ export class Delivery implements AsyncDisposable {
 
   #delivered(began: number): void {
     if (this.#failing) this.#control.warn("log output is delivered again");
-    if (this.#dropped > 0) this.#control.warn(`${this.#dropped} log events were dropped (mode=non-blocking)`);
+    if (this.#dropped > 0)
+      this.#control.warn(`${this.#dropped} log events were dropped: more were waiting than may`);
     this.#failing = false;
     this.#dropped = 0;
     // Slow is as bad as failing: what comes next may have to go.
@@ -79,8 +96,4 @@ export class Delivery implements AsyncDisposable {
     if (this.#buffer === undefined || this.#stalledSince === undefined) return false;
     return performance.now() - this.#stalledSince >= STALL && waiting() > this.#buffer;
   }
-}
-
-function longer(pause: number): number {
-  return Math.min(2 * pause, LONGEST_PAUSE);
 }

@@ -274,6 +274,29 @@ test("fluentd with acknowledgements: what was not acknowledged comes again", asy
   assert.match(shipped.warnings.join("\n"), /can't be delivered now.*\nlog output is delivered again/);
 });
 
+test("fluentd's own bounds: so many attempts and no more, so much that waits and no more", async () => {
+  const gone = await streamServer();
+  const { port } = gone;
+  await gone[Symbol.asyncDispose]();
+  const address = { "fluentd-address": `127.0.0.1:${port}`, "fluentd-retry-wait": "10ms" };
+  const few = setUp("fluentd", { ...address, "fluentd-max-retries": "2" });
+  const under = few.ship();
+  few.write("lost");
+  await eventually(() => assert.match(few.warnings.join("\n"), /1 log events were dropped after 3 attempts/));
+  await using server = await streamServer({ port });
+  few.write("kept");
+  under.end();
+  await under.done;
+  const told = () =>
+    forwarded(server.bytes()).flatMap(({ entries }) => entries.map(([, record]) => record.log));
+  await eventually(() => assert.deepEqual(told(), ["kept"]));
+
+  const bounded = { ...address, "fluentd-buffer-limit": "10k" };
+  assert.equal(setUp("fluentd", { ...bounded, "fluentd-async": "true" }).logs.ship.buffer, 10 * 1024);
+  // Where the container is what waits, nothing is to be lost.
+  assert.equal(setUp("fluentd", bounded).logs.ship.buffer, undefined);
+});
+
 test("splunk: batches by POST, again after an answer that is none, never again what is malformed", async () => {
   await using server = await httpServer((n) => [503, 200, 400, 200][n] ?? 200);
   const shipped = setUp("splunk", {

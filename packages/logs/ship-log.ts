@@ -33,7 +33,7 @@ export async function shipLog(task: ShipTask, control: ShipControl): Promise<voi
   const first = await firstFile(task, waiter, control.signal);
   if (first === undefined) return;
   using position = new PositionFile(task.position);
-  await using delivery = new Delivery(await openSink(task.sink), task.buffer, control);
+  await using delivery = new Delivery(await openSink(task.sink), task.buffer, control, task.retry);
   let current: LogFile | undefined = first.file;
   let { offset } = first;
   while (current !== undefined) {

@@ -1,4 +1,5 @@
 /** What the thread that passes logs on is told: plain data, so that it can be sent there. */
+import type { RetryPlan } from "#logs/delivery.ts";
 import type { LogLocation } from "#logs/log-types.ts";
 import type { FluentdOptions } from "#logs/options/fluentd-options.ts";
 import type { GelfOptions } from "#logs/options/gelf-options.ts";
@@ -32,4 +33,6 @@ export interface ShipTask {
   keep: { files: number; compress: boolean };
   /** With mode=non-blocking: bytes that may wait for a destination that takes nothing; what is older is dropped. */
   buffer: number | undefined;
+  /** Where the driver's options say it. */
+  retry?: RetryPlan;
 }

@@ -1,4 +1,5 @@
 /** Options of the fluentd driver. Pure. */
+import type { RetryPlan } from "#logs/delivery.ts";
 import type { LogOptions } from "#logs/options/container-info.ts";
 import {
   LogOptionError,
@@ -16,12 +17,17 @@ export interface FluentdOptions {
   /** Wait for the other side's word that it has an event. */
   acknowledge: boolean;
   subSecond: boolean;
-  /** Between attempts, ms. */
-  retryWait: number;
+  /** How often to try again. */
+  retry: RetryPlan;
+  /** Bytes that may wait where nobody is to be kept waiting for the other side; undefined for any number. */
+  bufferLimit: number | undefined;
 }
 
 const PORT = 24224;
+/** Between attempts, ms, as fluentd's own client for Go has it: the first, and the longest of those that grow. */
 const RETRY_WAIT = 1000;
+const LONGEST_WAIT = 60_000;
+const SHORTEST_WAIT = 10;
 
 export function fluentdOptions(options: LogOptions): FluentdOptions {
   const where = address(options["fluentd-address"] ?? "");
@@ -29,21 +35,22 @@ export function fluentdOptions(options: LogOptions): FluentdOptions {
     const text = options[name];
     return text === undefined || text === "" ? undefined : parse(text);
   };
-  value("fluentd-buffer-limit", (text) => parseSize(text, 1024));
-  value("fluentd-max-retries", (text) => parseInteger(text, "ParseUint"));
-  const retryWait = value("fluentd-retry-wait", (text) => parseDuration(text)) ?? RETRY_WAIT;
+  const limit = value("fluentd-buffer-limit", (text) => parseSize(text, 1024));
+  const times = value("fluentd-max-retries", (text) => parseInteger(text, "ParseUint"));
+  const first = value("fluentd-retry-wait", (text) => parseDuration(text)) ?? RETRY_WAIT;
   if (options["fluentd-async"] !== undefined && options["fluentd-async-connect"] !== undefined) {
     throw new LogOptionError(
       "conflicting options: cannot specify both 'fluentd-async' and 'fluentd-async-connect",
     );
   }
-  value("fluentd-async", parseBool);
-  value("fluentd-async-connect", parseBool);
+  const asynchronous = value("fluentd-async", parseBool) ?? value("fluentd-async-connect", parseBool);
   value("fluentd-async-reconnect-interval", (text) => parseDuration(text));
   value("fluentd-write-timeout", (text) => parseDuration(text));
   return {
     ...where,
-    retryWait,
+    // Never without a pause, whatever is asked for.
+    retry: { first: Math.max(first, SHORTEST_WAIT), longest: Math.max(first, LONGEST_WAIT), times },
+    bufferLimit: asynchronous ? limit : undefined,
     acknowledge: value("fluentd-request-ack", parseBool) ?? false,
     subSecond: value("fluentd-sub-second-precision", parseBool) ?? false,
   };
