@@ -7,6 +7,7 @@
  * Other file systems have no such trouble and need none of this.
  */
 import { randomUUID } from "node:crypto";
+import { setImmediate as turn } from "node:timers/promises";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { fstatat, mkdirat, renameat2, unlinkat } from "#kernel/file-syscalls.ts";
 import { FS_TOPDIR_FL, getInodeFlags, setInodeFlags } from "#kernel/inode-flags.ts";
@@ -37,14 +38,23 @@ export function spreadLayers(home: string): boolean {
   return (flags & FS_TOPDIR_FL) !== 0 || setInodeFlags(directory.number, flags | FS_TOPDIR_FL);
 }
 
-/** Makes the directory `name` in `home` for a layer of many files; `spread` is what `spreadLayers` answered there. */
-export function makeLayerDirectory(home: string, name: string, mode: number, spread: boolean): void {
+/**
+ * Makes the directory `name` in `home` for a layer of many files; `spread` is what `spreadLayers` answered there. The event
+ * loop gets its turn between the places that are looked at.
+ */
+export async function makeLayerDirectory(
+  home: string,
+  name: string,
+  mode: number,
+  spread: boolean,
+): Promise<void> {
   using directory = new FileDescriptor(open(home, O_RDONLY | O_DIRECTORY));
   const parent = directory.number;
   mkdirat(parent, name, mode);
   if (!spread) return;
   let best = judgePlace(parent, name);
   for (let attempt = 1; !isGood(best) && attempt < attempts; attempt++) {
+    await turn();
     // Another name is another place.
     const other = `.new-${randomUUID()}`;
     mkdirat(parent, other, mode);

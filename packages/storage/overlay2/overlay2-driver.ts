@@ -119,7 +119,9 @@ export class Overlay2Driver implements StorageDriver {
   }
 
   async create(cacheId: string, parent: string | undefined): Promise<void> {
-    this.#create(cacheId, parent, false);
+    if (!this.#mayBuild(cacheId)) return;
+    await makeLayerDirectory(this.#home, newPrefix + cacheId, 0o710, this.#spread);
+    this.#build(cacheId, parent, false);
   }
 
   async createWritable(cacheId: string, parent: string | undefined, options: WritableOptions): Promise<void> {
@@ -137,7 +139,7 @@ export class Overlay2Driver implements StorageDriver {
 
   async stage(): Promise<Stage> {
     const key = `${stagePrefix}${randomUUID()}`;
-    makeLayerDirectory(this.#home, key, 0o710, this.#spread);
+    await makeLayerDirectory(this.#home, key, 0o710, this.#spread);
     const target = this.#path(key, "diff");
     mkdirat(AT_FDCWD, target, 0o755);
     return { key, target, layout: this.#path(key, "layout") };
@@ -229,27 +231,38 @@ export class Overlay2Driver implements StorageDriver {
     await Promise.all([this.#removal.close(), this.#measuring.close()]);
   }
 
+  /** A container's layers are too small for the place to matter. */
   #create(
     cacheId: string,
     parent: string | undefined,
     writable: boolean,
     fill?: (diff: number) => void,
   ): void {
+    if (!this.#mayBuild(cacheId)) return;
+    mkdirat(AT_FDCWD, join(this.#home, newPrefix + cacheId), 0o710);
+    this.#build(cacheId, parent, writable, fill);
+  }
+
+  /** False if it is there already; clears away what a crash left under the name it is built by. */
+  #mayBuild(cacheId: string): boolean {
     checkLayerId(cacheId);
-    if (this.#isPresent(cacheId)) return;
-    const lower = parent === undefined ? [] : this.#lowerOn(cacheId, parent);
-    const link = newLinkName();
+    if (this.#isPresent(cacheId)) return false;
+    if (pathExists(join(this.#home, newPrefix + cacheId))) this.#discard(newPrefix + cacheId);
+    return true;
+  }
+
+  /** Makes a layer of the empty directory with its building name. */
+  #build(
+    cacheId: string,
+    parent: string | undefined,
+    writable: boolean,
+    fill?: (diff: number) => void,
+  ): void {
     const building = join(this.#home, newPrefix + cacheId);
-    // What a crash left under this name.
-    if (pathExists(building)) this.#discard(newPrefix + cacheId);
-    // A container's layers are too small for the place to matter.
-    makeLayerDirectory(
-      this.#home,
-      newPrefix + cacheId,
-      0o710,
-      this.#spread && !writable && fill === undefined,
-    );
+    const link = newLinkName();
+    let lower: string[];
     try {
+      lower = parent === undefined ? [] : this.#lowerOn(cacheId, parent);
       this.#makeDiff(building, parent, fill);
       writeFileSync(join(building, "link"), link, { mode: 0o644 });
       if (lower.length > 0) {

@@ -23,6 +23,10 @@ import { detectCompression } from "#storage/unpack/layer-source.ts";
 
 /** Bytes read at once; as many as the pipe holds. */
 const pieceLength = 1 << 20;
+/** Of a compressed archive: each is a buffer of its own. */
+const packedLength = 128 << 10;
+/** Bytes that tell how an archive is compressed. */
+const magicLength = 8;
 /** Milliseconds between two looks whether the result is still wanted. */
 const patience = 250;
 /** An image archive has a few entries per layer. */
@@ -45,11 +49,12 @@ export async function stageArchive(request: StageRequest, hooks: StageHooks): Pr
   const collector = new Collector(request, hooks);
   const reader = new TarReader(collector);
   try {
-    for await (const piece of uncompressed(pieces(source.number, hooks.aborted))) {
+    const take = async (piece: Buffer): Promise<void> => {
       if (hooks.aborted()) throw aborted();
       reader.write(piece);
       await collector.settle();
-    }
+    };
+    await readArchive(source.number, hooks.aborted, take);
     reader.finish();
     return collector.result;
   } finally {
@@ -57,15 +62,45 @@ export async function stageArchive(request: StageRequest, hooks: StageHooks): Pr
   }
 }
 
-/** A fresh buffer each: who decompresses may hold on to some. */
-async function* pieces(fd: number, isAborted: () => boolean): AsyncGenerator<Buffer> {
+/** Gives `take` the archive piece by piece, uncompressed; a piece may be overwritten when `take` has settled. */
+async function readArchive(
+  fd: number,
+  isAborted: () => boolean,
+  take: (piece: Buffer) => Promise<void>,
+): Promise<void> {
+  const piece = Buffer.allocUnsafeSlow(pieceLength);
+  let length = 0;
+  // Enough to tell what it is.
+  while (length < magicLength) {
+    const more = readSome(fd, piece.subarray(length), isAborted);
+    if (more === 0) break;
+    length += more;
+  }
+  if (detectCompression(piece.subarray(0, length)) !== "none") {
+    const start = Buffer.from(piece.subarray(0, length));
+    for await (const plain of uncompressed(pieces(start, fd, isAborted))) await take(plain);
+    return;
+  }
+  for (; length > 0; length = readSome(fd, piece, isAborted)) await take(piece.subarray(0, length));
+}
+
+/** A fresh buffer each: who decompresses holds on to some. */
+async function* pieces(start: Buffer, fd: number, isAborted: () => boolean): AsyncGenerator<Buffer> {
+  yield start;
+  for (;;) {
+    const piece = Buffer.allocUnsafe(packedLength);
+    const length = readSome(fd, piece, isAborted);
+    if (length === 0) return;
+    yield piece.subarray(0, length);
+  }
+}
+
+/** Waits for bytes; 0 at the end. */
+function readSome(fd: number, into: Buffer, isAborted: () => boolean): number {
   for (;;) {
     while (!awaitReady(fd, "read", patience)) if (isAborted()) throw aborted();
-    const piece = Buffer.allocUnsafe(pieceLength);
     try {
-      const length = read(fd, piece);
-      if (length === 0) return;
-      yield piece.subarray(0, length);
+      return read(fd, into);
     } catch (error) {
       if (!(error instanceof SyscallError) || error.errno !== ERRNO.EAGAIN) throw error;
     }

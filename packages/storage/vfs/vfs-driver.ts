@@ -190,7 +190,7 @@ export class VfsDriver implements StorageDriver {
     const building = join(this.#home, newPrefix + cacheId);
     // What a crash left under this name.
     if (pathExists(building)) this.#discard(newPrefix + cacheId);
-    makeLayerDirectory(this.#home, newPrefix + cacheId, 0o755, this.#spread);
+    await makeLayerDirectory(this.#home, newPrefix + cacheId, 0o755, this.#spread);
     try {
       if (source === undefined) this.#ownRoot(building);
       else await this.#workers.run({ kind: "copy", task: { source, target: building, share } });
