@@ -4,23 +4,19 @@
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { buildImage, buildTar } from "#images/archive-build.ts";
 import { builtBusybox } from "#test/fixtures/busybox-image.ts";
-import { installCompose } from "#test/fixtures/compose.ts";
-import { type Ran, TestDaemon } from "#test/fixtures/daemon.ts";
+import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 import { TestRegistry } from "#test/fixtures/registry.ts";
+import { ComposeProject } from "./compose-project.ts";
 import { dockerCliMissing } from "./docker-cli.ts";
 
-/** How long one command may take, ms; only a hang gets there. */
-const PATIENCE_MS = 120_000;
-const PROJECT = `shop${process.pid}`;
-
-const file = (registry: string) => `
-name: ${PROJECT}
+const file = (name: string, registry: string) => `
+name: ${name}
 services:
   store:
     image: ${registry}/store:1
@@ -97,21 +93,20 @@ const commands = {
 describe("docker compose", { skip: dockerCliMissing() }, () => {
   let daemon: TestDaemon;
   let registry: TestRegistry;
-  let directory: string;
+  let project: ComposeProject;
   before(async () => {
     registry = await TestRegistry.start();
     daemon = await TestDaemon.start({ subnet: 104 });
-    installCompose(join(daemon.directory, "docker-config"));
     const busybox = await builtBusybox();
     for (const [name, Cmd] of Object.entries(commands)) {
       const own = buildTar([{ type: "file", name: `etc/${name}`, content: name }]);
       const document = { ...JSON.parse(busybox.config.toString()), config: { Cmd, StopSignal: "SIGKILL" } };
       await registry.push(name, "1", buildImage([...busybox.layers, own], document));
     }
-    directory = join(daemon.directory, "project");
-    mkdirSync(join(directory, "site"), { recursive: true });
-    writeFileSync(join(directory, "site/index.html"), "from the project\n");
-    writeFileSync(join(directory, "compose.yaml"), file(registry.host));
+    project = new ComposeProject(daemon, "shop");
+    mkdirSync(join(project.directory, "site"));
+    project.write("site/index.html", "from the project\n");
+    project.write("compose.yaml", file(project.name, registry.host));
   });
   after(async () => {
     await compose("down", "-v", "-t", "0").catch(() => {});
@@ -119,52 +114,14 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
     await registry.stop();
   });
 
-  /** Runs it in the project's directory, to its end. */
-  function compose(...args: string[]): Promise<Ran> {
-    return new Promise((done) => {
-      const child = spawn("docker", ["compose", ...args], {
-        cwd: directory,
-        env: daemon.environment,
-        stdio: ["ignore", "pipe", "pipe"],
-      });
-      const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
-      const ran: Ran = { code: null, stdout: "", stderr: "" };
-      child.stdout.on("data", (chunk) => (ran.stdout += chunk));
-      child.stderr.on("data", (chunk) => (ran.stderr += chunk));
-      child.on("close", (code) => {
-        clearTimeout(timer);
-        done({ ...ran, code });
-      });
-    });
-  }
-
-  /** The same, which has to succeed; answers what it printed. */
-  async function ok(...args: string[]): Promise<string> {
-    const ran = await compose(...args);
-    assert.ok(
-      ran.code === 0,
-      `docker compose ${args.join(" ")} ended with ${ran.code}\n${ran.stdout}${ran.stderr}`,
-    );
-    return withoutErasing(ran.stdout);
-  }
-
-  interface Row {
-    Service: string;
-    Name: string;
-    State: string;
-    Health: string;
-    ExitCode: number;
-  }
-  async function ps(...flags: string[]): Promise<Row[]> {
-    const lines = (await ok("ps", "--format", "json", ...flags)).split("\n").filter(Boolean);
-    return lines.map((line) => JSON.parse(line) as Row);
-  }
-  const inspect = (name: string) => JSON.parse(daemon.docker("inspect", name).stdout)[0];
+  const compose = (...args: string[]) => project.run(...args);
+  const ok = (...args: string[]) => project.ok(...args);
+  const ps = (...flags: string[]) => project.ps(...flags);
 
   test("config shows the file with everything filled in", async () => {
     const whole = JSON.parse(await ok("config", "--format", "json"));
     assert.equal(whole.services.web.environment.GREETING, "hello");
-    assert.equal(whole.networks.back.name, `${PROJECT}_back`);
+    assert.equal(whole.networks.back.name, `${project.name}_back`);
     assert.equal(await ok("config", "--services"), "store\nweb\nworker\n");
     assert.equal(await ok("config", "--volumes"), "data\n");
     assert.equal((await compose("-f", "none.yaml", "config")).code, 14);
@@ -187,8 +144,8 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
       "web running",
       "worker running",
     ]);
-    const store = inspect(`${PROJECT}-store-1`);
-    const web = inspect(`${PROJECT}-web-1`);
+    const store = project.inspect("store");
+    const web = project.inspect("web");
     assert.equal(store.State.Health.Status, "healthy");
     const healthy = store.State.Health.Log.find(({ ExitCode }: { ExitCode: number }) => ExitCode === 0);
     assert.ok(
@@ -196,14 +153,14 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
       "web began before the store was healthy",
     );
     assert.deepEqual(Object.keys(web.NetworkSettings.Networks).sort(), [
-      `${PROJECT}_back`,
-      `${PROJECT}_front`,
+      `${project.name}_back`,
+      `${project.name}_front`,
     ]);
-    assert.match(store.NetworkSettings.Networks[`${PROJECT}_back`].IPAddress, /^10\.214\.104\./);
-    assert.equal(inspect(`${PROJECT}-worker-1`).HostConfig.Memory, 64 << 20);
+    assert.match(store.NetworkSettings.Networks[`${project.name}_back`].IPAddress, /^10\.214\.104\./);
+    assert.equal(project.inspect("worker").HostConfig.Memory, 64 << 20);
     // Nothing has changed, so nothing is made anew.
     await ok("up", "-d", "--wait");
-    assert.equal(inspect(`${PROJECT}-web-1`).Id, web.Id);
+    assert.equal(project.inspect("web").Id, web.Id);
   });
 
   test("ps, images, ls and top", async () => {
@@ -212,15 +169,15 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
     assert.equal(await ok("ps", "--services", "--filter", "status=running"), "store\nweb\nworker\n");
     assert.match(await ok("ps"), /127\.0\.0\.1:\d+->80\/tcp/);
     assert.match(await ok("images"), new RegExp(`${registry.host}/store\\s+1`));
-    const [project] = JSON.parse(await ok("ls", "--format", "json"));
-    assert.deepEqual([project.Name, project.Status], [PROJECT, "running(3)"]);
+    const [listed] = JSON.parse(await ok("ls", "--format", "json"));
+    assert.deepEqual([listed.Name, listed.Status], [project.name, "running(3)"]);
     assert.match(await ok("top", "worker"), /sleep 1000/);
   });
 
   test("names and aliases are known in the network, and nowhere else", async () => {
     const asked = async (service: string, name: string) =>
       (await compose("exec", "-T", service, "nslookup", name)).code === 0;
-    for (const name of ["store", "database", "web", "worker", `${PROJECT}-store-1`]) {
+    for (const name of ["store", "database", "web", "worker", `${project.name}-store-1`]) {
       assert.ok(await asked("worker", name), name);
     }
     assert.ok(await asked("web", "www"));
@@ -277,10 +234,10 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
   });
 
   test("cp goes both ways", async () => {
-    writeFileSync(join(directory, "in"), "copied\n");
+    project.write("in", "copied\n");
     await ok("cp", "in", "web:/tmp/in");
     await ok("cp", "web:/tmp/in", "out");
-    assert.equal(readFileSync(join(directory, "out"), "utf8"), "copied\n");
+    assert.equal(readFileSync(join(project.directory, "out"), "utf8"), "copied\n");
   });
 
   test("pause, unpause, restart, kill, stop, start", async () => {
@@ -289,9 +246,9 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
     assert.equal(await state("worker"), "paused");
     await ok("unpause", "worker");
     assert.equal(await state("worker"), "running");
-    const before = inspect(`${PROJECT}-worker-1`);
+    const before = project.inspect("worker");
     await ok("restart", "-t", "0", "worker");
-    const after = inspect(`${PROJECT}-worker-1`);
+    const after = project.inspect("worker");
     assert.equal(after.Id, before.Id);
     assert.notEqual(after.State.StartedAt, before.State.StartedAt);
     await ok("kill", "worker");
@@ -308,28 +265,28 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
     const workers = (await ps("worker")).map(({ Name }) => Name);
     assert.deepEqual(
       workers.sort(),
-      [1, 2, 3].map((number) => `${PROJECT}-worker-${number}`),
+      [1, 2, 3].map((number) => `${project.name}-worker-${number}`),
     );
     const found = await ok("exec", "-T", "web", "nslookup", "worker");
     const addresses = workers.map(
-      (name) => inspect(name).NetworkSettings.Networks[`${PROJECT}_back`].IPAddress,
+      (name) => project.inspectByName(name).NetworkSettings.Networks[`${project.name}_back`].IPAddress,
     );
     assert.equal(new Set(addresses).size, 3);
     for (const address of addresses) assert.ok(found.includes(address), found);
     assert.equal(
       await ok("exec", "-T", "--index", "2", "worker", "hostname"),
-      `${inspect(workers[1] ?? "").Config.Hostname}\n`,
+      `${project.inspect("worker", 2).Config.Hostname}\n`,
     );
     await ok("scale", "worker=1");
     assert.equal((await ps("worker")).length, 1);
   });
 
   test("a changed service is made anew, the volume stays", async () => {
-    const id = inspect(`${PROJECT}-web-1`).Id;
-    const changed = file(registry.host).replace("GREETING:-hello", "GREETING:-changed");
-    writeFileSync(join(directory, "compose.yaml"), changed);
+    const id = project.inspect("web").Id;
+    const changed = file(project.name, registry.host).replace("GREETING:-hello", "GREETING:-changed");
+    project.write("compose.yaml", changed);
     await ok("up", "-d", "--wait");
-    assert.notEqual(inspect(`${PROJECT}-web-1`).Id, id);
+    assert.notEqual(project.inspect("web").Id, id);
     assert.match(await ok("logs", "--no-log-prefix", "web"), /^changed$/m);
     await ok("up", "-d", "--wait", "--force-recreate", "store");
     assert.equal(await ok("exec", "-T", "store", "cat", "/data/ready"), "stored\n");
@@ -338,7 +295,7 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
   test("events and wait", async () => {
     const waited = compose("wait", "worker");
     const child = spawn("docker", ["compose", "events", "--json", "web"], {
-      cwd: directory,
+      cwd: project.directory,
       env: daemon.environment,
     });
     let told = "";
@@ -358,21 +315,6 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
     assert.equal((await waited).code, 137);
   });
 
-  test("a service whose dependency never gets healthy is not started", async () => {
-    const text = file(registry.host)
-      .replace('/data/ready"]', '/data/never"]')
-      .replace("retries: 50", "retries: 2");
-    writeFileSync(
-      join(directory, "sick.yaml"),
-      text.replace(PROJECT, `${PROJECT}-sick`).replace("10.214.104", "10.214.105"),
-    );
-    const ran = await compose("-f", "sick.yaml", "up", "-d");
-    assert.equal(ran.code, 1);
-    assert.match(ran.stderr, /dependency failed to start: container \S+-store-1 is unhealthy/);
-    assert.equal(inspect(`${PROJECT}-sick-web-1`).State.Status, "created");
-    await ok("-f", "sick.yaml", "down", "-v", "-t", "0");
-  });
-
   test("up in the foreground ends with the container it is told to", async () => {
     const ran = await compose(
       "up",
@@ -383,7 +325,7 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
       "once",
     );
     assert.equal(ran.code, 0, ran.stderr);
-    assert.match(withoutErasing(ran.stdout), /once-1 +\| stored/);
+    assert.match(ran.stdout, /once-1 +\| stored/);
   });
 
   test("rm takes one service away", async () => {
@@ -394,15 +336,10 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
   test("down -v takes everything along", async () => {
     await ok("--profile", "tools", "down", "-v", "-t", "0");
     const left = (...args: string[]) =>
-      daemon.docker(...args, "--filter", `label=com.docker.compose.project=${PROJECT}`).stdout;
+      daemon.docker(...args, "--filter", `label=com.docker.compose.project=${project.name}`).stdout;
     assert.equal(left("ps", "-aq"), "");
     assert.equal(left("volume", "ls", "-q"), "");
     assert.equal(left("network", "ls", "-q"), "");
     assert.equal(daemon.docker("network", "ls", "--format", "{{.Name}}").stdout, "bridge\nhost\nnone\n");
   });
 });
-
-/** Compose begins each line of a log by erasing the line, whoever reads it. */
-function withoutErasing(text: string): string {
-  return text.replaceAll("\x1b[2K", "");
-}

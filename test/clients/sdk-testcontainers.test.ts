@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { after, before, test } from "node:test";
-import { GenericContainer, PullPolicy, Wait } from "testcontainers";
+import { GenericContainer, Network, PullPolicy, Wait } from "testcontainers";
 import { buildImage, buildTar, dockerArchive } from "#images/archive-build.ts";
 import { builtBusybox } from "#test/fixtures/busybox-image.ts";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
@@ -221,6 +221,28 @@ test("options: limits, tmpfs, binds, capabilities, hosts, user, ulimits, shared 
   } finally {
     rmSync(directory, { recursive: true });
   }
+});
+
+test("networks: containers find each other by alias and name", async () => {
+  await using network = await new Network().start();
+  await using server = await new GenericContainer(IMAGE)
+    .withCommand(SERVER)
+    .withNetwork(network)
+    .withNetworkAliases("web", "site")
+    .withWaitStrategy(Wait.forLogMessage("ready"))
+    .start();
+  await using client = await new GenericContainer(IMAGE)
+    .withCommand(["sleep", "1000"])
+    .withNetwork(network)
+    .start();
+  for (const name of ["web", "site", server.getName().slice(1), server.getId().slice(0, 12)]) {
+    const ran = await client.exec(["wget", "-q", "-O", "-", `http://${name}/index.html`]);
+    assert.equal(ran.stdout, "served\n", `${name}: ${ran.stderr}`);
+  }
+  assert.deepEqual(client.getNetworkNames(), [network.getName()]);
+  // The library makes a container with aliases on the default bridge, and connects it before it starts.
+  assert.deepEqual(server.getNetworkNames().toSorted(), ["bridge", network.getName()].toSorted());
+  assert.notEqual(server.getIpAddress(network.getName()), client.getIpAddress(network.getName()));
 });
 
 test("restart keeps what was written; stop removes, or does not", async () => {

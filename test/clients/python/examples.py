@@ -15,7 +15,7 @@ import threading
 import urllib.request
 
 import docker
-from docker.types import LogConfig, Mount, Ulimit
+from docker.types import IPAMConfig, IPAMPool, LogConfig, Mount, Ulimit
 
 IMAGE = os.environ["IMAGE"]
 REGISTRY = os.environ["REGISTRY"]
@@ -416,6 +416,42 @@ def images(client):
     assert "sha256:" in imported
     client.images.remove("python/imported")
     assert "ImagesDeleted" in client.images.prune()
+
+
+def networks(client):
+    """a network of its own, with aliases, an address and a subnet"""
+    pool = IPAMPool(subnet="10.214.77.0/24", gateway="10.214.77.1")
+    network = client.networks.create(
+        "python-net", driver="bridge", ipam=IPAMConfig(pool_configs=[pool]), labels={"kind": "test"}
+    )
+    assert network.attrs["IPAM"]["Config"] == [{"Subnet": "10.214.77.0/24", "Gateway": "10.214.77.1"}]
+    server = client.containers.run(IMAGE, "sleep 1000", detach=True, name="server", network="python-net")
+    server.reload()
+    assert server.attrs["NetworkSettings"]["Networks"]["python-net"]["IPAddress"].startswith("10.214.77.")
+    other = client.containers.run(IMAGE, "sleep 1000", detach=True, name="other")
+    network.connect(other, aliases=["second"], ipv4_address="10.214.77.50")
+    other.reload()
+    endpoint = other.attrs["NetworkSettings"]["Networks"]["python-net"]
+    assert endpoint["IPAddress"] == "10.214.77.50"
+    assert "second" in endpoint["Aliases"]
+    assert sorted(other.attrs["NetworkSettings"]["Networks"]) == ["bridge", "python-net"]
+    assert server.exec_run("ping -c 1 -w 5 second").exit_code == 0
+    assert other.exec_run("ping -c 1 -w 5 server").exit_code == 0
+    network.reload()
+    assert sorted(found.name for found in network.containers) == ["other", "server"]
+    assert [found.name for found in client.networks.list(names=["python-net"])] == ["python-net"]
+    network.disconnect(other)
+    assert server.exec_run("ping -c 1 -w 2 second").exit_code != 0
+    try:
+        network.remove()
+        raise AssertionError("a network in use was removed")
+    except docker.errors.APIError as error:
+        assert error.status_code == 403 and "has active endpoints" in error.explanation, error
+    server.remove(force=True)
+    other.remove(force=True)
+    network.remove()
+    unused = client.networks.create("python-unused")
+    assert unused.name in client.networks.prune()["NetworksDeleted"]
 
 
 def tar_of(name, content):
