@@ -50,6 +50,12 @@ export interface ContainerMount {
   createSource: boolean;
 }
 
+/** Another container, and what this one calls it (--link). */
+export interface ContainerLink {
+  containerId: string;
+  alias: string;
+}
+
 export interface ContainerRecord {
   id: string;
   /** Without slash; empty once the name was given back in removal. */
@@ -62,6 +68,8 @@ export interface ContainerRecord {
   config: ContainerConfig;
   hostConfig: HostConfig;
   endpoints: Record<string, Partial<EndpointSettings>>;
+  /** Containers linked to on the default bridge. */
+  links?: ContainerLink[];
   mounts: ContainerMount[];
   path: string;
   args: string[];

@@ -28,6 +28,8 @@ export interface SpecInput {
   defaults: Pick<DaemonConfig, "noNewPrivileges" | "defaultUlimits" | "seccompProfile">;
   /** Users of containers as users of the host. */
   idMap?: IdMap | undefined;
+  /** Variables that tell of linked containers; the container's own come after them. */
+  linked?: readonly string[];
   /** Host pid of a running container, whose namespaces are to be shared. */
   joined: (nameOrId: string) => number;
 }
@@ -113,7 +115,12 @@ function processOf(input: SpecInput, capabilities: string[], security: SecurityO
     terminal: config.Tty ?? false,
     user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
     args: [record.path, ...record.args],
-    env: environment(config.Env ?? [], config.Tty ?? false, config.Hostname ?? "", user),
+    env: environment(
+      [...(input.linked ?? []), ...(config.Env ?? [])],
+      config.Tty ?? false,
+      config.Hostname ?? "",
+      user,
+    ),
     cwd: config.WorkingDir || "/",
     capabilities: { bounding: capabilities, effective: inForce, permitted: inForce },
     noNewPrivileges: security.noNewPrivileges || defaults.noNewPrivileges,

@@ -8,6 +8,7 @@ import { containerDirectory } from "#engine/container-paths.ts";
 import { type ContainerMount, mountPoint } from "#engine/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { imageMountPath } from "#engine/image-mounts.ts";
+import { shownLinks } from "#engine/legacy-links.ts";
 import { inspectedLogPath } from "#engine/log-plan.ts";
 import { FROM_TMPFS_FLAG } from "#engine/resolve-mounts.ts";
 import { parseSecurityOptions } from "#engine/security-options.ts";
@@ -42,7 +43,10 @@ export async function inspectContainer(
     ProcessLabel: "",
     AppArmorProfile: parseSecurityOptions(record.hostConfig.SecurityOpt ?? []).apparmor ?? "",
     ExecIDs: container.execIds.size === 0 ? null : [...container.execIds],
-    HostConfig: shownHostConfig(record.hostConfig),
+    HostConfig: {
+      ...shownHostConfig(record.hostConfig),
+      Links: shownLinks(context.containers, record) ?? null,
+    },
     GraphDriver: { Name: context.storage.name, Data: await context.storage.metadata(record.id) },
     Mounts: mountPoints(context, container),
     Config: shownConfig(record.config),

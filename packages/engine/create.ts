@@ -21,6 +21,7 @@ import { endpointsOfRequest } from "#engine/endpoint-wishes.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { checkHealthcheck } from "#engine/health/health-check.ts";
 import { checkRealtime, discardKernelMemory } from "#engine/kernel-support.ts";
+import { resolveLinks } from "#engine/legacy-links.ts";
 import { checkLogDriver } from "#engine/log-plan.ts";
 import { commandOf, mergeConfig } from "#engine/merge-config.ts";
 import { randomName } from "#engine/random-name.ts";
@@ -101,6 +102,7 @@ function composeRecord(
     dataRoot: context.config.dataRoot,
     readOnlyMountAlone: readOnlyMountAlone ?? false,
   });
+  const links = resolveLinks(context.containers, hostConfig.Links ?? [], hostConfig.NetworkMode ?? "");
   const record: ContainerRecord = {
     id,
     name: name.replace(/^\//, "") || randomName((candidate) => context.containers.isNameTaken(candidate)),
@@ -115,6 +117,7 @@ function composeRecord(
       NetworkingConfig?.EndpointsConfig ?? {},
       hostConfig.NetworkMode ?? "bridge",
     ),
+    ...(links.length > 0 && { links }),
     mounts,
     path,
     args,

@@ -26,11 +26,20 @@ export function removeOwnAddresses(
   edit(context, record, (lines) => lines.filter((line) => !addresses.includes(line.split(/\s/)[0] ?? "")));
 }
 
+export function hostsPath(context: EngineContext, record: ContainerRecord): string {
+  return join(containerDirectory(context.config, record.id), "hosts");
+}
+
+/** In place: another file of that name would not be the one the container has. */
+export function writeHosts(context: EngineContext, record: ContainerRecord, text: string): void {
+  writeFileSync(hostsPath(context, record), text);
+}
+
 function edit(context: EngineContext, record: ContainerRecord, change: (lines: string[]) => string[]): void {
-  const path = join(containerDirectory(context.config, record.id), "hosts");
-  const lines = readFileSync(path, "utf8").replace(/\n$/, "").split("\n");
-  writeFileSync(
-    path,
+  const lines = readFileSync(hostsPath(context, record), "utf8").replace(/\n$/, "").split("\n");
+  writeHosts(
+    context,
+    record,
     change(lines)
       .map((line) => `${line}\n`)
       .join(""),

@@ -13,6 +13,7 @@ import { containerSpec } from "#engine/container-spec.ts";
 import { containerUser } from "#engine/container-user.ts";
 import { refuseDeviceRequests } from "#engine/device-requests.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { linkEnvironment, linkedContainers, linkHosts } from "#engine/legacy-links.ts";
 import { checkLogHost, logPlan, planLogs } from "#engine/log-plan.ts";
 import { mountSources } from "#engine/mount-sources.ts";
 import { sandboxRequest } from "#engine/sandbox-request.ts";
@@ -38,7 +39,10 @@ export async function prepareLaunch(
     record.config.User ?? "",
     record.hostConfig.GroupAdd ?? [],
   );
-  const sandbox = await context.networks.allocate(sandboxRequest(context, record));
+  const linked = linkedContainers(context, record);
+  const request = sandboxRequest(context, record);
+  request.extraHosts = [...request.extraHosts, ...linkHosts(linked)];
+  const sandbox = await context.networks.allocate(request);
   rememberNetworks(record, sandbox);
   publishNetworkEvents(context, record.id, "connect");
   const sources = await mountSources(context, record);
@@ -55,6 +59,7 @@ export async function prepareLaunch(
       host: context.host,
       defaults: { ...context.config, seccompProfile: context.defaultSeccomp },
       idMap: context.idMap,
+      linked: linkEnvironment(record.name, linked),
       joined: (other) => joinedPid(context, record, other),
     }),
     rootfs: await context.storage.rootfs(record.id),

@@ -11,6 +11,7 @@ import { discardDirectory } from "#engine/discard-directory.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { followToExit, releaseRun, tellExitWaiters } from "#engine/exit.ts";
 import { initHealth, updateHealthMonitor } from "#engine/health/health-monitor.ts";
+import { tellLinking } from "#engine/legacy-links.ts";
 import { prepareLaunch } from "#engine/prepare-launch.ts";
 import { removeContainer } from "#engine/remove.ts";
 import { formatNanoseconds, nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
@@ -85,7 +86,9 @@ async function launch(context: EngineContext, container: Container): Promise<voi
   followToExit(context, container, shim);
   // Who waits for the start need not wait for this.
   setImmediate(() => {
-    if (container.live?.shim === shim) context.networks.started(record.id, record.state.Pid);
+    if (container.live?.shim !== shim) return;
+    context.networks.started(record.id, record.state.Pid);
+    tellLinking(context, container);
   });
 }
 

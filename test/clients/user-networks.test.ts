@@ -344,3 +344,57 @@ test("events tell of networks and who joins them", () => {
     ["create", "connect", "disconnect", "destroy"].map((action) => `${action} ${id} heard bridge`),
   );
 });
+
+test("links on the default bridge: hosts entries, variables, and who cannot be linked", () => {
+  ok("run", "-d", "--name", "db", "--expose", "5432", "-e", "SECRET=x=y", IMAGE, "sleep", "100");
+  const address = ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "db");
+  const short = ok("inspect", "-f", "{{.Config.Hostname}}", "db");
+  ok("run", "-d", "--name", "app", "--link", "db:data-base", IMAGE, "sleep", "100");
+  assert.match(
+    ok("exec", "app", "cat", "/etc/hosts"),
+    new RegExp(`^${address.replaceAll(".", "\\.")}\tdata-base ${short} db$`, "m"),
+  );
+  assert.match(ok("exec", "app", "ping", "-c", "1", "-w", "3", "data-base"), /1 packets received/);
+  const shown = ok("run", "--rm", "--name", "look", "--link", "db:data-base", IMAGE, "env");
+  assert.deepEqual(
+    shown.split("\n").filter((line) => line.startsWith("DATA_BASE_")),
+    [
+      `DATA_BASE_PORT=tcp://${address}:5432`,
+      `DATA_BASE_PORT_5432_TCP=tcp://${address}:5432`,
+      `DATA_BASE_PORT_5432_TCP_ADDR=${address}`,
+      "DATA_BASE_PORT_5432_TCP_PORT=5432",
+      "DATA_BASE_PORT_5432_TCP_PROTO=tcp",
+      "DATA_BASE_NAME=/look/data-base",
+      "DATA_BASE_ENV_SECRET=x=y",
+    ],
+  );
+  assert.equal(ok("inspect", "-f", "{{json .HostConfig.Links}}", "app"), '["/db:/app/data-base"]');
+  // Another takes its address; the one that links follows.
+  ok("stop", "-t", "0", "db");
+  assert.match(
+    refusal("restart", "-t", "0", "app"),
+    /Cannot link to a non running container: \/db AS \/app\/data-base/,
+  );
+  ok("start", "db");
+  ok("start", "app");
+  ok("stop", "-t", "0", "db");
+  ok("run", "-d", "--name", "other", IMAGE, "sleep", "100");
+  ok("start", "db");
+  const moved = ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "db");
+  assert.match(
+    ok("exec", "app", "cat", "/etc/hosts"),
+    new RegExp(`^${moved.replaceAll(".", "\\.")}\tdata-base `, "m"),
+  );
+  ok("rm", "-f", "db", "app", "other");
+});
+
+test("links on a user's network are names that one container alone has", () => {
+  ok("network", "create", "linked");
+  ok("run", "-d", "--name", "db", "--network", "linked", IMAGE, "sleep", "100");
+  const ping = ["ping", "-c", "1", "-w", "3", "store"];
+  const own = ok("run", "--rm", "--network", "linked", "--link", "db:store", IMAGE, ...ping);
+  assert.match(own, /1 packets received/);
+  assert.match(refusal("run", "--rm", "--network", "linked", IMAGE, ...ping), /bad address/);
+  ok("rm", "-f", "db");
+  ok("network", "rm", "linked");
+});
