@@ -11,6 +11,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { makeRootArchive } from "./busybox-root.ts";
 import { CASES, type Case, docker, IMAGE } from "./cases.ts";
+import { DNS_CASES } from "./dns-cases.ts";
 import { ENGINE_CASES } from "./engine-cases.ts";
 import { benchImages } from "./images.ts";
 import { LOG_CASES } from "./log-cases.ts";
@@ -47,7 +48,9 @@ async function benchContainers(directory: string, archive: string): Promise<Row[
     for (const peer of peers) await docker(peer, "import", "-c", "ENV PATH=/bin", archive, IMAGE);
     const rows: Row[] = [];
     const only = process.env.BENCH_ONLY ?? "";
-    const chosen = [...CASES, ...ENGINE_CASES, ...LOG_CASES].filter(({ name }) => name.includes(only));
+    const chosen = [...CASES, ...ENGINE_CASES, ...LOG_CASES, ...DNS_CASES].filter(({ name }) =>
+      name.includes(only),
+    );
     for (const bench of chosen) {
       console.error(`bench: ${bench.name} …`);
       rows.push(await measure(peers, bench));

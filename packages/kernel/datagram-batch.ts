@@ -3,6 +3,9 @@
  *
  * For one IPv4 socket's questions at a time: what came is read in place, an answer is written in place and goes to
  * where its question came from. Whoever needs a datagram after the next `receive` copies it.
+ *
+ * Answers of one length to one client travel through the kernel as one packet that is parted at its socket (UDP_SEGMENT,
+ * udp(7)): most of what a small datagram costs is its way.
  */
 import koffi from "koffi";
 import { ERRNO } from "#kernel/errno.ts";
@@ -19,6 +22,23 @@ const headerSize = 64;
 const vectorSize = 16;
 /** `struct sockaddr_in` */
 const nameSize = 16;
+/** A control message with the length of a segment: header (16), a short, padding. */
+const controlSize = 24;
+const SOL_UDP = 17;
+const UDP_SEGMENT = 103;
+/** Bytes of the payload of one packet, and how many segments the kernel takes in it (linux/udp.h), at least. */
+const payloadLimit = 65_000;
+const segmentLimit = 64;
+
+/** Answers that go together. */
+interface Group {
+  /** Of one of the questions. */
+  index: number;
+  address: number;
+  length: number;
+  /** Where the answers are in `outgoing`. */
+  places: number[];
+}
 
 export class DatagramBatch {
   readonly #count: number;
@@ -27,7 +47,11 @@ export class DatagramBatch {
   readonly #outHeaders: Buffer;
   readonly #outVectors: Buffer;
   readonly #names: Buffer;
+  readonly #controls: Buffer;
   readonly #namesAddress: bigint;
+  readonly #outgoingAddress: bigint;
+  readonly #vectorsAddress: bigint;
+  readonly #controlsAddress: bigint;
   /** What came: datagram `i` begins at `i * size`. */
   readonly incoming: Buffer;
   /** What goes: answer `j` is written at `j * size`. */
@@ -35,6 +59,9 @@ export class DatagramBatch {
   /** The kernel knows these by address alone. */
   protected readonly memory: readonly Buffer[];
   #queued = 0;
+  #groups: Group[] = [];
+  /** The last group by port and length. */
+  readonly #open = new Map<number, Group>();
 
   /** `count` datagrams at once, of at most `size` bytes each; longer ones are cut. */
   constructor(count: number, size: number) {
@@ -47,22 +74,26 @@ export class DatagramBatch {
     this.#namesAddress = koffi.address(this.#names);
     const inVectors = make(count * vectorSize);
     this.#outVectors = make(count * vectorSize);
+    this.#controls = make(count * controlSize);
     this.#inHeaders = make(count * headerSize);
     this.#outHeaders = make(count * headerSize);
-    this.memory = [this.incoming, this.outgoing, this.#names, inVectors, this.#outVectors];
-    for (const [headers, vectors, data] of [
-      [this.#inHeaders, inVectors, this.incoming],
-      [this.#outHeaders, this.#outVectors, this.outgoing],
-    ] as const) {
-      for (let index = 0; index < count; index++) {
-        const at = index * headerSize;
-        headers.writeBigUInt64LE(this.#namesAddress + BigInt(index * nameSize), at);
-        headers.writeUInt32LE(nameSize, at + 8);
-        headers.writeBigUInt64LE(koffi.address(vectors) + BigInt(index * vectorSize), at + 16);
-        headers.writeBigUInt64LE(1n, at + 24);
-        vectors.writeBigUInt64LE(koffi.address(data) + BigInt(index * size), index * vectorSize);
-        vectors.writeBigUInt64LE(BigInt(size), index * vectorSize + 8);
-      }
+    this.#outgoingAddress = koffi.address(this.outgoing);
+    this.#vectorsAddress = koffi.address(this.#outVectors);
+    this.#controlsAddress = koffi.address(this.#controls);
+    this.memory = [this.incoming, this.outgoing, this.#names, inVectors, this.#outVectors, this.#controls];
+    const incoming = koffi.address(this.incoming);
+    for (let index = 0; index < count; index++) {
+      const at = index * headerSize;
+      this.#inHeaders.writeBigUInt64LE(this.#namesAddress + BigInt(index * nameSize), at);
+      this.#inHeaders.writeUInt32LE(nameSize, at + 8);
+      this.#inHeaders.writeBigUInt64LE(koffi.address(inVectors) + BigInt(index * vectorSize), at + 16);
+      this.#inHeaders.writeBigUInt64LE(1n, at + 24);
+      inVectors.writeBigUInt64LE(incoming + BigInt(index * size), index * vectorSize);
+      inVectors.writeBigUInt64LE(BigInt(size), index * vectorSize + 8);
+      this.#outHeaders.writeUInt32LE(nameSize, at + 8);
+      this.#controls.writeBigUInt64LE(18n, index * controlSize);
+      this.#controls.writeInt32LE(SOL_UDP, index * controlSize + 8);
+      this.#controls.writeInt32LE(UDP_SEGMENT, index * controlSize + 12);
     }
   }
 
@@ -72,7 +103,7 @@ export class DatagramBatch {
 
   /** How many came without waiting; 0 for none. Forgets what was received and queued before. */
   receive(fd: number): number {
-    this.#queued = 0;
+    this.#clear();
     const count = cRecvmmsg(fd, this.#inHeaders, this.#count, MSG_DONTWAIT, null);
     if (count >= 0) return count;
     const errno = lastErrno();
@@ -99,20 +130,69 @@ export class DatagramBatch {
 
   /** The `length` bytes at `room` are the answer to datagram `index`. */
   answer(index: number, length: number): void {
-    const to = this.#queued++;
-    this.#outHeaders.writeBigUInt64LE(this.#namesAddress + BigInt(index * nameSize), to * headerSize);
-    this.#outVectors.writeUInt32LE(length, to * vectorSize + 8);
+    const place = this.room;
+    this.#queued++;
+    const name = index * nameSize;
+    const address = this.#names.readUInt32LE(name + 4);
+    const key = this.#names.readUInt16LE(name + 2) * 0x1_0000 + length;
+    const group = this.#open.get(key);
+    const fits =
+      group !== undefined &&
+      group.address === address &&
+      group.places.length < segmentLimit &&
+      (group.places.length + 1) * length <= payloadLimit;
+    if (fits) {
+      group.places.push(place);
+      return;
+    }
+    const begun: Group = { index, address, length, places: [place] };
+    this.#groups.push(begun);
+    this.#open.set(key, begun);
   }
 
   /** Sends the queued answers. What the kernel does not take now is lost, as datagrams are. */
   send(fd: number): void {
-    let done = 0;
-    while (done < this.#queued) {
-      const headers = done === 0 ? this.#outHeaders : this.#outHeaders.subarray(done * headerSize);
-      const sent = cSendmmsg(fd, headers, this.#queued - done, MSG_DONTWAIT | MSG_NOSIGNAL);
-      // The first of them is refused: the others may go.
-      done += sent > 0 ? sent : 1;
+    let groups = this.#groups;
+    while (groups.length > 0) {
+      this.#layOut(groups);
+      const sent = cSendmmsg(fd, this.#outHeaders, groups.length, MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (sent > 0) {
+        groups = groups.slice(sent);
+        continue;
+      }
+      // The first one is refused: its answers are tried one by one, and the others go on.
+      const [refused, ...others] = groups as [Group, ...Group[]];
+      const parts = refused.places.length > 1 ? refused.places : [];
+      groups = [...parts.map((place) => ({ ...refused, places: [place] })), ...others];
     }
+    this.#clear();
+  }
+
+  #layOut(groups: readonly Group[]): void {
+    let vector = 0;
+    for (const [to, group] of groups.entries()) {
+      const at = to * headerSize;
+      const headers = this.#outHeaders;
+      headers.writeBigUInt64LE(this.#namesAddress + BigInt(group.index * nameSize), at);
+      headers.writeBigUInt64LE(this.#vectorsAddress + BigInt(vector * vectorSize), at + 16);
+      headers.writeBigUInt64LE(BigInt(group.places.length), at + 24);
+      const together = group.places.length > 1;
+      headers.writeBigUInt64LE(together ? this.#controlsAddress + BigInt(to * controlSize) : 0n, at + 32);
+      headers.writeBigUInt64LE(together ? BigInt(controlSize) : 0n, at + 40);
+      if (together) this.#controls.writeUInt16LE(group.length, to * controlSize + 16);
+      for (const place of group.places) {
+        this.#outVectors.writeBigUInt64LE(this.#outgoingAddress + BigInt(place), vector * vectorSize);
+        this.#outVectors.writeBigUInt64LE(BigInt(group.length), vector * vectorSize + 8);
+        vector++;
+      }
+    }
+  }
+
+  #clear(): void {
     this.#queued = 0;
+    if (this.#groups.length > 0) {
+      this.#groups = [];
+      this.#open.clear();
+    }
   }
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { encodeName, RCODE, type RecordData, writeAnswer } from "#networks/dns/answer.ts";
-import { addressOfReverseName, CLASS_IN, HEADER_SIZE, Query, TYPE } from "#networks/dns/query.ts";
+import { CLASS_IN, HEADER_SIZE, Query, TYPE } from "#networks/dns/query.ts";
 
 /** A question as a client writes it. */
 function question(
@@ -212,22 +212,6 @@ test("an answer never exceeds its limit; what is left out is said to be", () => 
       },
     ),
   );
-});
-
-test("names of reverse questions", () => {
-  assert.equal(addressOfReverseName("5.0.0.10.in-addr.arpa"), "10.0.0.5");
-  for (const other of [
-    "0.0.10.in-addr.arpa",
-    "x.0.0.10.in-addr.arpa",
-    "05.0.0.10.in-addr.arpa",
-    "arpa",
-    "web",
-  ]) {
-    assert.equal(addressOfReverseName(other), undefined, other);
-  }
-  const nibbles = [..."fd000000000000000000000000000003"].reverse().join(".");
-  assert.equal(addressOfReverseName(`${nibbles}.ip6.arpa`), "fd00:0000:0000:0000:0000:0000:0000:0003");
-  assert.equal(addressOfReverseName(`${nibbles.slice(2)}.ip6.arpa`), undefined);
 });
 
 test("names that don't fit into a message are none", () => {

@@ -237,7 +237,7 @@ describe("beside the server", () => {
     // A server of the container's own, on every address it has.
     await own.start([process.execPath, TOOL, "0.0.0.0=192.0.2.53"]);
     assert.deepEqual(await own.dig("web"), ["10.1.2.3"]);
-    assert.equal(await own.run("dig", "+short", "@127.0.0.9", "example.org"), "192.0.2.53\n");
+    assert.equal(await own.run("dig", "+short", "@127.0.0.1", "example.org"), "192.0.2.53\n");
     service.forget("c2");
   });
 });

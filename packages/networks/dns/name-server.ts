@@ -13,7 +13,7 @@ import { RCODE, writeAnswer } from "#networks/dns/answer.ts";
 import type { ContainerNames } from "#networks/dns/container-names.ts";
 import { Forwarder, ForwardingClient } from "#networks/dns/forwarder.ts";
 import { NameTable } from "#networks/dns/name-table.ts";
-import { addressOfReverseName, CLASS_ANY, CLASS_IN, Query, TYPE } from "#networks/dns/query.ts";
+import { CLASS_ANY, CLASS_IN, Query, TYPE } from "#networks/dns/query.ts";
 import type { ResolverSockets } from "#networks/dns/resolver-sockets.ts";
 import { TcpClients } from "#networks/dns/tcp-clients.ts";
 
@@ -93,8 +93,9 @@ export class NameServer implements Disposable {
   /** Waits for something to do and does it. */
   turn(): void {
     const now = performance.now();
-    const waits = [this.#forwarder.run(now), this.#tcpClients.run(now)].filter((wait) => wait >= 0);
-    this.#poller.poll(waits.length === 0 ? -1 : Math.min(...waits));
+    const first = this.#forwarder.run(now);
+    const second = this.#tcpClients.run(now);
+    this.#poller.poll(first < 0 || second < 0 ? Math.max(first, second) : Math.min(first, second));
   }
 
   [Symbol.dispose](): void {
@@ -188,8 +189,7 @@ export class NameServer implements Disposable {
         return writeAnswer(out, at, limit, query, question, from, NOERROR, set.records, set.next());
       }
       if (query.type === TYPE.PTR) {
-        const address = addressOfReverseName(name);
-        const record = address === undefined ? undefined : this.#names.findAddress(containerId, address);
+        const record = this.#names.findReverse(containerId, name);
         if (record !== undefined) {
           return writeAnswer(out, at, limit, query, question, from, RCODE.NOERROR, [record]);
         }

@@ -114,18 +114,19 @@ test("a container that goes, or leaves a network, takes its names along", () => 
   assert.equal(ask(table, "b", "web"), undefined);
 });
 
-test("addresses lead back to names, in whatever spelling", () => {
+test("addresses lead back to names, in whatever spelling they were told", () => {
   const table = tableOf(container("a", on("shop", ["web"], "10.0.0.1", { v6: "fd00:0::1" })));
-  const name = (address: string, who = "a") => {
-    const data = table.findAddress(who, address)?.data;
+  const name = (reverse: string, who = "a") => {
+    const data = table.findReverse(who, reverse)?.data;
     return data === undefined ? undefined : Buffer.from(data).toString("latin1");
   };
-  assert.equal(name("10.0.0.1"), "\x03web\x04shop\0");
-  assert.equal(name("fd00:0000:0000:0000:0000:0000:0000:0001"), "\x03web\x04shop\0");
-  assert.equal(name("10.0.0.2"), undefined);
-  assert.equal(name("10.0.0.1", "b"), undefined);
+  const nibbles = [..."fd000000000000000000000000000001"].reverse().join(".");
+  assert.equal(name("1.0.0.10.in-addr.arpa"), "\x03web\x04shop\0");
+  assert.equal(name(`${nibbles}.ip6.arpa`), "\x03web\x04shop\0");
+  assert.equal(name("2.0.0.10.in-addr.arpa"), undefined);
+  assert.equal(name("1.0.0.10.in-addr.arpa", "b"), undefined);
   table.delete("a");
-  assert.equal(name("10.0.0.1"), undefined);
+  assert.equal(name("1.0.0.10.in-addr.arpa"), undefined);
 });
 
 test("after any changes the table says what a fresh one would", () => {

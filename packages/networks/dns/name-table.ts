@@ -7,7 +7,7 @@
 import { encodeName, type RecordData } from "#networks/dns/answer.ts";
 import type { ContainerNames, JoinedNetwork } from "#networks/dns/container-names.ts";
 import { TYPE } from "#networks/dns/query.ts";
-import { addressBytes, formatAddress, parseAddress } from "#networks/ipam/prefix.ts";
+import { addressBytes, parseAddress } from "#networks/ipam/prefix.ts";
 
 /** Records that are answered together, each of them first in its turn. */
 export class RecordSet {
@@ -65,7 +65,7 @@ export class NameEntry {
 
 interface NetworkNames {
   names: Map<string, NameEntry>;
-  /** Address as text → container → its reverse name. */
+  /** Reverse name ("5.0.0.10.in-addr.arpa") → container → what it is called. */
   addresses: Map<string, Map<string, RecordData>>;
 }
 
@@ -122,13 +122,10 @@ export class NameTable {
     return undefined;
   }
 
-  /** The PTR record of an address on one of the container's networks. */
-  findAddress(containerId: string, address: string): RecordData | undefined {
-    const networks = this.#askers.get(containerId)?.networks ?? [];
-    if (networks.length === 0) return undefined;
-    const key = addressKey(address);
-    for (const { id } of networks) {
-      const found = this.#networks.get(id)?.addresses.get(key)?.values().next().value;
+  /** The PTR record of a reverse name, for an address on one of the container's networks. */
+  findReverse(containerId: string, reverseName: string): RecordData | undefined {
+    for (const { id } of this.#askers.get(containerId)?.networks ?? []) {
+      const found = this.#networks.get(id)?.addresses.get(reverseName)?.values().next().value;
       if (found !== undefined) return found;
     }
     return undefined;
@@ -148,9 +145,7 @@ export class NameTable {
     }
     const data = encodeName(joined.reverseName);
     if (data === undefined) return;
-    for (const address of [joined.v4, joined.v6]) {
-      if (address === "") continue;
-      const key = addressKey(address);
+    for (const key of reverseNames(joined)) {
       const owners = network.addresses.get(key) ?? new Map<string, RecordData>();
       owners.set(containerId, { type: TYPE.PTR, data });
       network.addresses.set(key, owners);
@@ -165,9 +160,7 @@ export class NameTable {
       entry?.delete(containerId);
       if (entry?.isEmpty) network.names.delete(name);
     }
-    for (const address of [joined.v4, joined.v6]) {
-      if (address === "") continue;
-      const key = addressKey(address);
+    for (const key of reverseNames(joined)) {
       const owners = network.addresses.get(key);
       owners?.delete(containerId);
       if (owners?.size === 0) network.addresses.delete(key);
@@ -192,8 +185,14 @@ export function nameKey(name: string): string {
     .replace(/\.$/, "");
 }
 
-/** One spelling for every address. */
-function addressKey(text: string): string {
-  const address = parseAddress(text);
-  return address === undefined ? text : formatAddress(address);
+/** The names under which a container's addresses are asked for (RFC 1035, 3.5; RFC 3596, 2.5). */
+function reverseNames({ v4, v6 }: JoinedNetwork): string[] {
+  return [v4, v6].flatMap((text) => {
+    const address = parseAddress(text);
+    if (address === undefined) return [];
+    const bytes = [...addressBytes(address)].reverse();
+    if (address.family === 4) return [`${bytes.join(".")}.in-addr.arpa`];
+    const nibbles = bytes.flatMap((byte) => [(byte & 0xf).toString(16), (byte >> 4).toString(16)]);
+    return [`${nibbles.join(".")}.ip6.arpa`];
+  });
 }

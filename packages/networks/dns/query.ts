@@ -129,18 +129,3 @@ function skipName(bytes: Buffer, from: number, end: number): number {
   }
   return -1;
 }
-
-/** "10.0.0.5" for "5.0.0.10.in-addr.arpa", likewise of ip6.arpa in full length; undefined for any other name. */
-export function addressOfReverseName(name: string): string | undefined {
-  if (name.endsWith(".in-addr.arpa")) {
-    const parts = name.slice(0, -".in-addr.arpa".length).split(".");
-    if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part))) return undefined;
-    return parts.reverse().join(".");
-  }
-  if (name.endsWith(".ip6.arpa")) {
-    const nibbles = name.slice(0, -".ip6.arpa".length).split(".");
-    if (nibbles.length !== 32 || !nibbles.every((nibble) => /^[0-9a-f]$/.test(nibble))) return undefined;
-    return (nibbles.reverse().join("").match(/.{4}/g) as string[]).join(":");
-  }
-  return undefined;
-}

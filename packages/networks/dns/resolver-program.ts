@@ -55,9 +55,10 @@ const SOURCE = { base: NETWORK_HEADER, offset: 12, length: 4 };
 const DESTINATION = { base: NETWORK_HEADER, offset: 16, length: 4 };
 const SOURCE_PORT = { base: TRANSPORT_HEADER, offset: 0, length: 2 };
 const DESTINATION_PORT = { base: TRANSPORT_HEADER, offset: 2, length: 2 };
+/** Where the sum is in the transport header; what is asked most is looked for first. */
 const CHECKSUM = new Map([
-  [IPPROTO_TCP, 16],
   [IPPROTO_UDP, 6],
+  [IPPROTO_TCP, 16],
 ]);
 
 /** `redirects`: the kernel has nf_tables. Without, the sockets are at port 53 and the container cannot have that one. */
