@@ -61,12 +61,14 @@ for (const [value, message] of REFUSED) {
   });
 }
 
-test("ranges by number come before those by name, each in the file's order", () => {
-  const text = "daemon:500000:10\n# a remark\n\nother:7:7\n1:100000:20\ndaemon:300000:65536\n";
+test("ranges are in the file's order, those of the number rather than of the name", () => {
+  const text = "daemon:500000:10\n# a remark\n\nother:7:7\ndaemon:300000:65536\n";
   assert.deepEqual(subordinateRanges(text, "/etc/subuid", daemon), [
+    { inside: 0, outside: 500_000, count: 10 },
+    { inside: 10, outside: 300_000, count: 65_536 },
+  ]);
+  assert.deepEqual(subordinateRanges(`${text}1:100000:20`, "/etc/subuid", daemon), [
     { inside: 0, outside: 100_000, count: 20 },
-    { inside: 20, outside: 500_000, count: 10 },
-    { inside: 30, outside: 300_000, count: 65_536 },
   ]);
 });
 

@@ -66,12 +66,14 @@ export function resolveRemap(value: string, accounts: Accounts): Remap {
 }
 
 /**
- * A user's ranges in the text of /etc/subuid or /etc/subgid (`path`), those by number first, one after the other from the
- * container's 0 on. Throws "invalid" where a line cannot be read or none is the user's.
+ * A user's ranges in the text of /etc/subuid or /etc/subgid (`path`), those of its number or else of its name, one after the
+ * other from the container's 0 on. Throws "invalid" where a line cannot be read or none is the user's.
  */
 export function subordinateRanges(text: string, path: string, user: Account): IdRange[] {
   const lines = parseSubordinates(text, path);
-  const own = [String(user.id), user.name].flatMap((owner) => lines.filter((line) => line.owner === owner));
+  const ownedBy = (owner: string) => lines.filter((line) => line.owner === owner);
+  const byNumber = ownedBy(String(user.id));
+  const own = byNumber.length > 0 ? byNumber : ownedBy(user.name);
   const ranges: IdRange[] = [];
   let inside = 0;
   for (const { start, count } of own) {

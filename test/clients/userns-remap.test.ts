@@ -11,6 +11,7 @@ import { after, before, describe, test } from "node:test";
 import { dockerCliMissing } from "#test/clients/docker-cli.ts";
 import { type Ran, TestDaemon } from "#test/fixtures/daemon.ts";
 import { PrivateEtc } from "#test/fixtures/private-etc.ts";
+import { TestRegistry } from "#test/fixtures/registry.ts";
 
 const BERTHD = resolve(import.meta.dirname, "../../bin/berthd");
 const BASE = 200_000;
@@ -357,6 +358,44 @@ describe("a daemon before, with, and after --userns-remap", { skip }, () => {
     }
   });
 
+  test("pushes the same as another one, and pulls it with its own owners", async () => {
+    using etc = new PrivateEtc({ subuid: RANGE, subgid: RANGE });
+    await using registry = await TestRegistry.start();
+    const insecure = ["--insecure-registry", registry.host];
+    const image = `${registry.host}/busybox`;
+    const plain = new TestDaemon({ subnet: 82, flags: insecure });
+    const mapped = new TestDaemon({ subnet: 83, through: etc.command, flags: [...REMAP, ...insecure] });
+    try {
+      const digests = [];
+      for (const daemon of [plain, mapped]) {
+        await daemon.boot();
+        daemon.loadBusybox();
+        succeeded(daemon.docker("tag", "berth/busybox", image));
+        digests.push(/sha256:\w+/.exec(succeeded(daemon.docker("push", image)))?.[0]);
+      }
+      assert.match(digests[0] ?? "", /^sha256:/);
+      assert.equal(digests[0], digests[1]);
+      succeeded(mapped.docker("rmi", "berth/busybox", image));
+      succeeded(mapped.docker("pull", image));
+      const owners = mapped.docker(
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        image,
+        "stat",
+        "-c",
+        "%u:%g",
+        "/bin/sh",
+        "/etc",
+      );
+      assert.equal(succeeded(owners), "0:0\n0:0");
+    } finally {
+      await plain.stop();
+      await mapped.stop();
+    }
+  });
+
   test("vfs keeps layers with mapped owners, too", async () => {
     using etc = new PrivateEtc({ subuid: RANGE, subgid: RANGE });
     const daemon = await TestDaemon.start({
@@ -393,7 +432,7 @@ describe("a daemon before, with, and after --userns-remap", { skip }, () => {
   });
 
   test("several ranges are one after the other inside", async () => {
-    const lines = "# a remark\ndaemon:300000:1000\n1:200000:10\n";
+    const lines = "# a remark\ndaemon:200000:10\ndaemon:300000:1000\n";
     using etc = new PrivateEtc({ subuid: lines, subgid: lines });
     const daemon = await TestDaemon.start({
       subnet: 84,
