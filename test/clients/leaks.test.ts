@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 
@@ -83,7 +82,12 @@ test("after forty runs with volumes, ports, execs and failures everything is as 
     await daemon.dockerAsync("run", "--rm", IMAGE, "true");
   };
   await cycle(0);
-  await sleep(1000);
+  // The image's layer, and the directory of short names.
+  const idle = { containers: [], runs: [], execs: [], volumes: [], links: [], shims: 0, layers: 2, short: 1 };
+  await eventually(() => {
+    const { mounts: _mounts, ...now } = rest(held());
+    assert.deepEqual(now, idle);
+  });
   const earlier = held();
   for (let n = 1; n <= 20; n += 4) await Promise.all([0, 1, 2, 3].map((more) => cycle(n + more)));
   // Clean-up goes on behind the answers. Workers and idle connections may have ended meanwhile; there must not be more.
