@@ -36,7 +36,8 @@ function verdict({ budget, bound }: Goal, unit: string, mine: number, ratio: num
   if (Number.isNaN(mine)) return "not answered yet";
   const goals: string[] = [];
   if (budget !== undefined) {
-    const share = budget < 1 ? `1/${Math.round(1 / budget)}` : String(budget);
+    const whole = Math.abs(1 / budget - Math.round(1 / budget)) < 0.01;
+    const share = budget < 1 && whole ? `1/${Math.round(1 / budget)}` : String(budget);
     goals.push(`${ratio <= budget ? "ok" : "OVER"}: at most ${share}`);
   }
   if (bound !== undefined) goals.push(`${mine <= bound ? "ok" : "OVER"}: at most ${bound} ${unit}`);
