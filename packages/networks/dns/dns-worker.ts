@@ -4,6 +4,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { EPOLLIN } from "#kernel/poller.ts";
+import { isErrno } from "#kernel/syscall-error.ts";
 import { drainWakes } from "#kernel/wake.ts";
 import type { DnsMessage, DnsReport, DnsThreadData } from "#networks/dns/dns-messages.ts";
 import { NameServer } from "#networks/dns/name-server.ts";
@@ -24,8 +25,17 @@ function take(message: DnsMessage): void {
       server.forget(message.containerId);
       break;
     case "serve":
-      server.serve(message.containerId, socketsOfShim(message.pid) ?? makeSockets(message.pid));
+      serve(message.containerId, message.pid);
       break;
+  }
+}
+
+function serve(containerId: string, pid: number): void {
+  try {
+    server.serve(containerId, socketsOfShim(pid) ?? makeSockets(pid));
+  } catch (error) {
+    // It has ended already: nobody is left to ask anything.
+    if (!isErrno(error, "ENOENT", "ESRCH")) throw error;
   }
 }
 
