@@ -4,15 +4,16 @@
  * A request names its version in the path (/v1.41/…); without one it gets the newest. Where an answer or a
  * parameter depends on the version, the handler asks `atLeast`. What is gated so far:
  *
- *   1.25  AutoRemove is honoured (before, the client removes)
  *   1.30  wait answers its headers at once and knows conditions
- *   1.40  IpcMode defaults to private (before: shareable)
- *   1.41  CgroupnsMode defaults to the daemon's choice (before: host)
- *   1.42  multiplexed-stream content type; stop signals; ConsoleSize; CreateMountpoint; volume prune spares
+ *   1.40  update changes PidsLimit
+ *   1.41  platform at create; one-shot statistics
+ *   1.42  multiplexed-stream content type; stop signals; ConsoleSize of execs; cluster volumes; volume prune spares
  *         named volumes
- *   1.44  start interval of health checks; several networks at create
+ *   1.45  aliases of a container without its own id
+ *   1.46  annotations in lists
  *
- * What images show by version is in image-answers.ts.
+ * What requests to create a container mean by version is in old-requests.ts, what /info shows in system-answers.ts, what
+ * images show in image-answers.ts.
  */
 import { BerthError } from "#errors/errors.ts";
 

@@ -29,7 +29,12 @@ export class System implements SystemService {
     return {
       Platform: { Name: "Berth" },
       Components: [
-        { Name: "Engine", Version: BERTH_VERSION, Details: { ...details, NodeVersion: process.version } },
+        {
+          Name: "Engine",
+          Version: BERTH_VERSION,
+          // Those of a program in Go are looked for and have nothing to tell.
+          Details: { ...details, GitCommit: "", GoVersion: "", BuildTime: "", NodeVersion: process.version },
+        },
         { Name: "berth-oci", Version: BERTH_VERSION, Details: { GitCommit: "" } },
       ],
       Version: BERTH_VERSION,

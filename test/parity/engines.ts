@@ -18,17 +18,20 @@ export interface Answer {
   stderr: string;
 }
 
-export interface Refusal {
+export interface Reply {
   status: number;
   /** The message of a refusal; empty where there is none. */
   message: string;
+  /** Of the first line, where there are several; undefined where it is no JSON. */
+  // biome-ignore lint/suspicious/noExplicitAny: answers of every shape are looked into.
+  json: any;
 }
 
 export interface ParityEngine {
   readonly name: "berth" | "dockerd";
   docker(line: readonly string[], options?: { neutral?: boolean }): Answer;
-  /** A bare request, and what is said about it if it is refused. */
-  request(method: string, path: string, body?: unknown): Promise<Refusal>;
+  /** A bare request in the version both speak, or in another. */
+  request(method: string, path: string, body?: unknown, version?: string): Promise<Reply>;
 }
 
 export class ParityEngines implements AsyncDisposable {
@@ -87,38 +90,41 @@ function engine(name: ParityEngine["name"], socket: string, directory: string): 
       const text = options.neutral === false ? String : neutral;
       return { code: ran.status, stdout: text(ran.stdout), stderr: text(ran.stderr) };
     },
-    request: (method, path, body) => request(socket, method, path, body),
+    request: (method, path, body, version = API_VERSION) =>
+      request(socket, method, `/v${version}${path}`, body),
   };
 }
 
-function request(socketPath: string, method: string, path: string, body: unknown): Promise<Refusal> {
+function request(socketPath: string, method: string, path: string, body: unknown): Promise<Reply> {
   const bytes = body === undefined ? "" : JSON.stringify(body);
   const headers = {
     "Content-Length": String(Buffer.byteLength(bytes)),
     ...(body !== undefined && { "Content-Type": "application/json" }),
   };
   return new Promise((resolve, reject) => {
-    const sent = httpRequest(
-      { socketPath, method, path: `/v${API_VERSION}${path}`, agent: false, headers },
-      (response) => {
-        let text = "";
-        response.setEncoding("utf8");
-        response.on("data", (chunk: string) => {
-          text += chunk;
-        });
-        response.on("end", () => resolve({ status: response.statusCode ?? 0, message: messageOf(text) }));
-      },
-    );
+    const sent = httpRequest({ socketPath, method, path, agent: false, headers }, (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk: string) => {
+        text += chunk;
+      });
+      response.on("end", () => {
+        const json = jsonOf(text) ?? jsonOf(text.split("\n", 1)[0] ?? "");
+        const message = neutral(String(json?.message ?? ""));
+        resolve({ status: response.statusCode ?? 0, message, json });
+      });
+    });
     sent.on("error", reject);
     sent.end(bytes);
   });
 }
 
-function messageOf(text: string): string {
+// biome-ignore lint/suspicious/noExplicitAny: answers of every shape are looked into.
+function jsonOf(text: string): any {
   try {
-    return neutral(String((JSON.parse(text) as { message?: string } | null)?.message ?? ""));
+    return JSON.parse(text);
   } catch {
-    return "";
+    return undefined;
   }
 }
 
