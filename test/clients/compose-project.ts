@@ -23,9 +23,13 @@ export class ComposeProject {
   readonly directory: string;
   readonly name: string;
 
+  /** The beginning of addresses that no other test has, "10.1.2.". */
+  readonly prefix: string;
+
   constructor(daemon: TestDaemon, name: string) {
     this.daemon = daemon;
     this.name = `${name}${process.pid}`;
+    this.prefix = `10.214.${daemon.gateway.split(".")[2]}.`;
     this.directory = join(daemon.directory, "project");
     mkdirSync(this.directory);
     installCompose(join(daemon.directory, "docker-config"));

@@ -15,7 +15,8 @@ import { TestRegistry } from "#test/fixtures/registry.ts";
 import { ComposeProject } from "./compose-project.ts";
 import { dockerCliMissing } from "./docker-cli.ts";
 
-const file = (name: string, registry: string) => `
+/** `prefix` is the beginning of the addresses of one network, "10.1.2.". */
+const file = (name: string, registry: string, prefix: string) => `
 name: ${name}
 services:
   store:
@@ -76,7 +77,7 @@ networks:
   back:
     ipam:
       config:
-        - subnet: 10.214.104.0/24
+        - subnet: ${prefix}0/24
 `;
 
 /** What each image has of its own: a command. The store becomes healthy only a while after its start. */
@@ -96,7 +97,7 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
   let project: ComposeProject;
   before(async () => {
     registry = await TestRegistry.start();
-    daemon = await TestDaemon.start({ subnet: 104 });
+    daemon = await TestDaemon.start({ subnet: 95 });
     const busybox = await builtBusybox();
     for (const [name, Cmd] of Object.entries(commands)) {
       const own = buildTar([{ type: "file", name: `etc/${name}`, content: name }]);
@@ -106,7 +107,7 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
     project = new ComposeProject(daemon, "shop");
     mkdirSync(join(project.directory, "site"));
     project.write("site/index.html", "from the project\n");
-    project.write("compose.yaml", file(project.name, registry.host));
+    project.write("compose.yaml", file(project.name, registry.host, project.prefix));
   });
   after(async () => {
     await compose("down", "-v", "-t", "0").catch(() => {});
@@ -156,7 +157,7 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
       `${project.name}_back`,
       `${project.name}_front`,
     ]);
-    assert.match(store.NetworkSettings.Networks[`${project.name}_back`].IPAddress, /^10\.214\.104\./);
+    assert.ok(store.NetworkSettings.Networks[`${project.name}_back`].IPAddress.startsWith(project.prefix));
     assert.equal(project.inspect("worker").HostConfig.Memory, 64 << 20);
     // Nothing has changed, so nothing is made anew.
     await ok("up", "-d", "--wait");
@@ -283,7 +284,10 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
 
   test("a changed service is made anew, the volume stays", async () => {
     const id = project.inspect("web").Id;
-    const changed = file(project.name, registry.host).replace("GREETING:-hello", "GREETING:-changed");
+    const changed = file(project.name, registry.host, project.prefix).replace(
+      "GREETING:-hello",
+      "GREETING:-changed",
+    );
     project.write("compose.yaml", changed);
     await ok("up", "-d", "--wait");
     assert.notEqual(project.inspect("web").Id, id);

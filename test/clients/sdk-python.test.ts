@@ -22,7 +22,7 @@ describe("python3-docker", { skip }, () => {
   let registry: TestRegistry;
   before(async () => {
     registry = await TestRegistry.start();
-    daemon = await TestDaemon.start({ subnet: 101 });
+    daemon = await TestDaemon.start({ subnet: 92 });
     daemon.loadBusybox();
   });
   afterEach(() => {
@@ -48,7 +48,13 @@ describe("python3-docker", { skip }, () => {
 
   /** Runs it; what it printed (a traceback) if it failed. */
   async function example(name: string): Promise<string> {
-    const environment = { ...daemon.environment, IMAGE: "berth/busybox:latest", REGISTRY: registry.host };
+    const third = daemon.gateway.split(".")[2];
+    const environment = {
+      ...daemon.environment,
+      IMAGE: "berth/busybox:latest",
+      REGISTRY: registry.host,
+      PREFIX: `10.214.${third}.`,
+    };
     const child = spawn(PYTHON, [EXAMPLES, name], { env: environment, stdio: ["ignore", "pipe", "pipe"] });
     const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
     let output = "";

@@ -1,7 +1,7 @@
 """Ordinary programs with Docker's Python library (Debian's python3-docker), one function each.
 
-Run as `examples.py NAME`, with DOCKER_HOST at the daemon, IMAGE a busybox image it has and REGISTRY a registry that
-may be written to. The first line of each function's documentation is the name of the test. An example ends with an
+Run as `examples.py NAME`, with DOCKER_HOST at the daemon, IMAGE a busybox image it has, REGISTRY a registry that may
+be written to and PREFIX the beginning ("10.1.2.") of addresses nobody else has. The first line of each function's documentation is the name of the test. An example ends with an
 exception if anything is other than it should be.
 """
 
@@ -19,6 +19,7 @@ from docker.types import IPAMConfig, IPAMPool, LogConfig, Mount, Ulimit
 
 IMAGE = os.environ["IMAGE"]
 REGISTRY = os.environ["REGISTRY"]
+PREFIX = os.environ["PREFIX"]
 
 
 def ping_version_info(client):
@@ -420,19 +421,19 @@ def images(client):
 
 def networks(client):
     """a network of its own, with aliases, an address and a subnet"""
-    pool = IPAMPool(subnet="10.214.77.0/24", gateway="10.214.77.1")
+    pool = IPAMPool(subnet=PREFIX + "0/24", gateway=PREFIX + "1")
     network = client.networks.create(
         "python-net", driver="bridge", ipam=IPAMConfig(pool_configs=[pool]), labels={"kind": "test"}
     )
-    assert network.attrs["IPAM"]["Config"] == [{"Subnet": "10.214.77.0/24", "Gateway": "10.214.77.1"}]
+    assert network.attrs["IPAM"]["Config"] == [{"Subnet": PREFIX + "0/24", "Gateway": PREFIX + "1"}]
     server = client.containers.run(IMAGE, "sleep 1000", detach=True, name="server", network="python-net")
     server.reload()
-    assert server.attrs["NetworkSettings"]["Networks"]["python-net"]["IPAddress"].startswith("10.214.77.")
+    assert server.attrs["NetworkSettings"]["Networks"]["python-net"]["IPAddress"].startswith(PREFIX)
     other = client.containers.run(IMAGE, "sleep 1000", detach=True, name="other")
-    network.connect(other, aliases=["second"], ipv4_address="10.214.77.50")
+    network.connect(other, aliases=["second"], ipv4_address=PREFIX + "50")
     other.reload()
     endpoint = other.attrs["NetworkSettings"]["Networks"]["python-net"]
-    assert endpoint["IPAddress"] == "10.214.77.50"
+    assert endpoint["IPAddress"] == PREFIX + "50"
     assert "second" in endpoint["Aliases"]
     assert sorted(other.attrs["NetworkSettings"]["Networks"]) == ["bridge", "python-net"]
     assert server.exec_run("ping -c 1 -w 5 second").exit_code == 0
