@@ -72,7 +72,15 @@ export class Networks implements NetworkService {
 
   async disconnect(nameOrId: string, request: NetworkDisconnectRequest): Promise<void> {
     const network = this.inspect(nameOrId);
-    const container = this.#context.containers.get(request.Container ?? "");
+    const name = request.Container ?? "";
+    // By force, what a container left behind may be taken off too; nothing ever is.
+    if (request.Force && this.#context.containers.find(name) === undefined) {
+      throw new BerthError("not-found", `endpoint ${name} not found`, {
+        operation: "disconnect network",
+        object: network.Name,
+      });
+    }
+    const container = this.#context.containers.get(name);
     await container.queue.run(() => this.#disconnect(container, network));
   }
 
@@ -126,7 +134,8 @@ export class Networks implements NetworkService {
         object: network.Name,
       });
     }
-    if (isUp(container)) {
+    // After a daemon that was killed half-way through it may have left already.
+    if (isUp(container) && networks.settings(record.id)?.endpoints[network.Name] !== undefined) {
       const addresses = await networks.disconnect(sandboxRequest(this.#context, record), network.Id);
       removeOwnAddresses(this.#context, record, addresses);
       this.#publish("disconnect", network, record.id);

@@ -112,6 +112,12 @@ test("refusals, by kind", () => {
       /bridge name/,
     ],
     [{ Options: { "com.docker.network.driver.mtu": "1" } }, "invalid", /mtu/],
+    [{ Options: { "com.docker.network.bridge.gateway_mode_ipv4": "routed" } }, "not-implemented", /routed/],
+    [
+      { Options: { "com.docker.network.bridge.gateway_mode_ipv6": "x" } },
+      "invalid",
+      /unknown gateway mode x/,
+    ],
     [
       { Options: { "com.docker.network.bridge.gateway_mode_ipv4": "isolated" } },
       "invalid",

@@ -398,3 +398,38 @@ test("links on a user's network are names that one container alone has", () => {
   ok("rm", "-f", "db");
   ok("network", "rm", "linked");
 });
+
+test("containers that have one network and no more, and those that are not there", () => {
+  ok("network", "create", "more");
+  for (const mode of ["host", "none"]) {
+    ok("run", "-d", "--name", `on-${mode}`, "--network", mode, IMAGE, "sleep", "100");
+  }
+  ok("run", "-d", "--name", "plain", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "guest", "--network", "container:plain", IMAGE, "sleep", "100");
+  const host = "container cannot be disconnected from host network or connected to host network";
+  const cases: [string[], string][] = [
+    [["connect", "more", "on-host"], host],
+    [["connect", "host", "plain"], host],
+    [["disconnect", "host", "on-host"], host],
+    [
+      ["connect", "more", "guest"],
+      "container sharing network namespace with another container or host cannot be connected to any other network",
+    ],
+    [
+      ["connect", "more", "on-none"],
+      "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+    ],
+    [["connect", "more", "nobody"], "No such container: nobody"],
+    [["disconnect", "more", "nobody"], "No such container: nobody"],
+    [["disconnect", "-f", "more", "nobody"], "endpoint nobody not found"],
+    [["connect", "nosuch", "plain"], "network nosuch not found"],
+    [
+      ["connect", "--ip", "10.1.1.1", "more", "plain"],
+      "invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks with user configured subnets",
+    ],
+  ];
+  for (const [args, message] of cases) assert.equal(refusal("network", ...args), message, args.join(" "));
+  assert.deepEqual(Object.keys(endpoints("plain")), ["bridge"]);
+  ok("rm", "-f", "on-host", "on-none", "guest", "plain");
+  ok("network", "rm", "more");
+});

@@ -205,6 +205,20 @@ if (!inLab) {
     assert.equal(await ask(a.address("inner"), 80), "10.241.0.1", "the host itself does");
   });
 
+  test("an isolated network has not even the host on it", async () => {
+    const Options = {
+      "com.docker.network.bridge.gateway_mode_ipv4": "isolated",
+      "com.docker.network.bridge.name": "sealed0",
+    };
+    await network("sealed", { Internal: true, Options }, "10.241.0.0/24");
+    const a = await run({ sealed: {} });
+    const b = await run({ sealed: {} });
+    using _a = asDisposable(await a.namespace.serve(80));
+    assert.equal(sh("ip -4 -o addr show sealed0"), "");
+    assert.equal(await b.namespace.ask(a.address("sealed"), 80), b.address("sealed"));
+    assert.notEqual(await ask(a.address("sealed"), 80, 400), "10.241.0.1");
+  });
+
   test("without icc, containers of one network do not reach each other, with and without bridge filtering", async () => {
     for (const nf of [0, 1]) {
       sh(`sysctl -qw net.bridge.bridge-nf-call-iptables=${nf}`);
@@ -357,6 +371,32 @@ if (!inLab) {
     await controller.connect({ ...a.request, endpoints: { own: { GwPriority: 1 } } }, "own");
     assert.match(await a.namespace.sh("ip -6 route show default"), /dev eth1/);
     assert.match(a.sandbox.hosts, /^fd00:db8:6::2\t/m);
+  });
+
+  test("many at once: every address once, every port there, and nothing left of them", async () => {
+    await network("crowd", {}, "10.241.0.0/24");
+    await network("other", {}, "10.242.0.0/24");
+    const requests = Array.from({ length: 60 }, (_, number) =>
+      sandboxRequest({
+        mode: "crowd",
+        endpoints: { crowd: {}, ...(number % 2 === 0 && { other: {} }) },
+        ...publish(""),
+      }),
+    );
+    const made = await Promise.all(requests.map((request) => controller.allocate(request)));
+    const addresses = made.flatMap(({ endpoints }) =>
+      Object.values(endpoints).map(({ IPAddress }) => IPAddress),
+    );
+    assert.equal(new Set(addresses).size, 90);
+    const ports = made.map((sandbox) => sandbox.ports["80/tcp"]?.[0]?.HostPort);
+    assert.equal(new Set(ports).size, 60);
+    assert.equal(sh("iptables-save -t nat").match(/--to-destination 10\.241\.0\.\d+:80/g)?.length, 60);
+    await assert.rejects(controller.remove("crowd"), { code: "forbidden" });
+    await Promise.all(requests.map((request) => controller.release(request.containerId)));
+    // Removed at once, while the rules of what was there are still being taken out.
+    await Promise.all([controller.remove("crowd"), controller.remove("other")]);
+    assert.deepEqual(database.all("SELECT * FROM network_address"), []);
+    assert.throws(() => controller.inspect("crowd"), { code: "not-found" });
   });
 
   test("subnets are found that overlap nothing, of the host's or of other networks", async () => {

@@ -33,6 +33,7 @@ export const optionNames = {
   masquerade: `${prefix}bridge.enable_ip_masquerade`,
   hostIp: `${prefix}bridge.host_binding_ipv4`,
   gatewayMode: `${prefix}bridge.gateway_mode_ipv4`,
+  gatewayMode6: `${prefix}bridge.gateway_mode_ipv6`,
 } as const;
 
 /** Ethernet's, which a network has that asks for none. */
@@ -57,10 +58,8 @@ export function userBridgeSettings(record: Pick<NetworkRecord, "id" | "config">)
   const { id, config } = record;
   const options = config.options ?? {};
   const mode = options[optionNames.gatewayMode] || "nat";
-  const modes = ["nat", "nat-unprotected", "isolated"];
-  if (!modes.includes(mode)) {
-    throw invalid(`unknown gateway mode ${mode}`, `the gateway modes are ${modes.join(", ")}`);
-  }
+  checkGatewayMode(mode);
+  checkGatewayMode(options[optionNames.gatewayMode6] || "nat");
   if (mode === "isolated" && !config.internal) {
     throw invalid("gateway mode 'isolated' can only be used for an internal network");
   }
@@ -79,6 +78,21 @@ export function userBridgeSettings(record: Pick<NetworkRecord, "id" | "config">)
     internal: config.internal ?? false,
     isolated: mode === "isolated",
   };
+}
+
+const gatewayModes = ["nat", "isolated"];
+/** Docker's others: containers reached by their own addresses. */
+const missingModes = ["routed", "nat-unprotected"];
+
+function checkGatewayMode(mode: string): void {
+  if (gatewayModes.includes(mode)) return;
+  const hint = `the gateway modes here are ${gatewayModes.join(" and ")}`;
+  if (!missingModes.includes(mode)) throw invalid(`unknown gateway mode ${mode}`, hint);
+  throw new BerthError("not-implemented", `gateway mode ${mode} is not supported`, {
+    operation: "create network",
+    object: mode,
+    hint,
+  });
 }
 
 /** What Go's ParseBool takes. */
