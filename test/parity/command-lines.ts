@@ -156,6 +156,57 @@ volume rm v2
 rm -f holder
 volume rm v2
 volume prune -f --filter bogus=1
+volume create x
+volume create -d nosuch vq
+volume create --opt device=/x vq
+volume create --opt type=tmpfs --opt device=tmpfs --opt size=1g vq
+volume create --opt type=tmpfs --opt device=tmpfs --opt size=bogus vq
+volume create --opt type=none --opt device=/nosuch-parity --opt o=bind vnone
+run --rm --network none -v vnone:/x berth/busybox true
+volume create --opt type=nosuchfs --opt device=x vfs
+run --rm --network none -v vfs:/x berth/busybox true
+volume create --opt type=tmpfs --opt device=tmpfs --opt o=size=1m,uid=5,mode=0700 vtmp
+run --rm --network none -v vtmp:/x berth/busybox stat -c '%u %a' /x
+run --rm --network none -v vtmp:/x berth/busybox df -k /x
+run --rm --network none -v vtmp:/etc berth/busybox ls /etc
+volume create --opt type=tmpfs --opt device=tmpfs --opt o=size=bogus vbad
+run --rm --network none -v vbad:/x berth/busybox true
+volume inspect -f '{{json .Options}} {{json .Labels}} {{.Scope}}' vtmp
+volume create --opt type=tmpfs --opt device=tmpfs vtmp
+volume create --label changed=1 vtmp
+volume inspect -f '{{json .Options}} {{json .Labels}}' vtmp
+run --rm --network none -v vcopy:/etc berth/busybox ls /etc
+run --rm --network none -v vcopy:/bin:nocopy berth/busybox ls /bin
+run --rm --network none -v vro:/x:ro berth/busybox touch /x/f
+run --rm --network none --mount type=tmpfs,dst=/x,readonly berth/busybox touch /x/f
+run --rm --network none --mount type=tmpfs,dst=/x,tmpfs-size=2m,tmpfs-mode=700 berth/busybox sh -c 'df -k /x; stat -c %a /x'
+run --rm --network none --tmpfs /x:size=1m,uid=7 berth/busybox sh -c 'df -k /x; stat -c %u /x'
+run --rm --network none --mount type=tmpfs,dst=/x berth/busybox grep ' /x ' /proc/mounts
+run --rm --network none --tmpfs /x:rw,exec berth/busybox grep ' /x ' /proc/mounts
+run --rm --network none -v /usr:/x:rslave berth/busybox true
+run --rm --network none -v /usr:/x:rshared berth/busybox true
+run --rm --network none --mount type=bind,src=/etc/passwd,dst=/p berth/busybox head -c 4 /p
+create --name vholder -v vcopy:/v berth/busybox true
+create --name vtaker --volumes-from vholder:ro,z berth/busybox true
+inspect -f '{{json .Mounts}} {{json .HostConfig.VolumesFrom}}' vtaker
+create --volumes-from vholder:rslave berth/busybox true
+create --volumes-from vholder:odd berth/busybox true
+create --volumes-from : berth/busybox true
+run --rm --network none --volumes-from vholder:ro berth/busybox touch /v/f
+rm vtaker
+volume rm vcopy vnone
+volume rm -f vcopy
+volume ls --filter dangling=false --filter name=v --format '{{.Name}}'
+volume ls --filter name=^vt --format '{{.Name}}'
+volume ls --filter name=[ --format '{{.Name}}'
+volume ls --filter dangling=maybe
+volume ls --filter driver=local --filter name=vt --format '{{.Name}}'
+volume ls --filter driver=nosuch --format '{{.Name}}'
+volume ls --filter label=a --filter label=b=c --format '{{.Name}}'
+volume inspect vcopy nosuch vnone -f '{{.Name}}'
+volume rm vtmp vnone vfs vbad
+rm -f vholder
+volume rm vcopy vro
 images --format '{{.Repository}} {{.Tag}} {{.ID}} {{.Size}}'
 images nosuch
 images --filter bogus=1

@@ -135,6 +135,57 @@ berth/busybox true
 --mount type=volume,dst=x berth/busybox true
 --mount type=volume,src=a/b,dst=/x berth/busybox true
 --volumes-from nosuch berth/busybox true
+-v named:/data:nocopy berth/busybox true
+-v named:/data:ro,nocopy,Z berth/busybox true
+-v named:/data:rslave berth/busybox true
+-v /usr:/host:rslave,ro berth/busybox true
+-v /usr:/host:rshared,z,cached berth/busybox true
+-v /usr:/host:nocopy berth/busybox true
+-v /usr:/host:ro,rw berth/busybox true
+-v /usr:/host:rslave,rprivate berth/busybox true
+-v /usr/../etc//:/host/./x/ berth/busybox true
+-v /x:ro berth/busybox true
+-v :/x berth/busybox true
+-v /a:/b:ro:z berth/busybox true
+-v /usr:/ berth/busybox true
+-v /:/host berth/busybox true
+-v /:/host:rprivate berth/busybox true
+-v ..:/x berth/busybox true
+-v na_me.x-1:/x berth/busybox true
+-v -x:/x berth/busybox true
+-v .x:/x berth/busybox true
+-v /usr:/x -v /etc:/x/ berth/busybox true
+-v /usr:/x --mount type=tmpfs,dst=/x berth/busybox true
+-v /usr:/x --tmpfs /x berth/busybox true
+-v /anon --tmpfs /anon berth/busybox true
+--tmpfs relative berth/busybox true
+--tmpfs / berth/busybox true
+--mount type=bind,src=/usr,dst=/x,bind-propagation=rshared berth/busybox true
+--mount type=bind,src=/usr,dst=/x,bind-propagation=private,readonly berth/busybox true
+--mount type=bind,src=/usr,dst=/x,bind-nonrecursive berth/busybox true
+--mount type=bind,src=/usr,dst=/x,bind-propagation=odd berth/busybox true
+--mount type=bind,src=/usr,dst=/ berth/busybox true
+--mount type=bind,src=/usr,dst=x berth/busybox true
+--mount type=bind,dst=/x berth/busybox true
+--mount type=volume,dst=/x berth/busybox true
+--mount type=volume,dst=/x,readonly berth/busybox true
+--mount type=volume,src=vv,dst=/x,readonly,volume-label=a=b,volume-label=c berth/busybox true
+--mount type=volume,src=vw,dst=/x,volume-driver=local,volume-opt=type=tmpfs,volume-opt=device=tmpfs,volume-opt=o=size=1m berth/busybox true
+--mount type=volume,src=vx,dst=/x,volume-opt=bogus=1 berth/busybox true
+--mount type=volume,src=vv,dst=/x,volume-driver=nosuch berth/busybox true
+--mount type=volume,src=vz,dst=/x,volume-driver=nosuch berth/busybox true
+--mount type=volume,src=.,dst=/x berth/busybox true
+--mount type=tmpfs,dst=/x berth/busybox true
+--mount type=tmpfs,dst=/x,readonly berth/busybox true
+--mount type=tmpfs,src=/usr,dst=/x berth/busybox true
+--mount type=tmpfs,dst=/x,tmpfs-size=1000,tmpfs-mode=1777 berth/busybox true
+--mount type=npipe,src=/usr,dst=/x berth/busybox true
+--mount type=cluster,src=vv,dst=/x berth/busybox true
+--mount type=odd,dst=/x berth/busybox true
+--volumes-from : berth/busybox true
+--volume-driver local -v withdriver:/x berth/busybox true
+--volume-driver nosuch -v nodriver:/x berth/busybox true
+--volume-driver nosuch -v /usr:/x berth/busybox true
 -p 8080:80 berth/busybox true
 -p 80 -P --expose 90 berth/busybox true
 --network none berth/busybox true

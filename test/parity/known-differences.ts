@@ -70,5 +70,12 @@ export const linesApart: Readonly<Record<string, string>> = {
   "run nosuchimage:bogus true": "with what to do about it",
   "pull localhost:1/nosuch": "with what to do about it",
   "search nosuch": "with what to do about it",
+  "create --mount type=volume,src=vv,dst=/x,volume-driver=nosuch berth/busybox true":
+    "dockerd has the client pull the image, which is not what is missing",
+  "create --mount type=volume,src=vz,dst=/x,volume-driver=nosuch berth/busybox true":
+    "dockerd has the client pull the image, which is not what is missing",
+  "create --volume-driver nosuch -v nodriver:/x berth/busybox true":
+    "dockerd has the client pull the image, which is not what is missing",
+  "run --rm --network none -v vfs:/x berth/busybox true": "with what to do about it",
   "login localhost:1 -u x -p y": "with what to do about it",
 };
