@@ -219,7 +219,7 @@ async function createInEveryWay(o: Observer): Promise<void> {
     const { json } = await o.do("ContainerInspect", answer.json.Id);
     o.compare("ContainerCreate", body, {
       ...json.Config,
-      HostConfig: json.HostConfig,
+      HostConfig: { ...json.HostConfig, Links: linksAsSent(json.HostConfig.Links) },
       NetworkingConfig: { EndpointsConfig: json.NetworkSettings.Networks },
     });
     await o.do("ContainerDelete", answer.json.Id, { query: { v: "1" } });
@@ -262,8 +262,26 @@ async function useImages(o: Observer): Promise<void> {
   await o.ask("ImageInspect", IMAGE);
   await o.ask("ImageHistory", IMAGE);
   await o.ask("ImageDelete", `${name}:one`);
-  await o.ask("ImagePrune");
   await o.ask("BuildPrune");
+  const imported = await o.do("ContainerArchive", await idOfNew(o), { query: { path: "/etc" } });
+  const platform = "linux/arm/v7";
+  await o.ask("ImageCreate", "", {
+    query: { fromSrc: "-", repo: "observed", platform },
+    body: imported.bytes,
+  });
+  await o.ask("ImageInspect", "observed");
+  await o.do("ContainerPrune");
+  await o.ask("ImagePrune", "", { query: { filters: '{"dangling":["false"]}' } });
+  await o.do("ImageLoad", "", { body: saved.bytes });
+}
+
+/** Shown with the container's own name: "/other:/this/alias". */
+function linksAsSent(links: string[] | null): string[] | undefined {
+  return links?.map((link) => link.replace(/^\/([^:]+):\/[^/]+\/(.*)$/, "$1:$2"));
+}
+
+async function idOfNew(o: Observer): Promise<string> {
+  return (await o.do("ContainerCreate", "", { body: { Image: IMAGE } })).json.Id;
 }
 
 async function useNetworks(o: Observer): Promise<void> {

@@ -111,14 +111,16 @@ export class Probe implements AsyncDisposable {
 
   /** Fields of answers that only tell of a failure under way, which is not had by asking. */
   async failureFields(id: string): Promise<string[]> {
-    if (id !== "ContainerWait") return [];
+    const query = { ContainerWait: "", ImageCreate: "fromImage=a", ImagePush: "" }[id];
+    if (query === undefined) return [];
     const operation = engineApi.operations[id];
     if (operation?.answer === undefined) return [];
     this.#failing = true;
-    const { text } = await this.#outcome(operation, {});
+    const { text } = await this.#outcome(operation, { query });
     this.#failing = false;
     const seen = new Set<string>();
-    compareWithType(operation.answer, JSON.parse(text), seen, new Set());
+    for (const line of text.split("\n").filter(Boolean))
+      compareWithType(operation.answer, JSON.parse(line), seen, new Set());
     return [...seen];
   }
 
@@ -261,7 +263,14 @@ function plain(_key: string, value: unknown): unknown {
 
 /** Notes each call as "noun.verb" and arguments; answers something that any handler can work with. */
 function recordingEngine(note: (call: unknown[]) => void, failing: () => boolean): Engine {
-  const answers: Record<string, () => unknown> = {
+  const report = async (options: unknown) => {
+    (options as { report(message: object): void }).report({ status: "a" });
+    if (failing()) throw new BerthError("internal", "failed", { operation: "probe" });
+  };
+  const answers: Record<string, (parameters: unknown[]) => unknown> = {
+    "images.pull": ([options]) => report(options),
+    "images.push": ([options]) => report(options),
+    "images.save": () => undefined,
     "containers.wait": () => ({
       result: failing()
         ? Promise.reject(new BerthError("internal", "failed", { operation: "probe" }))
@@ -284,7 +293,8 @@ function recordingEngine(note: (call: unknown[]) => void, failing: () => boolean
       get: (_, noun) =>
         verbs(String(noun), (verb, parameters) => {
           note([verb, ...parameters]);
-          return answers[verb]?.() ?? anything;
+          const answer = answers[verb];
+          return answer === undefined ? anything : answer(parameters);
         }),
     },
   ) as Engine;

@@ -108,6 +108,23 @@ export const reasons: readonly Reason[] = [
   { operations: "NetworkCreate", field: /^body Ingress$/, text: SWARM },
   { operations: "NetworkList NetworkInspect", field: /^answer (Peers|Services)/, text: SWARM },
   { operations: "ImageInspect", field: /^answer OsVersion$/, text: WINDOWS },
+  { operations: "DistributionInspect", field: /\.os\.(version|features)$/, text: WINDOWS },
+  { operations: "ImageList ImageInspect", field: /^query manifests$/, text: STORE },
+  {
+    operations: "ImageList",
+    field: /^query digests$/,
+    text: "dockerd takes no notice of it: digests are always told",
+  },
+  {
+    operations: "BuildPrune",
+    field: /^query/,
+    text: "there is no builder yet, and nothing of its to remove",
+  },
+  {
+    operations: "ImageCreate ImagePush",
+    field: /^answer errorDetail\.code$/,
+    text: "told of the steps of a build alone",
+  },
   {
     operations: "PluginList",
     field: /./,
