@@ -34,7 +34,11 @@ test("flags: both forms, bundles, values glued or not, the end of flags", () => 
 test("sizes in and out", () => {
   assert.equal(parseMemory("1.5GiB"), 1_610_612_736);
   assert.equal(parseMemory("64"), 64);
-  assert.throws(() => parseMemory("64x"), /invalid size: '64x'/);
+  assert.equal(parseMemory("64 KB"), 65_536);
+  assert.throws(() => parseMemory("64x"), /^Error: invalid suffix: 'x'$/);
+  assert.throws(() => parseMemory("x"), /^Error: invalid size: 'x'$/);
+  assert.throws(() => parseMemory("-1m"), /^Error: invalid size: '-1m'$/);
+  assert.throws(() => parseMemory("1.5.2g"), /^Error: strconv.ParseFloat: parsing "1.5.2": invalid syntax$/);
   const shown = [0, 999, 1000, 1234, 4_430_000, 999_999, 1_234_567_890].map((size) => humanSize(size, 3));
   assert.deepEqual(shown, ["0B", "999B", "1kB", "1.23kB", "4.43MB", "1e+03kB", "1.23GB"]);
 });

@@ -152,6 +152,13 @@ export function parseBool(text: string): boolean {
   throw new Error(`strconv.ParseBool: parsing "${text}": invalid syntax`);
 }
 
+/** A number of 16 bits without a sign. Throws what Go says. */
+export function parseUint16(value: string): number {
+  if (!/^\d+$/.test(value)) throw new Error(`strconv.ParseUint: parsing "${value}": invalid syntax`);
+  if (Number(value) > 65535) throw new Error(`strconv.ParseUint: parsing "${value}": value out of range`);
+  return Number(value);
+}
+
 /** A whole number as Go's strconv.ParseInt with base 0 takes it. */
 export function parseInteger(text: string): number {
   if (!/^[+-]?(0[xX][0-9a-fA-F]+|0[oO]?[0-7]*|0[bB][01]+|[1-9]\d*)$/.test(text))

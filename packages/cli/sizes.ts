@@ -4,13 +4,22 @@
  */
 
 const EXPONENTS = ["", "k", "m", "g", "t", "p"];
+/** What Go takes for a number with a fraction. */
+const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 
-/** Bytes of "64m", "1.5g", "100kb". Throws Error "invalid size: '…'". */
+/** Bytes of "64m", "1.5g", "100kb". Throws Error in Docker's words, which tell number and suffix apart. */
 export function parseMemory(text: string): number {
-  const match = /^(\d+(?:\.\d+)*) ?([kmgtp])?i?b?$/i.exec(text);
-  const number = Number(match?.[1]);
-  if (!match || Number.isNaN(number)) throw new Error(`invalid size: '${text}'`);
-  return Math.trunc(number * 1024 ** EXPONENTS.indexOf((match[2] ?? "").toLowerCase()));
+  // Up to the last digit, point or space it is the number.
+  const [, before, suffix = ""] = /^(.*[\d. ])([^\d. ]*)$/s.exec(text) ?? [];
+  if (before === undefined) throw new Error(`invalid size: '${text}'`);
+  const number = before.replace(/ $/, "");
+  if (!NUMBER.test(number)) throw new Error(`strconv.ParseFloat: parsing "${number}": invalid syntax`);
+  if (Number(number) < 0) throw new Error(`invalid size: '${text}'`);
+  const unit = /^(?:([kmgtp])(?:i?b)?|b?)$/i.exec(suffix);
+  if (unit === null) {
+    throw new Error(`invalid suffix: '${suffix.length > 3 ? suffix : suffix.toLowerCase()}'`);
+  }
+  return Math.trunc(Number(number) * 1024 ** EXPONENTS.indexOf((unit[1] ?? "").toLowerCase()));
 }
 
 /** As parseMemory, and "-1" for no limit. */

@@ -1,6 +1,6 @@
 /** `berth update`: other limits and another restart policy, for containers that run as well. */
 import { type Command, forEach } from "#cli/command.ts";
-import { type Flag, type FlagValues, parseInteger } from "#cli/flags.ts";
+import { type Flag, type FlagValues, parseInteger, parseUint16 } from "#cli/flags.ts";
 import { restartPolicy } from "#cli/run/create-request.ts";
 import { parseCpus, parseMemory, parseMemoryOrUnlimited } from "#cli/sizes.ts";
 
@@ -16,7 +16,10 @@ const number = (name: string, field: string, help: string, short?: string): Sett
 });
 
 const settings: readonly Setting[] = [
-  number("blkio-weight", "BlkioWeight", "Block I/O weight, 10 to 1000"),
+  {
+    flag: { name: "blkio-weight", type: "uint16", parse: parseUint16, help: "Block I/O weight, 10 to 1000" },
+    field: "BlkioWeight",
+  },
   number("cpu-period", "CpuPeriod", "Period of the CPU quota, microseconds"),
   number("cpu-quota", "CpuQuota", "CPU time in a period, microseconds"),
   number("cpu-rt-period", "CpuRealtimePeriod", "Period of real-time processes, microseconds"),

@@ -3,7 +3,7 @@
  * checks it; what several flags mean together is in create-request.ts.
  */
 import { parseDuration } from "#cli/durations.ts";
-import { type Flag, parseInteger } from "#cli/flags.ts";
+import { type Flag, parseInteger, parseUint16 } from "#cli/flags.ts";
 import { parseGpus } from "#cli/run/device-flags.ts";
 import { parseMount } from "#cli/run/mount-flag.ts";
 import { parseNetwork } from "#cli/run/network-flag.ts";
@@ -20,6 +20,7 @@ import {
   checkExtraHost,
   checkIp,
   checkLabel,
+  checkLink,
   checkSysctl,
 } from "#cli/run/simple-values.ts";
 import { parseCpus, parseMemory, parseMemoryOrUnlimited } from "#cli/sizes.ts";
@@ -57,12 +58,6 @@ const typed = (
   help,
   ...(short && { short }),
 });
-
-function parseUint16(value: string): number {
-  if (!/^\d+$/.test(value)) throw new Error(`strconv.ParseUint: parsing "${value}": invalid syntax`);
-  if (Number(value) > 65535) throw new Error(`strconv.ParseUint: parsing "${value}": value out of range`);
-  return Number(value);
-}
 
 export const createFlags: readonly Flag[] = [
   list("add-host", "Extra line for /etc/hosts (name:address)", checkExtraHost),
@@ -138,7 +133,7 @@ export const createFlags: readonly Flag[] = [
   { ...typed("kernel-memory", "bytes", parseMemory, "Accepted for old scripts"), hidden: true },
   list("label", "Label, name=value", checkLabel, "l"),
   list("label-file", "File of labels"),
-  list("link", "Link to another container (name:alias)"),
+  list("link", "Link to another container (name:alias)", checkLink),
   list("link-local-ip", "Link-local address"),
   text("log-driver", "Where the output is logged"),
   list("log-opt", "Option of the log driver"),

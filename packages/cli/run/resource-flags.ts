@@ -34,7 +34,7 @@ function limit(text: string): number {
 }
 
 function deviceAnd(text: string): [path: string, value: string] {
-  const match = /^([^:]+):([^:]+)$/.exec(text);
+  const match = /^([^:]+):(.*)$/s.exec(text);
   if (!match) throw new Error(`bad format: ${text}`);
   const [, path = "", value = ""] = match;
   if (!path.startsWith("/dev/")) throw new Error(`bad format for device path: ${text}`);

@@ -23,6 +23,13 @@ export function checkIp(text: string): string {
   return text.trim();
 }
 
+/** "container" or "container:alias". */
+export function checkLink(text: string): string {
+  if (text === "") throw new Error("empty string specified for links");
+  if (text.split(":").length > 2) throw new Error(`bad format for links: ${text}`);
+  return text;
+}
+
 /** "name:address" or "name=address", the address of version 6 also in brackets; given as "name:address". */
 export function checkExtraHost(text: string): string {
   const match = /^([^=:]+)[=:](.+)$/s.exec(text);
