@@ -64,6 +64,8 @@ export class DnsService {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#idle);
+    // Its end is waited for, whatever else there is to wait for.
+    this.#thread?.worker.ref();
     this.#thread?.stop();
     await this.#thread?.ended;
   }
@@ -98,6 +100,8 @@ export class DnsService {
       workerData: data,
       // Options of the main thread (test runners, inspectors) are not for it.
       execArgv: [],
+      // Names and questions are small, and what is read of them is soon forgotten.
+      resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 },
     });
     worker.unref();
     const thread: Thread = {
