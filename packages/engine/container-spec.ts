@@ -8,6 +8,7 @@ import { readDevice, readDeviceNumbers } from "#engine/host-devices.ts";
 import type { EtcFiles } from "#engine/prepare-launch.ts";
 import { seccompFor } from "#engine/seccomp-choice.ts";
 import { parseSecurityOptions, type SecurityOptions } from "#engine/security-options.ts";
+import type { SharedKind } from "#engine/shared-namespaces.ts";
 import { mappingsOf } from "#engine/user-namespace.ts";
 import { resolveCapabilities } from "#runtime/capabilities.ts";
 import { containerCgroupPath } from "#runtime/cgroups/container-cgroup.ts";
@@ -31,7 +32,7 @@ export interface SpecInput {
   /** Variables that tell of linked containers; the container's own come after them. */
   linked?: readonly string[];
   /** Host pid of a running container, whose namespaces are to be shared. */
-  joined: (nameOrId: string) => number;
+  joined: (nameOrId: string, kind: SharedKind) => number;
 }
 
 /** Sysctl that names the groups whose processes may ping. */
@@ -172,10 +173,10 @@ function seccompOf(
 function namespaces({ record, joined, idMap }: SpecInput): Namespace[] {
   const { hostConfig } = record;
   const all: Namespace[] = [{ type: "mount" }];
-  const add = (type: NamespaceType, file: string, mode: string) => {
+  const add = (type: SharedKind, file: string, mode: string) => {
     if (mode === "host") return;
     const other = /^container:(.+)$/.exec(mode)?.[1];
-    all.push(other === undefined ? { type } : { type, path: `/proc/${joined(other)}/ns/${file}` });
+    all.push(other === undefined ? { type } : { type, path: `/proc/${joined(other, type)}/ns/${file}` });
   };
   add("uts", "uts", hostConfig.UTSMode ?? "");
   add("pid", "pid", hostConfig.PidMode ?? "");
@@ -244,7 +245,8 @@ function shared(mount: SpecMount, { record, joined, idMap }: SpecInput): SpecMou
   const bind = { destination, type: "bind", options: ["rbind", "rprivate"] };
   if (other === undefined) return [{ ...bind, source: destination }];
   // Whatever links that container has put there lead nowhere but to its own files.
-  return [{ ...bind, source: "/", subpath: "dev/shm", mountNamespace: `/proc/${joined(other)}/ns/mnt` }];
+  const mountNamespace = `/proc/${joined(other, "ipc")}/ns/mnt`;
+  return [{ ...bind, source: "/", subpath: "dev/shm", mountNamespace }];
 }
 
 function userMount(mount: ContainerMount, { sources }: SpecInput): SpecMount {

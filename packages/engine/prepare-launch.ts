@@ -17,8 +17,8 @@ import { linkEnvironment, linkedContainers, linkHosts } from "#engine/legacy-lin
 import { checkLogHost, logPlan, planLogs } from "#engine/log-plan.ts";
 import { mountSources } from "#engine/mount-sources.ts";
 import { sandboxRequest } from "#engine/sandbox-request.ts";
-import { checkSharing, containerRoot } from "#engine/user-namespace.ts";
-import { BerthError } from "#errors/errors.ts";
+import { joinedPid } from "#engine/shared-namespaces.ts";
+import { containerRoot } from "#engine/user-namespace.ts";
 import type { Sandbox } from "#networks/network-types.ts";
 import type { ContainerLaunch } from "#runtime/launch-types.ts";
 
@@ -60,7 +60,7 @@ export async function prepareLaunch(
       defaults: { ...context.config, seccompProfile: context.defaultSeccomp },
       idMap: context.idMap,
       linked: linkEnvironment(record.name, linked),
-      joined: (other) => joinedPid(context, record, other),
+      joined: (other, kind) => joinedPid(context, record.hostConfig, other, kind),
     }),
     rootfs: await context.storage.rootfs(record.id),
     cgroups: context.cgroups,
@@ -110,18 +110,4 @@ function writeEtcFiles(context: EngineContext, record: ContainerRecord, sandbox:
     for (const path of Object.values(files)) chownSync(path, uid, gid);
   }
   return files;
-}
-
-/** Host pid of a running container whose namespaces are to be shared. */
-function joinedPid(context: EngineContext, { hostConfig }: ContainerRecord, nameOrId: string): number {
-  const other = context.containers.get(nameOrId);
-  checkSharing(context.idMap, hostConfig, other.record.hostConfig);
-  if (!other.record.state.Running || other.record.state.Restarting) {
-    throw new BerthError("conflict", `cannot join namespace of a non running container: ${nameOrId}`, {
-      operation: "start container",
-      object: nameOrId,
-      hint: `start ${nameOrId} first`,
-    });
-  }
-  return other.record.state.Pid;
 }

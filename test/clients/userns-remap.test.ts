@@ -239,6 +239,14 @@ describe("a daemon with --userns-remap", { skip }, () => {
     assert.match(stderr, /cannot share the namespaces of a container that runs in the host's user namespace/);
     docker("run", "--rm", "--userns", "host", "--pid", "container:first", "berth/busybox", "true");
     docker("rm", "-f", "first", "beside");
+    background("alone");
+    const id = docker("inspect", "-f", "{{.Id}}", "alone");
+    const refused = daemon.docker("run", "--rm", "--ipc", "container:alone", "berth/busybox", "true");
+    assert.ok(
+      refused.stderr.includes(`can't join IPC of container ${id}: non-shareable IPC`),
+      refused.stderr,
+    );
+    docker("rm", "-f", "alone");
   });
 
   test("archives have the owners that are seen inside, both ways", () => {
