@@ -4,7 +4,7 @@
  * Owns the rows of networks and sandboxes; the drivers own what is on the host. It decides which networks a container
  * joins, in what order, and which of them leads out; joining.ts and changing a running one (changes.ts) carry it out.
  */
-import { mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join as joinPath } from "node:path";
 import type { EndpointSettings, NetworkCreateRequest, NetworkResource } from "#api-types/network.ts";
 import { BerthError } from "#errors/errors.ts";
@@ -14,7 +14,7 @@ import { DnsService } from "#networks/dns/dns-service.ts";
 import { resolverProgram } from "#networks/dns/resolver-program.ts";
 import { canRedirect } from "#networks/dns/resolver-sockets.ts";
 import { BridgeNetwork, type BridgeShared } from "#networks/drivers/bridge.ts";
-import { findLink, readSysctl } from "#networks/drivers/bridge-link.ts";
+import { readSysctl } from "#networks/drivers/bridge-link.ts";
 import { defaultBridgeSettings, userBridgeSettings } from "#networks/drivers/bridge-settings.ts";
 import type { NetworkDriver, PublishedBefore } from "#networks/drivers/driver-types.ts";
 import { hostNetwork } from "#networks/drivers/host.ts";
@@ -24,25 +24,25 @@ import { emptyProgram } from "#networks/drivers/sandbox-program.ts";
 import { checkEndpointSettings } from "#networks/endpoint-check.ts";
 import { isUserDefined, planEndpoints } from "#networks/endpoint-plan.ts";
 import { networkResource } from "#networks/endpoint-settings.ts";
-import { readLinks, usedPrefixes } from "#networks/host-survey.ts";
+import { readLinks } from "#networks/host-survey.ts";
 import { hostsFile, hostsFileOfHost } from "#networks/hosts-file.ts";
 import { AddressLeases } from "#networks/ipam/address-leases.ts";
-import { composeNetwork, subnetsOf } from "#networks/network-create.ts";
+import { LinkSweeper } from "#networks/link-sweeper.ts";
+import { NetworkAdmin } from "#networks/network-admin.ts";
+import { subnetsOf } from "#networks/network-create.ts";
 import { type HeldSandbox, type NetworkRecord, NetworkRecords, randomId } from "#networks/network-record.ts";
 import { type Network, NetworkTable, predefined } from "#networks/network-table.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
 import { PortAllocator } from "#networks/ports/port-allocator.ts";
 import { portMap, wantedPorts } from "#networks/ports/port-spec.ts";
-import { isStubResolver, type ResolverRequest, resolvConf, upstreamServers } from "#networks/resolv-conf.ts";
+import { resolvConf } from "#networks/resolv-conf.ts";
+import { readOr, resolverOf, resolverRequest } from "#networks/resolver-choice.ts";
 import { joinRunning, leaveRunning } from "#networks/sandbox/changes.ts";
 import { joinNetworks, ownerOf } from "#networks/sandbox/joining.ts";
 import { toldNames } from "#networks/told-names.ts";
 import type { Database } from "#state/database.ts";
 
 export { networkMigrations } from "#networks/schema.ts";
-
-/** Milliseconds after a release in which its link should have gone with the namespace. */
-const sweepDelay = 10_000;
 
 /** Makes the controller; nothing on the host changes before `start()`. */
 export function createNetworkController(
@@ -64,13 +64,10 @@ class Controller implements NetworkController {
   readonly #held = new Map<string, HeldSandbox>();
   readonly #pids = new Map<string, number>();
   readonly #background = new Set<Promise<void>>();
-  /** Networks with links that should be gone by the next sweep. */
-  readonly #unswept = new Set<Network>();
-  #sweep: NodeJS.Timeout | undefined;
+  readonly #sweeper: LinkSweeper;
+  readonly #admin: NetworkAdmin;
   /** Has the kernel what leads questions to the name server? Known once one was asked for. */
   #redirects: boolean | undefined;
-  /** Making and removing networks is done one at a time. */
-  #changing: Promise<unknown> = Promise.resolve();
 
   constructor(database: Database, options: NetworkOptions, logger: Logger) {
     this.#options = options;
@@ -92,6 +89,19 @@ class Controller implements NetworkController {
       ipv6: readSysctl("net/ipv6/conf/all/disable_ipv6") !== undefined,
     };
     this.#networks = new NetworkTable(this.#records, (record) => this.#driver(record));
+    this.#sweeper = new LinkSweeper(
+      () => new Set(this.#all().flatMap((held) => Object.values(held.links).map(({ veth }) => veth))),
+      (work) => this.#later(work),
+      logger,
+    );
+    this.#admin = new NetworkAdmin({
+      table: this.#networks,
+      options,
+      kernelHasIpv6: this.#shared.ipv6,
+      usersOf: ({ record }) =>
+        this.#all().flatMap((held) => (held.endpoints[record.name] === undefined ? [] : [held.name])),
+      settled: async () => void (await Promise.all(this.#background)),
+    });
   }
 
   #driver(record: NetworkRecord): NetworkDriver {
@@ -104,6 +114,10 @@ class Controller implements NetworkController {
       });
     }
     return new BridgeNetwork(record, userBridgeSettings(record), this.#shared);
+  }
+
+  #all(): HeldSandbox[] {
+    return [...this.#held.values()];
   }
 
   #users(): Network[] {
@@ -129,7 +143,7 @@ class Controller implements NetworkController {
   }
 
   #publishedOn({ record }: Network): PublishedBefore {
-    const holders = [...this.#held.values()].filter((held) => held.publishedOn === record.name);
+    const holders = this.#all().filter((held) => held.publishedOn === record.name);
     return new Map(
       holders.flatMap((held) => {
         const endpoint = held.endpoints[record.name];
@@ -146,7 +160,7 @@ class Controller implements NetworkController {
     for (const { network, wishes } of planned) checkEndpointSettings(network, wishes);
     const ownNamespace = planned.every(({ network }) => network.driver.ownNamespace);
     const held = this.#hold(request, ownNamespace ? undefined : "default");
-    const resolver = this.#resolver(request, ownNamespace);
+    const resolver = resolverRequest(request, this.#options, ownNamespace);
     const embedded = planned.some(({ network }) => isUserDefined(network));
     if (ownNamespace) held.resolver = { ...resolverOf(resolver), embedded };
     const program = await joinNetworks({
@@ -226,12 +240,12 @@ class Controller implements NetworkController {
       const network = this.#networks.find(name);
       if (network === undefined) continue;
       this.#later(network.driver.leave(endpoint.EndpointID, name === held.publishedOn ? held.published : []));
-      if (held.links[name] !== undefined) this.#sweepLater(network);
+      if (held.links[name] !== undefined) this.#sweeper.later(network);
     }
   }
 
   async reconcile(running: ReadonlyMap<string, { pid: number }>): Promise<void> {
-    for (const held of [...this.#held.values()]) {
+    for (const held of this.#all()) {
       const process = running.get(held.containerId);
       if (process === undefined) {
         await this.release(held.containerId);
@@ -244,15 +258,10 @@ class Controller implements NetworkController {
       this.#networks.find(held.publishedOn)?.driver.resume(ownerOf(held, endpoint), held.published);
     }
     const endpoints = new Set(
-      [...this.#held.values()].flatMap((held) =>
-        Object.values(held.endpoints).map((endpoint) => endpoint.EndpointID),
-      ),
+      this.#all().flatMap((held) => Object.values(held.endpoints).map((endpoint) => endpoint.EndpointID)),
     );
-    for (const network of this.#networks.all()) {
-      network.driver.releaseOthers(endpoints);
-      this.#unswept.add(network);
-    }
-    await this.#sweepNow();
+    for (const { driver } of this.#networks.all()) driver.releaseOthers(endpoints);
+    await this.#sweeper.now(this.#networks.all());
   }
 
   async connect(request: SandboxRequest, nameOrId: string): Promise<string[]> {
@@ -325,76 +334,15 @@ class Controller implements NetworkController {
     checkEndpointSettings(this.#networks.ofMode(name), settings);
   }
 
-  create(request: NetworkCreateRequest): Promise<NetworkResource> {
-    return this.#oneAtATime(async () => {
-      const record = composeNetwork(
-        request,
-        {
-          networks: this.#networks.all().map((network) => network.record),
-          usedByHost: () => withNetlink((netlink) => usedPrefixes(netlink, -1)),
-          hasInterface: (name) => withNetlink((netlink) => findLink(netlink, name) !== undefined),
-          kernelHasIpv6: this.#shared.ipv6,
-        },
-        this.#options,
-      );
-      const network = this.#networks.add(record);
-      try {
-        await network.driver.start(new Map());
-      } catch (error) {
-        this.#networks.hide(network);
-        await network.driver.remove().catch(() => {
-          // What made it fail may keep it from being undone; the first reason is the one to tell.
-        });
-        this.#networks.forget(network);
-        throw error;
-      }
-      return this.inspect(record.id);
-    });
+  async create(request: NetworkCreateRequest): Promise<NetworkResource> {
+    const { id } = await this.#admin.create(request);
+    return this.inspect(id);
   }
 
-  remove(nameOrId: string): Promise<NetworkResource> {
-    return this.#oneAtATime(async () => {
-      const network = this.#networks.get(nameOrId);
-      const { name, id } = network.record;
-      if (predefined.has(name)) {
-        throw new BerthError("forbidden", `${name} is a pre-defined network and cannot be removed`, {
-          operation: "remove network",
-          object: name,
-        });
-      }
-      const resource = this.inspect(id);
-      const users = Object.values(resource.Containers).map((container) => container.Name);
-      if (users.length > 0) {
-        throw new BerthError(
-          "forbidden",
-          `error while removing network: network ${name} id ${id} has active endpoints`,
-          {
-            operation: "remove network",
-            object: name,
-            hint: `these containers are on it: ${users.join(", ")}`,
-          },
-        );
-      }
-      // From here on nobody can join.
-      this.#networks.hide(network);
-      try {
-        // Addresses of containers just gone may still be on their way back.
-        await Promise.all(this.#background);
-        await network.driver.remove();
-      } catch (error) {
-        this.#networks.show(network);
-        throw error;
-      }
-      this.#networks.forget(network);
-      this.#unswept.delete(network);
-      return resource;
-    });
-  }
-
-  #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#changing.then(work);
-    this.#changing = done.catch(() => {});
-    return done;
+  async remove(nameOrId: string): Promise<NetworkResource> {
+    const network = await this.#admin.remove(nameOrId);
+    this.#sweeper.forget(network);
+    return networkResource(network.record, [], this.#options);
   }
 
   settings(
@@ -414,9 +362,9 @@ class Controller implements NetworkController {
   }
 
   async stop(): Promise<void> {
-    clearTimeout(this.#sweep);
+    this.#sweeper.stop();
     await this.#dns.close();
-    await this.#changing;
+    await this.#admin.settled();
     await Promise.all(this.#background);
     await Promise.all(this.#networks.all().map((network) => network.driver.stop()));
     this.#shared.ports.releaseAll();
@@ -424,7 +372,7 @@ class Controller implements NetworkController {
 
   resolvConf(request: SandboxRequest): string {
     const embedded = this.#held.get(request.containerId)?.resolver.embedded ?? false;
-    return resolvConf({ ...this.#resolver(request, true), embedded });
+    return resolvConf({ ...resolverRequest(request, this.#options, true), embedded });
   }
 
   #hold(request: SandboxRequest, key?: string): HeldSandbox {
@@ -464,77 +412,17 @@ class Controller implements NetworkController {
     if (pid !== undefined) this.#dns.serve(containerId, pid);
   }
 
-  #resolver(request: SandboxRequest, ownNamespace: boolean): ResolverRequest {
-    const either = (own: string[], daemon: string[]): string[] => (own.length > 0 ? own : daemon);
-    let hostFile = readOr("/etc/resolv.conf", "");
-    if (ownNamespace && isStubResolver(hostFile)) {
-      hostFile = readOr("/run/systemd/resolve/resolv.conf", hostFile);
-    }
-    return {
-      hostFile,
-      dns: either(request.dns, this.#options.dns),
-      dnsSearch: either(request.dnsSearch, this.#options.dnsSearch),
-      dnsOptions: either(request.dnsOptions, this.#options.dnsOptions),
-      ownNamespace,
-    };
-  }
-
   #later(work: Promise<void>): void {
     this.#background.add(work);
     void work.finally(() => this.#background.delete(work));
   }
-
-  /** A link outlives its container when something still holds the namespace: nobody else would ever delete it. */
-  #sweepLater(network: Network): void {
-    this.#unswept.add(network);
-    if (this.#sweep !== undefined) return;
-    this.#sweep = setTimeout(() => {
-      this.#sweep = undefined;
-      this.#later(this.#sweepNow());
-    }, sweepDelay).unref();
-  }
-
-  async #sweepNow(): Promise<void> {
-    const keep = () =>
-      new Set([...this.#held.values()].flatMap((held) => Object.values(held.links).map(({ veth }) => veth)));
-    for (const network of this.#unswept) {
-      this.#unswept.delete(network);
-      try {
-        await network.driver.sweepLinks(keep);
-      } catch (error) {
-        this.#logger.warn("removing left-over links failed", { error: String(error) });
-      }
-    }
-  }
-}
-
-/** Where a container's questions go that are not about containers. */
-function resolverOf(request: ResolverRequest): Omit<HeldSandbox["resolver"], "embedded"> {
-  return {
-    servers: [...upstreamServers(request)],
-    hostServers: request.dns.length === 0,
-    keepsShortNames: request.dnsOptions.some((option) => /^ndots:[1-9]/.test(option)),
-  };
 }
 
 function addressesOf(endpoint: EndpointSettings | undefined): string[] {
   return [endpoint?.IPAddress ?? "", endpoint?.GlobalIPv6Address ?? ""].filter((address) => address !== "");
 }
 
-function withNetlink<T>(work: (netlink: NetlinkSocket) => T): T {
-  using netlink = new NetlinkSocket();
-  return work(netlink);
-}
-
 function presentLinks() {
-  return withNetlink(readLinks);
-}
-
-function readOr(path: string, fallback: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    // A host without the file is as one with an empty one.
-    return fallback;
-  }
+  using netlink = new NetlinkSocket();
+  return readLinks(netlink);
 }

@@ -1,0 +1,118 @@
+/**
+ * Making and removing users' networks, one after the other. A row is there before the interface and its rules, and goes
+ * after them.
+ */
+import type { NetworkCreateRequest } from "#api-types/network.ts";
+import { BerthError } from "#errors/errors.ts";
+import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
+import { findLink } from "#networks/drivers/bridge-link.ts";
+import { usedPrefixes } from "#networks/host-survey.ts";
+import { composeNetwork } from "#networks/network-create.ts";
+import type { NetworkRecord } from "#networks/network-record.ts";
+import { type Network, type NetworkTable, predefined } from "#networks/network-table.ts";
+import type { NetworkOptions } from "#networks/network-types.ts";
+
+export interface AdminParts {
+  table: NetworkTable;
+  options: NetworkOptions;
+  kernelHasIpv6: boolean;
+  /** Names of the containers on a network. */
+  usersOf: (network: Network) => string[];
+  /** Resolves when what containers have given back is free. */
+  settled: () => Promise<void>;
+}
+
+export class NetworkAdmin {
+  readonly #parts: AdminParts;
+  #changing: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: AdminParts) {
+    this.#parts = parts;
+  }
+
+  create(request: NetworkCreateRequest): Promise<NetworkRecord> {
+    return this.#oneAtATime(() => this.#create(request));
+  }
+
+  /** Answers the network that was removed. */
+  remove(nameOrId: string): Promise<Network> {
+    return this.#oneAtATime(() => this.#remove(nameOrId));
+  }
+
+  /** Resolves when nothing is being made or removed. */
+  async settled(): Promise<void> {
+    await this.#changing;
+  }
+
+  async #create(request: NetworkCreateRequest): Promise<NetworkRecord> {
+    const { table, options, kernelHasIpv6 } = this.#parts;
+    const record = composeNetwork(
+      request,
+      {
+        networks: table.all().map((network) => network.record),
+        usedByHost: () => withNetlink((netlink) => usedPrefixes(netlink, -1)),
+        hasInterface: (name) => withNetlink((netlink) => findLink(netlink, name) !== undefined),
+        kernelHasIpv6,
+      },
+      options,
+    );
+    const network = table.add(record);
+    try {
+      await network.driver.start(new Map());
+    } catch (error) {
+      table.hide(network);
+      await network.driver.remove().catch(() => {
+        // What made it fail may keep it from being undone; the first reason is the one to tell.
+      });
+      table.forget(network);
+      throw error;
+    }
+    return record;
+  }
+
+  async #remove(nameOrId: string): Promise<Network> {
+    const { table } = this.#parts;
+    const network = table.get(nameOrId);
+    this.#checkRemovable(network);
+    // From here on nobody can join.
+    table.hide(network);
+    try {
+      // Addresses of containers just gone may still be on their way back.
+      await this.#parts.settled();
+      await network.driver.remove();
+    } catch (error) {
+      table.show(network);
+      throw error;
+    }
+    table.forget(network);
+    return network;
+  }
+
+  #checkRemovable(network: Network): void {
+    const { name, id } = network.record;
+    const refuse = (message: string, hint?: string) =>
+      new BerthError("forbidden", message, {
+        operation: "remove network",
+        object: name,
+        ...(hint !== undefined && { hint }),
+      });
+    if (predefined.has(name)) throw refuse(`${name} is a pre-defined network and cannot be removed`);
+    const users = this.#parts.usersOf(network);
+    if (users.length === 0) return;
+    throw refuse(
+      `error while removing network: network ${name} id ${id} has active endpoints`,
+      `these containers are on it: ${users.join(", ")}`,
+    );
+  }
+
+  #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#changing.then(work);
+    this.#changing = done.catch(() => {});
+    return done;
+  }
+}
+
+function withNetlink<T>(work: (netlink: NetlinkSocket) => T): T {
+  using netlink = new NetlinkSocket();
+  return work(netlink);
+}
