@@ -1,4 +1,4 @@
-/** npm's dockerode runs its ordinary programs: hijacked streams, demultiplexing, progress, events, archives. */
+/** npm's dockerode runs its ordinary programs: containers, hijacked streams, execs, logs, archives, events. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -10,15 +10,12 @@ import Docker from "dockerode";
 import { buildTar } from "#images/archive-build.ts";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
-import { TestRegistry } from "#test/fixtures/registry.ts";
 
 const IMAGE = "berth/busybox:latest";
 
 let daemon: TestDaemon;
-let registry: TestRegistry;
 let docker: Docker;
 before(async () => {
-  registry = await TestRegistry.start();
   daemon = await TestDaemon.start({ subnet: 93 });
   daemon.loadBusybox();
   docker = new Docker({ socketPath: daemon.socket });
@@ -27,10 +24,7 @@ afterEach(() => {
   const ids = daemon.docker("ps", "-aq").stdout.split("\n").filter(Boolean);
   if (ids.length > 0) daemon.docker("rm", "-f", "-v", ...ids);
 });
-after(async () => {
-  await daemon.stop();
-  await registry.stop();
-});
+after(() => daemon.stop());
 
 /** Both streams of a multiplexed connection, to its end. */
 async function apart(stream: NodeJS.ReadableStream): Promise<{ stdout: string; stderr: string }> {
@@ -42,15 +36,6 @@ async function apart(stream: NodeJS.ReadableStream): Promise<{ stdout: string; s
   });
   const [out, err] = await Promise.all([text(stdout), text(stderr)]);
   return { stdout: out, stderr: err };
-}
-
-/** Progress messages to the end of a pull, push or load. */
-function followed(stream: NodeJS.ReadableStream): Promise<Record<string, unknown>[]> {
-  return new Promise((done, failed) =>
-    docker.modem.followProgress(stream, (error: Error | null, messages: Record<string, unknown>[]) =>
-      error === null ? done(messages) : failed(error),
-    ),
-  );
 }
 
 const sleeper = async (options: Partial<Docker.ContainerCreateOptions> = {}) => {
@@ -267,48 +252,6 @@ test("stats: one sample, and a stream of them", async () => {
   stream.destroy();
 });
 
-test("pull and push tell their progress; tags, history, inspect, list and removal", async () => {
-  const name = `${registry.host}/dockerode/busybox`;
-  await docker.getImage(IMAGE).tag({ repo: name, tag: "1" });
-  const pushed = await followed(await docker.getImage(`${name}:1`).push({}));
-  assert.ok(pushed.some(({ aux }) => typeof aux === "object"));
-  await docker.getImage(`${name}:1`).remove();
-  const pulled = await followed(await docker.pull(`${name}:1`));
-  assert.equal(pulled.at(-1)?.status, `Status: Downloaded newer image for ${name}:1`);
-  const image = docker.getImage(`${name}:1`);
-  const seen = await image.inspect();
-  assert.deepEqual(seen.RepoTags.includes(`${name}:1`), true);
-  assert.match(seen.RepoDigests[0] ?? "", /@sha256:[0-9a-f]{64}$/);
-  assert.match((await image.history())[0].Id, /^sha256:/);
-  const listed = await docker.listImages({ filters: { reference: [`${name}:*`] } });
-  assert.deepEqual(
-    listed.map(({ Id }) => Id),
-    [seen.Id],
-  );
-  await assert.rejects(docker.pull(`${name}:none`).then(followed), /manifest unknown|not found/);
-  const inRegistry = await image.distribution();
-  assert.match(inRegistry.Descriptor.digest, /^sha256:/);
-  const archive = await buffer(await image.get());
-  await image.remove();
-  await followed(await docker.loadImage(readableOf(archive)));
-  assert.equal((await docker.getImage(`${name}:1`).inspect()).Id, seen.Id);
-  await docker.getImage(`${name}:1`).remove();
-});
-
-test("commit makes an image, export an archive", async () => {
-  const container = await docker.createContainer({ Image: IMAGE, Cmd: ["sh", "-c", "echo kept >/kept"] });
-  await container.start();
-  await container.wait();
-  await container.commit({ repo: "dockerode/committed", tag: "1", comment: "why", changes: "CMD cat /kept" });
-  const again = await docker.createContainer({ Image: "dockerode/committed:1" });
-  await again.start();
-  await again.wait();
-  assert.equal((await again.logs({ stdout: true })).subarray(8).toString(), "kept\n");
-  assert.ok(namesIn(await buffer(await container.export())).includes("kept"));
-  await again.remove();
-  await docker.getImage("dockerode/committed:1").remove();
-});
-
 test("archives go in and come out", async () => {
   const container = await docker.createContainer({ Image: IMAGE });
   const packed = buildTar([{ type: "file", name: "in.txt", content: "content", mode: 0o600 }]);
@@ -352,32 +295,6 @@ test("events: live, filtered, until a time", async () => {
   const until = Math.floor(Date.now() / 1000) + 1;
   const later = await docker.getEvents({ since: until - 60, until, filters: { container: [container.id] } });
   assert.deepEqual(actions(await text(later)), ["create", "start", "die", "destroy"]);
-});
-
-test("volumes: created, listed, inspected, pruned, removed", async () => {
-  const volume = await docker.createVolume({ Name: "dockerode-volume", Labels: { kind: "test" } });
-  assert.equal(volume.name, "dockerode-volume");
-  assert.deepEqual((await volume.inspect()).Labels, { kind: "test" });
-  const { Volumes } = await docker.listVolumes({ filters: { label: ["kind=test"] } });
-  assert.deepEqual(
-    Volumes.map(({ Name }) => Name),
-    ["dockerode-volume"],
-  );
-  await volume.remove();
-  await assert.rejects(volume.inspect(), { statusCode: 404 });
-  assert.ok((await docker.pruneVolumes()).SpaceReclaimed >= 0);
-});
-
-test("the daemon: ping, version, info, disk usage, prunes", async () => {
-  assert.equal(String(await docker.ping()), "OK");
-  const version = await docker.version();
-  assert.match(version.ApiVersion, /^1\.\d+$/);
-  const info = await docker.info();
-  assert.equal(info.OSType, "linux");
-  const usage = await docker.df();
-  assert.equal(usage.Images?.length, 1);
-  assert.deepEqual((await docker.pruneContainers()).ContainersDeleted ?? [], []);
-  assert.deepEqual((await docker.pruneImages()).ImagesDeleted ?? [], []);
 });
 
 function readableOf(bytes: Buffer): NodeJS.ReadableStream {
