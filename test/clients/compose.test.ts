@@ -3,7 +3,6 @@
  * volumes, scale, and every command one uses from day to day.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -294,42 +293,6 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
     assert.match(await ok("logs", "--no-log-prefix", "web"), /^changed$/m);
     await ok("up", "-d", "--wait", "--force-recreate", "store");
     assert.equal(await ok("exec", "-T", "store", "cat", "/data/ready"), "stored\n");
-  });
-
-  test("events and wait", async () => {
-    const waited = compose("wait", "worker");
-    const child = spawn("docker", ["compose", "events", "--json", "web"], {
-      cwd: project.directory,
-      env: daemon.environment,
-    });
-    let told = "";
-    child.stdout.on("data", (chunk) => (told += chunk));
-    try {
-      // It subscribes in its own time; what makes events is repeated until one is seen.
-      await eventually(async () => {
-        await ok("pause", "web");
-        await ok("unpause", "web");
-        assert.match(told, /"action":"unpause"/);
-      });
-      assert.equal(JSON.parse(told.split("\n")[0] ?? "").service, "web");
-    } finally {
-      child.kill("SIGKILL");
-    }
-    await ok("kill", "worker");
-    assert.equal((await waited).code, 137);
-  });
-
-  test("up in the foreground ends with the container it is told to", async () => {
-    const ran = await compose(
-      "up",
-      "--no-color",
-      "--abort-on-container-exit",
-      "--exit-code-from",
-      "once",
-      "once",
-    );
-    assert.equal(ran.code, 0, ran.stderr);
-    assert.match(ran.stdout, /once-1 +\| stored/);
   });
 
   test("rm takes one service away", async () => {
