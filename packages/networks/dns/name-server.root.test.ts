@@ -114,6 +114,38 @@ describe("names of containers", () => {
     assert.equal((await space.dig("+bufsize=4096", "+ignore", "pool")).length, 100);
     for (let id = 1; id <= 100; id++) service.forget(String(id));
   });
+
+  it("asked in a burst by several clients reach each with its own answers", async () => {
+    const script = `
+      const dgram = require("node:dgram");
+      const COUNT = 150;
+      const client = (offset) => new Promise((resolve, reject) => {
+        const socket = dgram.createSocket("udp4");
+        const waiting = new Set();
+        socket.on("message", (bytes) => {
+          const id = bytes.readUInt16BE(0);
+          const v6 = id % 3 === 0;
+          // The address is what the message ends with, and the message as long as its records say.
+          const end = v6 ? "fd000000000000000000000000000003" : "0a010203";
+          const length = 21 + 12 + (v6 ? 16 : 4);
+          if (!waiting.delete(id)) reject(new Error("an answer too much: " + id));
+          if (bytes.length !== length || !bytes.toString("hex").endsWith(end)) reject(new Error(bytes.toString("hex")));
+          if (waiting.size === 0) { socket.close(); resolve(); }
+        });
+        socket.connect(53, "127.0.0.11", () => {
+          for (let id = offset; id < offset + COUNT; id++) {
+            waiting.add(id);
+            const type = id % 3 === 0 ? 28 : 1;
+            const head = Buffer.from([id >> 8, id & 255, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+            socket.send(Buffer.concat([head, Buffer.from("\\x03web\\0\\0" + String.fromCharCode(type) + "\\0\\x01", "latin1")]));
+          }
+        });
+      });
+      Promise.all([1000, 2000, 3000].map(client)).then(() => console.log("all"), (error) => console.log(error.message));`;
+    for (let round = 0; round < 3; round++) {
+      assert.equal(await space.run("timeout", "20", process.execPath, "-e", script), "all\n");
+    }
+  });
 });
 
 describe("other questions", () => {
@@ -140,7 +172,9 @@ describe("other questions", () => {
     asked.length = 0;
     assert.equal((await space.status("fail.example")).status, "SERVFAIL");
     assert.deepEqual(asked, ["127.0.0.1 fail.example", "127.0.0.2 fail.example"]);
-    // Nobody listens at .9; .3 takes questions and says nothing.
+    // Nobody listens at .9; .3 takes questions and says nothing; and what is no address is no server.
+    service.setNames(names({ upstream: [from("dns.example"), from("fe80::1%none"), from("127.0.0.9")] }));
+    assert.equal((await space.status("example.org")).status, "SERVFAIL");
     service.setNames(names({ upstream: [from("127.0.0.9"), from("127.0.0.3"), from("127.0.0.2")] }));
     assert.deepEqual(await space.dig("example.org"), ["192.0.2.2"]);
     assert.deepEqual(await space.dig("+tcp", "example.org"), ["192.0.2.2"]);

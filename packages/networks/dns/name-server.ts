@@ -5,6 +5,7 @@
  * copies of the containers' sockets; the shims have their own, so that questions wait for the next daemon when this one
  * goes.
  */
+import { isIP } from "node:net";
 import { DatagramBatch } from "#kernel/datagram-batch.ts";
 import type { FileDescriptor } from "#kernel/fd.ts";
 import { trySend } from "#kernel/nonblocking-sockets.ts";
@@ -51,7 +52,9 @@ export class NameServer implements Disposable {
   }
 
   setNames(names: ContainerNames): void {
-    this.#names.set(names);
+    // What the host's resolv.conf or a request has for a server need not be an address.
+    const upstream = names.upstream.filter(({ address }) => isIP(address) !== 0);
+    this.#names.set({ ...names, upstream });
   }
 
   /** Serves the container's sockets from now on, which it takes over. */
