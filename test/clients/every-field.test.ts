@@ -75,6 +75,50 @@ describe("fields of answers", () => {
     }
   }
 
+  it("the short id is an alias for clients of versions before 1.45, annotations are not in lists before 1.46", async () => {
+    const config = {
+      Image: "berth/busybox",
+      Cmd: ["sleep", "600"],
+      Hostname: "own",
+      HostConfig: { NetworkMode: "aliased", Annotations: { a: "b" } },
+      NetworkingConfig: { EndpointsConfig: { aliased: { Aliases: ["mine"] } } },
+    };
+    const aliases = async (engine: ParityEngine, version: string) => {
+      const { json } = await engine.request("GET", "/containers/aliased/json", undefined, version);
+      return (json.NetworkSettings.Networks.aliased.Aliases ?? [])
+        .map((alias: string) => (json.Id.startsWith(alias) ? "<id>" : alias))
+        .sort();
+    };
+    for (const engine of [engines.dockerd, engines.berth]) {
+      const IPAM = { Config: [{ Subnet: engine.name === "berth" ? "10.213.248.0/24" : "10.213.249.0/24" }] };
+      assert.equal((await engine.request("POST", "/networks/create", { Name: "aliased", IPAM })).status, 201);
+      await engine.request(
+        "POST",
+        "/containers/create?name=aliased",
+        config,
+        engine.name === "berth" ? "1.51" : "1.41",
+      );
+      assert.equal((await engine.request("POST", "/containers/aliased/start")).status, 204);
+    }
+    try {
+      assert.deepEqual(await aliases(engines.dockerd, "1.41"), ["<id>", "mine", "own"]);
+      assert.deepEqual(await aliases(engines.berth, "1.44"), ["<id>", "mine", "own"]);
+      assert.deepEqual(await aliases(engines.berth, "1.45"), ["mine"]);
+      const listed = async (version: string) => {
+        const { json } = await engines.berth.request("GET", "/containers/json", undefined, version);
+        return json.find(({ Names }: { Names: string[] }) => Names.includes("/aliased")).HostConfig
+          .Annotations;
+      };
+      assert.equal(await listed("1.45"), undefined);
+      assert.deepEqual(await listed("1.46"), { a: "b" });
+    } finally {
+      for (const engine of [engines.dockerd, engines.berth]) {
+        await engine.request("DELETE", "/containers/aliased?force=1");
+        await engine.request("DELETE", "/networks/aliased");
+      }
+    }
+  });
+
   it("what the kernel can do is told alike", async () => {
     const told = async (engine: ParityEngine) => {
       const { json } = await engine.request("GET", "/info");
