@@ -6,7 +6,7 @@
  * applied are applied together by the next.
  */
 
-import { restoreRules, saveRules } from "#networks/firewall/iptables-command.ts";
+import { changeRules, restoreRules } from "#networks/firewall/iptables-command.ts";
 import {
   type BridgeRules,
   installText,
@@ -29,9 +29,10 @@ export class BridgeFirewall {
   /** Puts all rules of the bridge in place. */
   async install(): Promise<void> {
     await this.#running?.catch(() => {});
-    const { family } = this.#rules.subnet;
-    const saved = await saveRules(family);
-    await restoreRules(installText(this.#rules, this.#allPorts(), saved), family);
+    await changeRules(
+      (saved) => installText(this.#rules, this.#allPorts(), saved),
+      this.#rules.subnet.family,
+    );
   }
 
   /** Notes what a holder publishes; takes effect with the next `apply`. */
@@ -76,5 +77,5 @@ export class BridgeFirewall {
 
 /** Removes every rule and chain of a bridge of one family: with its network, or for uninstalling. */
 export async function removeBridgeRules(bridge: string, family: Family = 4): Promise<void> {
-  await restoreRules(removalText(bridge, await saveRules(family)), family);
+  await changeRules((saved) => removalText(bridge, saved), family);
 }

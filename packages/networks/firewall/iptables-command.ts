@@ -10,6 +10,8 @@ import type { Family } from "#networks/ipam/prefix.ts";
 const lockSeconds = 10;
 /** Milliseconds after which the command is given up. */
 const deadline = 30_000;
+/** How often a change is tried that rests on rules seen before. */
+const attempts = 5;
 /** iptables lives where the path of a service often does not look. */
 const path = [process.env.PATH, "/usr/sbin", "/sbin", "/usr/local/sbin"].filter(Boolean).join(":");
 
@@ -19,7 +21,7 @@ function commandOf(family: Family, verb: "save" | "restore"): string {
 }
 
 /** All rules of all tables, as iptables-save prints them. */
-export async function saveRules(family: Family = 4): Promise<string> {
+async function saveRules(family: Family = 4): Promise<string> {
   return await run(commandOf(family, "save"), [], "");
 }
 
@@ -27,6 +29,21 @@ export async function saveRules(family: Family = 4): Promise<string> {
 export async function restoreRules(text: string, family: Family = 4): Promise<void> {
   if (text === "") return;
   await run(commandOf(family, "restore"), ["--noflush", "-w", String(lockSeconds)], text);
+}
+
+/**
+ * Applies what `compose` makes of all rules as they are. Others change rules, too: where one that was seen is gone by
+ * then, the whole text is refused, and made again.
+ */
+export async function changeRules(compose: (saved: string) => string, family: Family = 4): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await restoreRules(compose(await saveRules(family)), family);
+      return;
+    } catch (error) {
+      if (attempt === attempts) throw error;
+    }
+  }
 }
 
 function run(command: string, args: string[], input: string): Promise<string> {
