@@ -58,6 +58,10 @@ describe("the plan of a user namespace", () => {
     const plan = planUserNamespace(spec, undefined);
     assert.deepEqual([plan?.path, plan?.uidMappings, groupsIn(plan)], ["/x", [map(0, 5, 1)], "try"]);
     if (plan) checkMapped(plan, user(77, 77));
+    for (const uidMappings of [{}, [null], [map(0, -1, 1)]] as never[]) {
+      const wrong = specOf({ namespaces: [{ type: "user", path: "/x" }], uidMappings });
+      assert.throws(() => planUserNamespace(wrong, undefined), /linux\.uidMappings/);
+    }
   });
 
   it("of an ordinary user maps himself alone without anybody's help, and more by the tools", () => {

@@ -41,6 +41,9 @@ export function planUserNamespace(
   if (listed === undefined) return undefined;
   const path = listed.path || undefined;
   if (path !== undefined) {
+    for (const [name, mappings] of Object.entries({ uidMappings, gidMappings })) {
+      if (mappings.length !== 0) checkMappings(`linux.${name}`, mappings);
+    }
     const known = { uidMappings, gidMappings, byTools: false, fixedGroups: false };
     return { ...known, path, rootless: rootless !== undefined };
   }
