@@ -26,7 +26,7 @@ export async function copyToContainer(
   const client = await context.client();
   const place = await containerPlace(client, target.container, target.path);
   if (source === "-") {
-    if (place.exists && !place.isDirectory) {
+    if (!place.isDirectory) {
       throw new Error(`destination "${target.container}:${target.path}" must be a directory`);
     }
     return await put(context, target.container, place.path, context.stdin, options);
