@@ -26,8 +26,8 @@ export async function removeContainer(
     await killAndWait(context, container);
   }
   await container.settled;
-  // Who is told of the removal may look for them at once. What fails is tried again with the rest.
-  if (options.volumes) await removeAnonymous(context, record).catch(() => undefined);
+  // Who is told of the removal may look for them at once.
+  if (options.volumes) await removeAnonymous(context, record);
   if (context.containers.find(record.id) !== container) return { purged: Promise.resolve() };
   const { name } = record;
   publishContainerEvent(context, container, "destroy");
@@ -94,9 +94,11 @@ async function removeAnonymous(context: EngineContext, { id, mounts }: Container
     if (!anonymous) continue;
     context.volumes.dereference(volume, id);
     try {
-      await context.volumes.remove(volume, true);
+      await context.volumes.remove(volume, false);
     } catch (error) {
-      if (!isBerthError(error, "conflict")) throw error;
+      if (isBerthError(error, "conflict") || isBerthError(error, "not-found")) continue;
+      // It can be removed by its name, once what is in the way is gone.
+      context.logger.warn("a removed container leaves a volume", { container: id, volume, error });
     }
   }
 }

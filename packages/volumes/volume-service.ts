@@ -18,7 +18,8 @@ import { populateVolume } from "#volumes/populate.ts";
 import { asking, describeVolume, VolumeDrivers } from "#volumes/volume-drivers.ts";
 import { ANONYMOUS_LABEL, pruneFilter, volumeFilter } from "#volumes/volume-filters.ts";
 import { type VolumeRow, VolumeRows } from "#volumes/volume-rows.ts";
-import type { VolumeService, VolumeUser } from "#volumes/volume-types.ts";
+import type { VolumeEventListener, VolumeService, VolumeUser } from "#volumes/volume-types.ts";
+import { keyOf, VolumeUsers } from "#volumes/volume-users.ts";
 
 export interface VolumeOptions {
   database: Database;
@@ -30,11 +31,7 @@ export interface VolumeOptions {
   plugins?: PluginDirectories;
   /** How long a plugin that was asked for and is not there is tried again, ms (dockerd's value if not given). */
   pluginPatience?: number;
-  onEvent: (
-    action: "create" | "destroy" | "mount" | "unmount" | "prune",
-    name: string,
-    attributes: Record<string, string>,
-  ) => void;
+  onEvent: VolumeEventListener;
 }
 
 const PLUGIN_PATIENCE = 30_000;
@@ -50,8 +47,7 @@ class Volumes implements VolumeService {
   readonly #onEvent: VolumeOptions["onEvent"];
   readonly #logger: Logger | undefined;
   readonly #measuring = new StorageWorkers(1);
-  /** By volume, then by who has it mounted. */
-  readonly #users = new Map<string, Map<string, VolumeUser>>();
+  readonly #users: VolumeUsers;
   /** Volumes that are being filled: when the last who wants that is done. */
   readonly #filling = new Map<string, Promise<void>>();
   /** Creations and removals of one name wait for each other. */
@@ -69,6 +65,7 @@ class Volumes implements VolumeService {
       this.#local,
       new VolumePlugins(plugins ?? { sockets: [], specs: [] }, pluginPatience ?? PLUGIN_PATIENCE),
     );
+    this.#users = new VolumeUsers(this.#drivers, onEvent, logger);
     this.#onEvent = onEvent;
     this.#logger = logger;
   }
@@ -182,6 +179,7 @@ class Volumes implements VolumeService {
           hint: "remove the containers that use it first",
         });
       }
+      await this.#users.leaving(name);
       try {
         const driver = await this.#drivers.get(row.driver, `remove ${name}`);
         await asking(`remove ${name}`, name, () => driver.remove(name));
@@ -250,40 +248,15 @@ class Volumes implements VolumeService {
   }
 
   async mount(name: string, user: VolumeUser): Promise<string> {
-    const { driver: driverName } = this.#mustExist(name);
-    const key = keyOf(user);
-    const driver = await this.#drivers.get(driverName, `mount ${name}`);
-    const path = await asking(`error while mounting volume '${name}'`, name, () => driver.mount(name, key));
-    this.#remember(name, user);
-    if (!user.quiet) {
-      this.#onEvent("mount", name, {
-        container: user.container,
-        destination: user.destination,
-        driver: driverName,
-        propagation: user.propagation,
-        "read/write": String(!user.readOnly),
-      });
-    }
-    return path;
+    return await this.#users.mount(this.#mustExist(name), user);
   }
 
   async unmount(name: string, user: VolumeUser): Promise<void> {
-    const users = this.#users.get(name);
-    const key = keyOf(user);
-    if (users === undefined || !users.delete(key)) return;
-    if (users.size === 0) this.#users.delete(name);
-    const driverName = this.#rows.get(name)?.driver ?? "local";
-    if (!user.quiet) this.#onEvent("unmount", name, { driver: driverName, container: user.container });
-    try {
-      await (await this.#drivers.get(driverName, `unmount ${name}`)).unmount(name, key);
-    } catch (error) {
-      // Whoever had it has ended; that must not fail any more.
-      this.#logger?.error("a volume could not be unmounted", { volume: name, error });
-    }
+    await this.#users.unmount(name, this.#rows.get(name)?.driver ?? "local", user);
   }
 
   adopt(name: string, user: VolumeUser): void {
-    this.#remember(name, user);
+    this.#users.adopt(name, user);
     if (this.#rows.get(name)?.driver === "local") this.#local.adopt(name, keyOf(user));
   }
 
@@ -338,11 +311,6 @@ class Volumes implements VolumeService {
     return row;
   }
 
-  #remember(name: string, user: VolumeUser): void {
-    const users = this.#users.get(name) ?? new Map<string, VolumeUser>();
-    this.#users.set(name, users.set(keyOf(user), user));
-  }
-
   async #size(name: string): Promise<number> {
     return (await this.#measuring.run({ kind: "measure", path: this.#local.path(name) })) as number;
   }
@@ -372,10 +340,6 @@ class Volumes implements VolumeService {
       if (this.#busy.get(name) === settled) this.#busy.delete(name);
     }
   }
-}
-
-function keyOf({ container, destination, quiet }: VolumeUser): string {
-  return `${container}${quiet ? "-files" : ""}:${destination}`;
 }
 
 function notFound(name: string): BerthError {

@@ -59,3 +59,10 @@ export interface VolumeUser {
   /** For work on files: no event tells of it. */
   quiet?: boolean;
 }
+
+/** Emitted for docker events. */
+export type VolumeEventListener = (
+  action: "create" | "destroy" | "mount" | "unmount" | "prune",
+  name: string,
+  attributes: Record<string, string>,
+) => void;

@@ -183,6 +183,19 @@ test("a dead plugin stands in nobody's way, and is used again when it is back", 
   await volumes.unmount("vv", user("c"));
 });
 
+test("the end of a container does not wait for a plugin that does not answer; its next use does", async () => {
+  await volumes.create({ Name: "vv", Driver: "shelf" });
+  await volumes.mount("vv", user("c"));
+  plugin.silent.add("VolumeDriver.Unmount");
+  await volumes.unmount("vv", user("c"));
+  const again = volumes.mount("vv", user("c"));
+  assert.deepEqual(plugin.calls, ["Create", "Mount", "Unmount"]);
+  await plugin.kill();
+  await plugin.listen();
+  await again;
+  assert.deepEqual(plugin.calls, ["Create", "Mount", "Unmount", "Mount"]);
+});
+
 test("a socket that nobody listens on, and a plugin that does not answer, end in an error", async () => {
   const path = join(root, "run/stale.sock");
   const stale = createServer();
