@@ -196,10 +196,10 @@ describe("docker command line", { skip: dockerCliMissing() }, () => {
     assert.match((await docker(served, ["volume", "ls"])).stdout, /local +data\n/);
     assert.equal((await docker(served, ["volume", "create", "v"])).stdout, "v\n");
     assert.equal((await docker(served, ["volume", "rm", "v"])).stdout, "v\n");
-    const search = await docker(served, ["search", "x"]);
+    const swarm = await docker(served, ["swarm", "init"]);
     assert.equal(
-      search.stderr,
-      "Error response from daemon: GET /images/search (ImageSearch) is not implemented in this Berth\n",
+      swarm.stderr,
+      "Error response from daemon: POST /swarm/init (SwarmInit) is not implemented in this Berth\n",
     );
     assert.equal((await docker(served, ["plugin", "ls", "-q"])).code, 0);
   });
