@@ -399,6 +399,30 @@ if (!inLab) {
     assert.throws(() => controller.inspect("crowd"), { code: "not-found" });
   });
 
+  test("a network that cannot be set up again costs itself alone, and says so", async () => {
+    await network("broken", { Options: { "com.docker.network.bridge.name": "broken0" } }, "10.241.0.0/24");
+    await network("whole", {}, "10.242.0.0/24");
+    await controller.stop();
+    sh("ip link del broken0; ip link add broken0 type veth peer name broken1");
+    controller = make();
+    await controller.start();
+    await controller.reconcile(new Map());
+    await run({ whole: {} });
+    await assert.rejects(run({ broken: {} }), /^BerthError: network broken could not be set up/);
+    assert.deepEqual(
+      database.all("SELECT holder FROM network_address WHERE holder IS NOT NULL").length,
+      1,
+      "nothing is held for the one that failed",
+    );
+    await controller.remove("broken");
+    assert.match(
+      sh("ip -o link show broken0"),
+      /broken0/,
+      "an interface that is no bridge is not ours to delete",
+    );
+    sh("ip link del broken0");
+  });
+
   test("subnets are found that overlap nothing, of the host's or of other networks", async () => {
     sh("ip route add 172.17.0.0/16 dev eth0; ip route add 172.19.4.0/24 dev eth0");
     try {

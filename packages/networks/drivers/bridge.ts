@@ -351,8 +351,13 @@ export class BridgeNetwork implements NetworkDriver {
   }
 
   #started(): Running {
-    if (this.#running === undefined) throw new Error("a bridge network is used before it was started");
-    return this.#running;
+    if (this.#running !== undefined) return this.#running;
+    const { name } = this.#record;
+    throw new BerthError("internal", `network ${name} could not be set up when the daemon started`, {
+      operation: "join network",
+      object: name,
+      hint: "the daemon's log tells why; it is tried again when the daemon starts",
+    });
   }
 
   #range(pool: {
