@@ -1,6 +1,7 @@
 /** The first use of a volume: what the image has at its mount point is copied into it, if there is nothing in it yet. */
 import { readdir } from "node:fs/promises";
 import { BerthError } from "#errors/errors.ts";
+import { RootDirectory } from "#kernel/root-directory.ts";
 import { copyUp, type LocalDriver } from "#volumes/local-driver.ts";
 
 export interface Populating {
@@ -22,8 +23,11 @@ export async function populateVolume(
   const target = await mount();
   try {
     if ((await readdir(target)).length > 0) return;
-    if (local === undefined) await copyUp({ layers: await layers(), path, target });
-    else await local.populate(name, await layers(), path, shared);
+    const stack = await layers();
+    // Most mount points are not in the image, and a thread for nothing costs more than all else.
+    if (!stack.some((layer) => has(layer, path))) return;
+    if (local === undefined) await copyUp({ layers: stack, path, target });
+    else await local.populate(name, stack, path, shared);
   } catch (cause) {
     throw new BerthError(
       "internal",
@@ -32,5 +36,15 @@ export async function populateVolume(
     );
   } finally {
     await unmount();
+  }
+}
+
+/** Whether it may be there; what a path through links comes to is the copy's to find out. */
+function has(layer: string, path: string): boolean {
+  try {
+    using root = new RootDirectory(layer);
+    return root.lstat(path) !== undefined;
+  } catch {
+    return true; // Links in a circle, or what cannot be read.
   }
 }
