@@ -52,11 +52,14 @@ export function attachToContainer(
       }
       const socket = await shim;
       if (socket !== undefined) {
-        await joinStreams(client, socket, {
+        const joined = joinStreams(client, socket, {
           stdin: streams.stdin,
           detachKeys: tty ? keys : undefined,
           onDetach: () => publishContainerEvent(context, container, "detach"),
         });
+        container.conversations.add(joined);
+        await joined;
+        container.conversations.delete(joined);
       }
       client.end();
     },

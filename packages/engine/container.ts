@@ -34,6 +34,8 @@ export class Container {
   /** What the last start was compiled from, for `berth debug program`. */
   lastLaunch: ContainerLaunch | undefined;
   readonly pendingAttaches = new Set<PendingAttach>();
+  /** Attached clients of this run; each resolves when its client has been sent everything, or is gone. */
+  readonly conversations = new Set<Promise<void>>();
   readonly execIds = new Set<string>();
   /** Resolved at the next exit / at removal. */
   readonly exitWaiters = new Set<ExitWaiter>();
