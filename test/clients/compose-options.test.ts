@@ -46,6 +46,7 @@ services:
     cpuset: "0"
     restart: on-failure:3
     stop_signal: SIGTERM
+    ipc: shareable
     labels: {kind: full}
     annotations: {note: here}
     logging: {driver: json-file, options: {max-size: 1m}}
