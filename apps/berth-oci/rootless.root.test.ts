@@ -131,7 +131,7 @@ describe("an ordinary user", () => {
     );
     assert.deepEqual(
       lines(stdout.replaceAll("\r", "")),
-      ['"status": "running",', "0", "0", "8", "/dev/pts/0", "1", "1"],
+      ['"status": "running",', "0", "0", "8", "/dev/pts/0", "255", "1"],
       stderr,
     );
     assert.match(stderr, /process\.user\.uid: 70000 is not mapped/);
