@@ -16,6 +16,7 @@ import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import { commitImage } from "./commit.ts";
 import { ContentStore } from "./content-store.ts";
 import { imageHistory, inspectImage, listImages } from "./describe.ts";
+import { DiskFlush } from "./disk-flush.ts";
 import { type ImageName, ImageStore, type StoredImage } from "./image-store.ts";
 import type {
   CommitRequest,
@@ -76,6 +77,7 @@ class Images implements ImageService {
   readonly #dependencies: ImageServiceDependencies;
   readonly #root: string;
   readonly #transfer = new BlobTransfer();
+  readonly #flushed = new DiskFlush(() => this.#transfer.sync(this.#dependencies.options.dataRoot));
   readonly #tokens = new TokenCache();
   readonly #layers: LayerStore;
   readonly #images: ImageStore;
@@ -132,7 +134,7 @@ class Images implements ImageService {
           layers: this.#layers,
           content: this.#content,
           connect: this.#connect,
-          flush: () => this.#flush(),
+          ...this.#flushed.open(),
         },
       ),
     );
@@ -321,16 +323,11 @@ class Images implements ImageService {
       images: this.#images,
       layers: this.#layers,
       scratch: this.#scratch,
-      flush: () => this.#flush(),
+      ...this.#flushed.open(),
       storage: this.#dependencies.storage,
       unpacker: this.#dependencies.unpacker,
       workers: this.#archivers,
     };
-  }
-
-  /** What was unpacked reaches the disk before a row says that it is there. */
-  #flush(): Promise<void> {
-    return this.#transfer.sync(this.#dependencies.options.dataRoot);
   }
 
   #find(reference: string): StoredImage {

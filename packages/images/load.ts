@@ -40,6 +40,8 @@ export interface LoadDependencies {
   /** Where archives are taken apart; beneath the data root, so that sizes are limited by its disk. */
   scratch: string;
   flush: () => Promise<void>;
+  /** Begins with what is there so far. */
+  flushSoon: () => void;
   storage: StorageDriver;
   unpacker: LayerUnpacker;
   /** Where an archive of its layers is written again. */
@@ -102,7 +104,11 @@ async function takeIn(
   return await StagedFiles.receive(archive, {
     storage,
     unpacker,
-    report: quiet ? () => {} : reportLayer,
+    report: (progress) => {
+      // The disk writes one layer while the next one comes.
+      if (progress.current === progress.total) dependencies.flushSoon();
+      if (!quiet) reportLayer(progress);
+    },
     signal,
   });
 }
