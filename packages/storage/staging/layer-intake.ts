@@ -28,7 +28,7 @@ export interface IntakeOptions {
   limits: UnpackLimits | undefined;
 }
 
-const chunkSize = 512 * 1024;
+const chunkSize = 128 * 1024;
 
 export function openLayerIntake(options: IntakeOptions): LayerIntake {
   const { compression, name } = options;
