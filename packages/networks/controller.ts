@@ -271,6 +271,7 @@ class Controller implements NetworkController {
     const { held, pid } = this.#running(request);
     await joinRunning({ ...this.#change(request, held, pid), network, wishes });
     this.#tell(held);
+    await this.#dns.ready(held.containerId);
     return addressesOf(held.endpoints[network.record.name]);
   }
 

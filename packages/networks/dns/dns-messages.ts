@@ -8,7 +8,9 @@ export type DnsMessage =
   | { kind: "serve"; containerId: string; pid: number }
   | { kind: "forget"; containerId: string };
 
-export type DnsReport = { kind: "failed"; containerId: string; reason: string };
+export type DnsReport =
+  /** The container's questions are answered from now on; or it has ended. */
+  { kind: "served"; containerId: string } | { kind: "failed"; containerId: string; reason: string };
 
 export interface DnsThreadData {
   /** An eventfd: something was said. */

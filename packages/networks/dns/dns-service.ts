@@ -1,5 +1,6 @@
 /**
- * The name server as the controller uses it: what containers are called goes to its thread, and nothing comes back.
+ * The name server as the controller uses it: what containers are called goes to its thread, and all that comes back is
+ * who is served.
  *
  * Owns the thread, which is there while any container is served. What was told is kept here too: a thread that dies is
  * replaced by one that knows the same.
@@ -12,6 +13,8 @@ import type { DnsMessage, DnsReport, DnsThreadData } from "#networks/dns/dns-mes
 
 /** ms without a container before the thread ends. */
 const IDLE = 10_000;
+/** ms that somebody waits at most for a container to be served. */
+const READY = 2000;
 /** ms before a thread that has died is replaced. */
 const PAUSE = 200;
 
@@ -26,6 +29,8 @@ export class DnsService {
   readonly #logger: Logger;
   readonly #names = new Map<string, ContainerNames>();
   readonly #served = new Map<string, number>();
+  /** Containers the thread has not said anything of yet, and who waits for that. */
+  readonly #unready = new Map<string, PromiseWithResolvers<void>>();
   #thread: Thread | undefined;
   #idle: NodeJS.Timeout | undefined;
   #closed = false;
@@ -44,7 +49,26 @@ export class DnsService {
   serve(containerId: string, pid: number): void {
     if (this.#served.get(containerId) === pid) return;
     this.#served.set(containerId, pid);
+    this.#settle(containerId);
+    this.#unready.set(containerId, Promise.withResolvers());
     this.#say({ kind: "serve", containerId, pid });
+  }
+
+  /**
+   * Resolves when questions of a container that is served find somebody, or it is known that they will not. One that
+   * began with its sockets need not wait: its questions do.
+   */
+  async ready(containerId: string): Promise<void> {
+    const unready = this.#unready.get(containerId);
+    if (unready === undefined) return;
+    const limit = setTimeout(unready.resolve, READY);
+    await unready.promise;
+    clearTimeout(limit);
+  }
+
+  #settle(containerId: string): void {
+    this.#unready.get(containerId)?.resolve();
+    this.#unready.delete(containerId);
   }
 
   /** Does this container have names? */
@@ -55,6 +79,7 @@ export class DnsService {
   /** Its names vanish, and nobody answers it. Idempotent. */
   forget(containerId: string): void {
     const known = this.#names.delete(containerId);
+    this.#settle(containerId);
     if (!this.#served.delete(containerId) && !known) return;
     if (this.#thread !== undefined) this.#say({ kind: "forget", containerId });
     if (this.#names.size === 0) this.#endSoon();
@@ -119,6 +144,8 @@ export class DnsService {
     // Node waits for its threads when it ends, and this one waits for the network.
     process.once("exit", thread.stop);
     worker.on("message", (report: DnsReport) => {
+      this.#settle(report.containerId);
+      if (report.kind === "served") return;
       this.#logger.warn("a container has no name server", {
         container: report.containerId,
         reason: report.reason,

@@ -26,6 +26,7 @@ function take(message: DnsMessage): void {
       break;
     case "serve":
       serve(message.containerId, message.pid);
+      port?.postMessage({ kind: "served", containerId: message.containerId } satisfies DnsReport);
       break;
   }
 }
