@@ -72,7 +72,10 @@ function singleTest(name: string, value: string, store: ContainerStore): Test {
           (mount) => mount.volume === value || mount.source === value || mount.destination === value,
         );
     case "network":
-      return ({ record }) => record.hostConfig.NetworkMode === value || value in record.endpoints;
+      return ({ record }) =>
+        record.hostConfig.NetworkMode === value ||
+        value in record.endpoints ||
+        Object.values(record.endpoints).some(({ NetworkID }) => NetworkID === value);
     case "publish":
     case "expose": {
       const wanted = portsOf(name, value);

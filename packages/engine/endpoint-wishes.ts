@@ -24,7 +24,7 @@ export function endpointsOfRequest(
     Object.entries(wanted).map(([key, settings]) => {
       const network = findNetwork(networks, key);
       const name = network?.Name ?? (key === "default" ? "bridge" : key);
-      const wishes = wishesOf(settings ?? {}, network);
+      const wishes = wishesOf(settings ?? {});
       if (network !== undefined) checkWishes(networks, key, wishes);
       return [name, wishes] as const;
     }),
@@ -54,11 +54,11 @@ function findNetwork(networks: NetworkController, nameOrId: string): NetworkReso
   }
 }
 
-/** What stays of endpoint settings when nothing runs. Clients send back all they were shown. */
-export function wishesOf(
-  settings: Partial<EndpointSettings>,
-  network: Pick<NetworkResource, "Id"> | undefined,
-): Partial<EndpointSettings> {
+/**
+ * What stays of endpoint settings when nothing runs. Clients send back all they were shown. The network's id comes with
+ * the first start, as with Docker: by then it is certain which network the name stands for.
+ */
+export function wishesOf(settings: Partial<EndpointSettings>): Partial<EndpointSettings> {
   const { IPAMConfig, Links, Aliases, MacAddress, DriverOpts, GwPriority } = settings;
   return {
     ...(IPAMConfig && { IPAMConfig }),
@@ -67,7 +67,6 @@ export function wishesOf(
     ...(MacAddress && { MacAddress }),
     ...(DriverOpts && { DriverOpts }),
     ...(GwPriority && { GwPriority }),
-    ...(network !== undefined && { NetworkID: network.Id }),
   };
 }
 

@@ -92,7 +92,7 @@ export class Networks implements NetworkService {
     const { networks, containers } = this.#context;
     const { record } = container;
     checkMode(container, network);
-    const wishes = wishesOf(settings, network);
+    const wishes = wishesOf(settings);
     networks.checkEndpoint(network.Name, wishes);
     if (record.endpoints[network.Name] !== undefined && container.isRunning) {
       throw refused(`endpoint with name ${record.name} already exists in network ${network.Name}`, network);

@@ -60,6 +60,8 @@ export const fieldsApart: readonly (readonly [RegExp, string])[] = [
 /** Command lines whose answers are others as a whole. */
 export const linesApart: Readonly<Record<string, string>> = {
   "create --ipc bogus berth/busybox true": "refused when it is made, not when it is started",
+  "create --ip 10.1.1.1 berth/busybox true": "refused when it is made, as Docker has it today",
+  "create --ip6 fe80::1 berth/busybox true": "refused when it is made, as Docker has it today",
   "create UPPER/case true": "the first part is a registry's name, which may have capitals",
   "run --rm --privileged berth/busybox grep -c . /proc/self/mountinfo":
     "where the host itself lacks a capability, a privileged container has what there is",
