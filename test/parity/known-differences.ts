@@ -67,7 +67,6 @@ export const linesApart: Readonly<Record<string, string>> = {
     "where the host itself lacks a capability, a privileged container has what there is",
   "run --rm --init berth/busybox ps": "the second process is number 2",
   "exec -w /nosuch one pwd": "127 for what isn't there, as Docker has it today",
-  "top one -o user,args": "with what to do about it",
   "exec one nosuch": "127 for a program that isn't there, as Docker has it today",
   "run nosuchimage:bogus true": "with what to do about it",
   "pull localhost:1/nosuch": "with what to do about it",
