@@ -108,7 +108,7 @@ export class LayerRows {
 
   /** Takes all layers that nothing refers to out of their chains. */
   unlinkAll(): void {
-    this.#database.transaction(() => {
+    this.#database.removal(() => {
       // Again and again: what stood below one that goes is unneeded only then.
       let unlinked: number;
       do {
@@ -146,5 +146,10 @@ export class LayerRows {
   /** All or nothing. */
   transaction<T>(body: () => T): T {
     return this.#database.transaction(body);
+  }
+
+  /** All or nothing, of what takes layers away: the body may run twice. */
+  removal<T>(body: () => T): T {
+    return this.#database.removal(body);
   }
 }

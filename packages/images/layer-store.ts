@@ -359,14 +359,15 @@ export class LayerStore {
   }
 
   #tryUnlink(chain: readonly Digest[]): Doomed[] {
-    const doomed: Doomed[] = [];
     const free = chain.toReversed().filter((chainId) => (this.#live.get(chainId)?.holds ?? 0) === 0);
-    this.#rows.transaction(() => {
+    const doomed = this.#rows.removal(() => {
+      const unlinked: Doomed[] = [];
       for (const chainId of free) {
         const cacheId = this.#rows.unlink(chainId);
         if (cacheId === undefined) continue;
-        doomed.push({ chainId, cacheId, created: this.#live.get(chainId)?.created });
+        unlinked.push({ chainId, cacheId, created: this.#live.get(chainId)?.created });
       }
+      return unlinked;
     });
     for (const chainId of free) this.#live.delete(chainId);
     return doomed;
@@ -393,13 +394,10 @@ export class LayerStore {
     for (;;) {
       const unneeded = this.#rows.unneeded().filter((chainId) => !this.#live.get(chainId)?.holds);
       if (unneeded.length === 0) break;
-      this.#rows.transaction(() => {
-        for (const chainId of unneeded) {
-          bytes += this.row(chainId)?.size ?? 0;
-          const cacheId = this.#rows.unlink(chainId);
-          if (cacheId !== undefined) doomed.push(cacheId);
-        }
-      });
+      const sizes = unneeded.map((chainId) => this.row(chainId)?.size ?? 0);
+      const unlinked = this.#rows.removal(() => unneeded.map((chainId) => this.#rows.unlink(chainId)));
+      doomed.push(...unlinked.filter((cacheId) => cacheId !== undefined));
+      bytes += sizes.reduce((sum, size) => sum + size, 0);
       for (const chainId of unneeded) this.#live.delete(chainId);
     }
     for (const cacheId of doomed) await this.#erase(cacheId);

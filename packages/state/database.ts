@@ -69,7 +69,8 @@ export class Database implements Disposable {
         `CREATE TABLE IF NOT EXISTS room (bytes BLOB); INSERT INTO room VALUES (zeroblob(${ROOM_BYTES}))`,
       );
       this.#db.exec("DELETE FROM room");
-      this.#scheduleCheckpoint();
+      // At once: a disk that fills before the first quiet moment would leave the room in the log alone.
+      this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
     } catch {
       // The disk is full already.
     }
@@ -176,6 +177,11 @@ export class Database implements Disposable {
     } finally {
       this.#db.exec("PRAGMA synchronous = NORMAL");
     }
+  }
+
+  /** A transaction that takes something away: on a full disk it may run twice, the second time in the room that is kept. */
+  removal<T>(body: () => T): T {
+    return this.#depth > 0 ? body() : this.#withRoom(() => this.transaction(body));
   }
 
   /** On a full disk once more, after the log was moved into the database: its own space can be written to again then. */
