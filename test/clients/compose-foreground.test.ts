@@ -120,12 +120,12 @@ describe("docker compose in the foreground", { skip: dockerCliMissing() }, () =>
     terminal.type("tty; stty size; exit 5", "Enter");
     await terminal.shows(/\/dev\/pts\/\d+\s+24 80/);
     terminal.type("echo code=$?", "Enter");
-    await terminal.shows(/^code=5$/m);
+    await terminal.shows(/\bcode=5$/m);
     terminal.type(`${compose} run --rm talker sh -c 'read line; echo "got $line"'; echo ran=$?`, "Enter");
     await eventually(() => assert.match(daemon.docker("ps").stdout, /-run-/));
     terminal.type("words", "Enter");
     await terminal.shows(/got words/);
-    await terminal.shows(/^ran=0$/m);
+    await terminal.shows(/\bran=0$/m);
     terminal.type(`${compose} attach shell`, "Enter");
     await eventually(() => {
       terminal.type("echo at''tached", "Enter");
