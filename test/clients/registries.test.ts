@@ -4,9 +4,11 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { buildImage } from "#images/archive-build.ts";
+import { hostPlatform } from "#images/platform.ts";
 import { builtBusybox } from "#test/fixtures/busybox-image.ts";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { Dockerd } from "#test/fixtures/peer-engines.ts";
@@ -42,7 +44,9 @@ function manifest(name: string): {
   config: { digest: string };
 } {
   const raw = execFileSync("skopeo", ["inspect", "--tls-verify=false", "--raw", `docker://${name}`]);
-  const digest = execFileSync("skopeo", ["manifest-digest", "/dev/stdin"], { input: raw, encoding: "utf8" });
+  const file = join(daemon.directory, "manifest");
+  writeFileSync(file, raw);
+  const digest = execFileSync("skopeo", ["manifest-digest", file], { encoding: "utf8" });
   return { ...JSON.parse(raw.toString("utf8")), digest: digest.trim() };
 }
 
@@ -78,10 +82,10 @@ test("push -q, push -a and pull -a, by docker and by berth", async () => {
     ["a", "b"],
   );
   for (const tag of ["a", "b"]) ok(daemon.docker("rmi", `${open.host}/many:${tag}`));
-  assert.match(
-    ok(await daemon.dockerAsync("pull", "-a", `${open.host}/many`)),
-    new RegExp(`^a: Pulling from many[^]*^b: Pulling from many[^]*^Status: .* for ${open.host}/many$`, "m"),
-  );
+  // In the registry's order, which is any.
+  const pulled = ok(await daemon.dockerAsync("pull", "-a", `${open.host}/many`));
+  for (const tag of ["a", "b"]) assert.match(pulled, new RegExp(`^${tag}: Pulling from many$`, "m"));
+  assert.match(pulled, new RegExp(`^Status: .* for ${open.host}/many$`, "m"));
   const berth = (...argv: string[]) =>
     spawnSync("bin/berth", ["-H", `unix://${daemon.socket}`, ...argv], {
       encoding: "utf8",
@@ -139,7 +143,10 @@ test("TLS under an authority of its own, as certs.d tells; with a client's certi
   mkdirSync(directory, { recursive: true });
   t.after(() => rmSync(directory, { recursive: true, force: true }));
   copyFileSync(join(secure.directory, "ca.crt"), join(directory, "ca.crt"));
-  assert.match((await daemon.dockerAsync("push", name)).stderr, /remote error: tls: certificate required/);
+  assert.match(
+    (await daemon.dockerAsync("push", name)).stderr,
+    /remote error: tls: (certificate required|bad certificate)$/m,
+  );
   for (const file of ["client.cert", "client.key"]) {
     copyFileSync(join(secure.directory, file), join(directory, file));
   }
@@ -162,10 +169,12 @@ test("there and back through Debian's dockerd: the same ids, and digests where l
   theirs("pull", name);
   const id = imageId(name);
   assert.match(theirs("image", "inspect", "-f", "{{.Id}}", name), new RegExp(id));
-  // Pushed by it to another repository: the layers are taken over, and so the manifest is the same to the byte.
+  assert.match(theirs("image", "inspect", "-f", "{{.RepoDigests}}", name), new RegExp(told));
+  // Pushed by it to another repository: it may take the layers over or compress them again.
   const back = `${open.host}/exchange/back:theirs`;
   theirs("tag", name, back);
-  assert.equal(digestIn(theirs("push", back)), told);
+  theirs("push", back);
+  assert.equal(manifest(back).config.digest, id);
   ok(await daemon.dockerAsync("pull", back));
   assert.equal(imageId(back), id);
   // And the other way round: what dockerd made and compressed.
@@ -191,7 +200,9 @@ test("there and back through Debian's dockerd: the same ids, and digests where l
 
 test("skopeo reads what is pushed, in Docker's form and in OCI's", async () => {
   for (const format of ["docker", "oci"] as const) {
-    await open.push(`form/${format}`, "latest", await builtBusybox(), { format });
+    const { layers } = await builtBusybox();
+    const image = buildImage(layers, { ...hostPlatform(), os: "linux", config: { Labels: { format } } });
+    await open.push(`form/${format}`, "latest", image, { format });
     const from = `${open.host}/form/${format}:latest`;
     ok(await daemon.dockerAsync("pull", from));
     await using other = await TestRegistry.start();

@@ -276,6 +276,6 @@ function reasonText(url: URL, error: NodeJS.ErrnoException): string {
 
 /** What the other side of a TLS connection complains of: most often that it wants a certificate of ours. */
 function remoteAlert(error: NodeJS.ErrnoException): string | undefined {
-  const alert = /^ERR_SSL_(?:TLSV1\d?|SSLV3)_ALERT_(\w+)$/.exec(error.code ?? "")?.[1];
+  const alert = /^ERR_SSL_(?:TLSV1\d?|SSLV3|SSL\/TLS)_ALERT_(\w+)$/.exec(error.code ?? "")?.[1];
   return alert === undefined ? undefined : `remote error: tls: ${alert.toLowerCase().replaceAll("_", " ")}`;
 }
