@@ -35,6 +35,8 @@ async function eventually(what: string, holds: () => boolean): Promise<void> {
 }
 
 test(`killed ${ROUNDS} times amid runs, creations and removals`, async () => {
+  // Where the layer was unpacked first is removed in the background.
+  await eventually("a quiet overlay2", () => layers().every((name) => !name.startsWith(".")));
   const imageLayers = layers();
   const foreignCgroups = new Set(cgroups());
   for (let round = 0; round < ROUNDS; round++) {
