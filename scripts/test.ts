@@ -21,6 +21,8 @@ const parts = process.argv.slice(2).filter((argument) => !argument.startsWith("-
 const fileTimeout = 600_000;
 
 let passed = 0;
+/** Milliseconds a file's tests took. */
+const spent = new Map<string, number>();
 const failures: string[] = [];
 const skips: string[] = [];
 
@@ -84,7 +86,13 @@ async function runTests(files: string[], concurrency: number): Promise<void> {
   // A file that held tests is reported as a test itself only when something went wrong outside of them.
   const isFile = (data: { file?: string; name: string }) => data.name === data.file;
   const isSuite = (data: { details: { type?: string | undefined } }) => data.details.type === "suite";
+  const count = (data: { file?: string; nesting: number; details: { duration_ms: number } }) => {
+    if (data.file === undefined || data.nesting > 0) return;
+    const file = relative(root, data.file);
+    spent.set(file, (spent.get(file) ?? 0) + data.details.duration_ms);
+  };
   stream.on("test:pass", (data) => {
+    count(data);
     if (isSuite(data)) return;
     if (isFile(data)) {
       failures.push(`${pathOf(data)}: holds no test`);
@@ -99,6 +107,7 @@ async function runTests(files: string[], concurrency: number): Promise<void> {
     }
   });
   stream.on("test:fail", (data) => {
+    count(data);
     const error = data.details.error;
     // A suite, or a test with subtests, fails because of what is inside it, which has been told already.
     if ("failureType" in error && error.failureType === "subtestsFailed") return;
@@ -143,6 +152,11 @@ if (!options.includes("--only-checks")) {
   await runTests(alone, 1);
 }
 
+const slowest = [...spent].sort(([, one], [, other]) => other - one).slice(0, 12);
+const seconds = (milliseconds: number) => `${(milliseconds / 1000).toFixed(0).padStart(5)} s`;
+if (slowest.length > 1) {
+  console.log(`\nlongest:\n${slowest.map(([file, time]) => `${seconds(time)}  ${file}`).join("\n")}`);
+}
 if (skips.length > 0) console.log(`\nskipped:\n${skips.map((name) => `  ${name}`).join("\n")}`);
 if (failures.length > 0) console.log(`\nfailed:\n${failures.map((name) => `  ${name}`).join("\n")}`);
 const skipped = skips.length > 0 ? `, ${skips.length} skipped` : "";
