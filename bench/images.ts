@@ -114,7 +114,7 @@ type Costs = Map<string, Map<string, Cost[]>>;
 async function costsOf(plan: ImagePlan, directory: string, rounds: number): Promise<Costs> {
   const kept = await layeredImage(plan);
   const peers: Peer[] = [];
-  const root = mkdtempSync(join(directory, `${plan.name}-`));
+  const root = mkdtempSync(join(directory, "i-"));
   try {
     await using registry = await TestRegistry.start();
     peers.push(await startBerth(join(root, "berth")), await startDocker(join(root, "docker")));
