@@ -50,7 +50,7 @@ export function connectToPull<Result>(
   first: (session: RegistrySession) => Promise<Result>,
   explain = pullError,
 ): Promise<Result> {
-  return firstEndpoint(reference, "pull image", options, signal, async (endpoint) => {
+  return firstEndpoint(registryFor(reference, "pull image"), options, signal, async (endpoint) => {
     const caller = new RegistryCaller({
       endpoint,
       authorizer: new Authorizer(
@@ -77,7 +77,7 @@ export function connectToPush(
   signal: AbortSignal | undefined,
 ): Promise<PushSession> {
   const unmirrored = { ...options, registryMirrors: [] };
-  return firstEndpoint(reference, "push image", unmirrored, signal, async (endpoint) => {
+  return firstEndpoint(registryFor(reference, "push image"), unmirrored, signal, async (endpoint) => {
     const caller = new RegistryCaller({
       endpoint,
       authorizer: new Authorizer(auth, options.tokens, `repository:${reference.path}:pull,push`),
@@ -91,15 +91,19 @@ export function connectToPush(
   });
 }
 
-async function firstEndpoint<Result>(
-  reference: Reference,
-  operation: string,
+function registryFor(reference: Reference, operation: string) {
+  return { domain: reference.domain, operation, object: familiarText(reference) };
+}
+
+/** Works with the first of the registry's endpoints that can be reached. Throws BerthError where none can. */
+export async function firstEndpoint<Result>(
+  registry: { domain: string; operation: string; object: string },
   options: ConnectOptions,
   signal: AbortSignal | undefined,
   work: (endpoint: Endpoint) => Promise<Result>,
 ): Promise<Result> {
   let failure: unknown;
-  for (const endpoint of await endpointsFor(reference.domain, options)) {
+  for (const endpoint of await endpointsFor(registry.domain, options)) {
     try {
       return await work(endpoint);
     } catch (error) {
@@ -111,15 +115,15 @@ async function firstEndpoint<Result>(
   }
   if (!(failure instanceof ExchangeError)) throw failure;
   throw new BerthError("internal", failure.message, {
-    operation,
-    object: familiarText(reference),
-    hint: connectHint(failure, reference.domain),
+    operation: registry.operation,
+    object: registry.object,
+    hint: connectHint(failure, registry.domain),
     cause: failure,
   });
 }
 
 /** What to do about a registry that cannot be reached. */
-export function connectHint(failure: ExchangeError, domain: string): string {
+function connectHint(failure: ExchangeError, domain: string): string {
   if (failure.message.includes("HTTP response to HTTPS")) {
     return `if ${domain} is meant to be used without TLS, add it to "insecure-registries" in daemon.json`;
   }

@@ -9,9 +9,9 @@ import type { RegistryAuth } from "#api-types/image.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 import { defaultDomain } from "../reference.ts";
 import { Authorizer, TokenCache } from "./authorizer.ts";
-import { type ConnectOptions, connectHint } from "./connect.ts";
-import { type Endpoint, endpointsFor } from "./endpoint.ts";
-import { ExchangeError, exchange } from "./http-exchange.ts";
+import { type ConnectOptions, firstEndpoint } from "./connect.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { exchange } from "./http-exchange.ts";
 import { usableAuth } from "./usable-auth.ts";
 
 export interface LoginAnswer {
@@ -27,20 +27,9 @@ export async function logIn(
   signal: AbortSignal | undefined,
 ): Promise<LoginAnswer> {
   const domain = registryOf(auth.serveraddress ?? "");
-  const endpoints = await endpointsFor(domain, { ...options, registryMirrors: [] });
-  let failure: unknown;
-  for (const endpoint of endpoints) {
-    try {
-      return await logInAt(endpoint, auth, signal);
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (!(error instanceof ExchangeError)) throw error;
-      failure = error;
-    }
-  }
-  const { message } = failure as ExchangeError;
-  const hint = connectHint(failure as ExchangeError, domain);
-  throw new BerthError("internal", message, { operation: "log in", object: domain, hint, cause: failure });
+  const registry = { domain, operation: "log in", object: domain };
+  const unmirrored = { ...options, registryMirrors: [] };
+  return firstEndpoint(registry, unmirrored, signal, (endpoint) => logInAt(endpoint, auth, signal));
 }
 
 /** "https://index.docker.io/v1/" is how clients name the hub; others come with or without a scheme. */

@@ -6,9 +6,9 @@
 import type { RegistryAuth } from "#api-types/image.ts";
 import { BerthError } from "#errors/errors.ts";
 import { defaultDomain, tryParseReference } from "../reference.ts";
-import { type ConnectOptions, connectHint } from "./connect.ts";
-import { type Endpoint, endpointsFor } from "./endpoint.ts";
-import { ExchangeError, exchange, readBody } from "./http-exchange.ts";
+import { type ConnectOptions, firstEndpoint } from "./connect.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { exchange, readBody } from "./http-exchange.ts";
 import { usableAuth } from "./usable-auth.ts";
 
 /** The host that searches docker.io. */
@@ -45,25 +45,13 @@ export async function searchImages(
   }
   const fits = readFilters(request.filters, request.term);
   const { domain, term } = splitTerm(request.term);
-  let failure: unknown;
-  for (const endpoint of await endpointsFor(domain, { ...options, registryMirrors: [] })) {
+  const registry = { domain, operation: "search images", object: request.term };
+  const unmirrored = { ...options, registryMirrors: [] };
+  const found = await firstEndpoint(registry, unmirrored, signal, (endpoint) => {
     const base = domain === defaultDomain ? searchHost : endpoint.base;
-    try {
-      return (await ask({ ...endpoint, base }, term, limit, request.auth, signal)).filter(fits);
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (!(error instanceof ExchangeError)) throw error;
-      failure = error;
-    }
-  }
-  const { message } = failure as ExchangeError;
-  const hint = connectHint(failure as ExchangeError, domain);
-  throw new BerthError("internal", message, {
-    operation: "search images",
-    object: request.term,
-    hint,
-    cause: failure,
+    return ask({ ...endpoint, base }, term, limit, request.auth, signal);
   });
+  return found.filter(fits);
 }
 
 /** What stands before the first slash is a registry if it looks like one. */
