@@ -1,5 +1,5 @@
 /** What the daemon says of itself: ping, version, info, disk usage; and the check of registry credentials. */
-import type { ImageSummary } from "#api-types/image.ts";
+import type { ImageSummary, RegistryAuth } from "#api-types/image.ts";
 import { BerthError } from "#errors/errors.ts";
 import { imageSummary } from "./image-answers.ts";
 import { sendJson } from "./reply.ts";
@@ -8,17 +8,7 @@ import { object, text } from "./shape.ts";
 import { infoAnswer } from "./system-answers.ts";
 import { atLeast } from "./versions.ts";
 
-interface AuthRequest {
-  username?: string;
-  password?: string;
-  auth?: string;
-  email?: string;
-  serveraddress?: string;
-  identitytoken?: string;
-  registrytoken?: string;
-}
-
-const authShape = object<AuthRequest>({
+const authShape = object<RegistryAuth>({
   username: text,
   password: text,
   auth: text,

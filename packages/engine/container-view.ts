@@ -15,6 +15,7 @@ import { parseSecurityOptions } from "#engine/security-options.ts";
 import { shownConfig, shownHostConfig } from "#engine/shown-config.ts";
 import { statusText } from "#engine/status-text.ts";
 import { nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
+import { bareEndpoint } from "#networks/endpoint-settings.ts";
 
 export async function inspectContainer(
   context: EngineContext,
@@ -130,27 +131,9 @@ function restingEndpoints(container: Container): Record<string, EndpointSettings
   const mode = hostConfig.NetworkMode ?? "bridge";
   if (mode.startsWith("container:")) return {};
   return Object.fromEntries(
-    Object.entries(endpoints).map(([name, wishes]) => [name, { ...EMPTY_ENDPOINT, ...wishes }]),
+    Object.entries(endpoints).map(([name, wishes]) => [name, { ...bareEndpoint("", ""), ...wishes }]),
   );
 }
-
-const EMPTY_ENDPOINT: EndpointSettings = {
-  IPAMConfig: null,
-  Links: null,
-  Aliases: null,
-  MacAddress: "",
-  DriverOpts: null,
-  GwPriority: 0,
-  NetworkID: "",
-  EndpointID: "",
-  Gateway: "",
-  IPAddress: "",
-  IPPrefixLen: 0,
-  IPv6Gateway: "",
-  GlobalIPv6Address: "",
-  GlobalIPv6PrefixLen: 0,
-  DNSNames: null,
-};
 
 function portsOf(ports: Record<string, PortBinding[] | null>): Port[] {
   return Object.entries(ports).flatMap(([key, bindings]) => {

@@ -21,6 +21,7 @@ import type { EventMessage } from "#api-types/system.ts";
 import type { CheckpointRequest } from "#engine/checkpoints.ts";
 import type { FileService } from "#engine/files/file-service-types.ts";
 import type { ImageService, ImageUsers } from "#images/image-types.ts";
+import type { LogReadOptions } from "#logs/log-types.ts";
 import type { VolumeService } from "#volumes/volume-types.ts";
 
 /** Docker's filters parameter, decoded: name → values. Both wire forms ({"a":["b"]} and {"a":{"b":true}}) give this. */
@@ -51,18 +52,8 @@ export interface AttachOptions {
   detachKeys: string;
 }
 
-export interface LogOptions {
-  follow: boolean;
-  stdout: boolean;
-  stderr: boolean;
-  /** Nanoseconds since the epoch; undefined for no bound. */
-  since: bigint | undefined;
-  until: bigint | undefined;
-  timestamps: boolean;
-  /** Number of last lines; undefined for all. */
-  tail: number | undefined;
-  details: boolean;
-}
+/** What a reader of logs may choose; whether there are frames is the container's matter. */
+export type LogOptions = Omit<LogReadOptions, "framed">;
 
 export interface ContainerService {
   create(name: string, request: ContainerCreateRequest, platform: string): Promise<ContainerCreateResponse>;
