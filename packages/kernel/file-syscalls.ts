@@ -111,16 +111,6 @@ export function fstatatIfExists(directory: number, path: string, follow = false)
   return decodeStatx(statxBuffer);
 }
 
-/** Only the mode of `path`, the cheap form of `fstatatIfExists`; 0 if nothing is there. */
-export function modeIfExists(directory: number, path: string): number {
-  const flags = path === "" ? AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW : AT_SYMLINK_NOFOLLOW;
-  if (cStatx(directory, encodePath(path), flags, 3, statxBuffer) < 0) {
-    if (lastErrno() === ERRNO.ENOENT) return 0;
-    fail("statx", [directory, path]);
-  }
-  return statxBuffer.readUInt16LE(0x1c);
-}
-
 /** Status of an open file. */
 export function fstat(fd: number): FileStatus {
   return fstatat(fd, "");

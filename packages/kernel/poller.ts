@@ -12,8 +12,6 @@ import { fail, lastErrno, libcFunction } from "#kernel/libc.ts";
 /** linux/eventpoll.h */
 export const EPOLLIN = 0x1;
 export const EPOLLOUT = 0x4;
-export const EPOLLERR = 0x8;
-export const EPOLLHUP = 0x10;
 
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;

@@ -9,7 +9,7 @@ import {
 } from "#kernel/netlink/address-messages.ts";
 import { dumpLinks, type Link, parseLink } from "#kernel/netlink/link-messages.ts";
 import type { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
-import { type Address, addressFromBytes, type Prefix, prefixOf, width } from "#networks/ipam/prefix.ts";
+import { type Address, addressFromBytes, type Prefix, prefixOf } from "#networks/ipam/prefix.ts";
 
 export function readLinks(netlink: NetlinkSocket): Link[] {
   return netlink.dump(dumpLinks()).map((message) => parseLink(message.payload));
@@ -44,9 +44,4 @@ export function usedPrefixes(netlink: NetlinkSocket, except: number): Prefix[] {
     .filter((found) => found.link !== except)
     .map((found) => prefixOf(found.address, found.prefixLength));
   return [...routes, ...addresses];
-}
-
-/** A single address as a prefix, to keep clear of it. */
-export function onlyAddress(address: Address): Prefix {
-  return { family: address.family, first: address.value, length: width(address.family) };
 }

@@ -1,7 +1,7 @@
 /**
  * What a path in a container's root is, as the archive endpoints tell it (X-Docker-Container-Path-Stat).
  */
-import { FileDescriptor } from "#kernel/fd.ts";
+import type { FileDescriptor } from "#kernel/fd.ts";
 import {
   type FileStatus,
   fstat,
@@ -15,7 +15,7 @@ import {
   S_IFSOCK,
 } from "#kernel/file-syscalls.ts";
 import type { RootDirectory } from "#kernel/root-directory.ts";
-import { O_DIRECTORY, O_PATH, openat } from "#kernel/syscalls.ts";
+import { O_DIRECTORY, O_PATH } from "#kernel/syscalls.ts";
 import { followLinks, type InsidePath } from "#storage/files/inside-path.ts";
 import type { PathStatus } from "#storage/files/root-types.ts";
 
@@ -37,11 +37,6 @@ export function findPath(root: RootDirectory, { directory, name }: InsidePath): 
   }
   parent.close();
   return undefined;
-}
-
-/** The directory found, readable; its own descriptor. */
-export function openFoundDirectory({ directory, name }: FoundPath, flags: number): FileDescriptor {
-  return new FileDescriptor(openat(directory.number, name, flags));
 }
 
 export function describePath(root: RootDirectory, path: InsidePath, { status }: FoundPath): PathStatus {
