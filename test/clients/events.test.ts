@@ -32,11 +32,7 @@ interface Event {
   timeNano: number;
 }
 
-function ok(...args: string[]): string {
-  const { code, stdout, stderr } = daemon.docker(...args);
-  assert.equal(code, 0, `docker ${args.join(" ")}: ${stderr}`);
-  return stdout.trim();
-}
+const ok = (...args: string[]) => daemon.ok(...args);
 
 /** Everything told from `since` up to now. */
 function told(since: string, ...flags: string[]): Event[] {

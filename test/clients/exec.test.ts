@@ -15,11 +15,7 @@ before(async () => {
 });
 after(() => daemon.stop());
 
-function ok(...args: string[]): string {
-  const { code, stdout, stderr } = daemon.docker(...args);
-  assert.equal(code, 0, `docker ${args.join(" ")}: ${stderr}`);
-  return stdout.trim();
-}
+const ok = (...args: string[]) => daemon.ok(...args);
 
 async function api(method: string, path: string, body?: unknown) {
   const answer = await daemon.api(method, `/v1.51${path}`, body);

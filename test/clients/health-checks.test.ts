@@ -15,11 +15,7 @@ before(async () => {
 });
 after(() => daemon.stop());
 
-function ok(...args: string[]): string {
-  const { code, stdout, stderr } = daemon.docker(...args);
-  assert.equal(code, 0, `docker ${args.join(" ")}: ${stderr}`);
-  return stdout.trim();
-}
+const ok = (...args: string[]) => daemon.ok(...args);
 
 interface Health {
   Status: string;

@@ -12,8 +12,8 @@ import { after, before, beforeEach, test } from "node:test";
 import { createGzip, gzipSync } from "node:zlib";
 import { FakeRegistry } from "#images/testing/fake-registry.ts";
 import { fileLayer, testImage } from "#images/testing/images.ts";
-import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import { encodeEntry, endOfArchive } from "#storage/tar/tar-writer.ts";
+import { tarEntry } from "#storage/testing/tar-entries.ts";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 import { dockerCliMissing } from "./docker-cli.ts";
@@ -116,28 +116,13 @@ test("a layer that unpacks to more than the daemon allows", { skip }, async () =
   await assertNothingLeft();
 });
 
-const plain: Omit<TarEntry, "name"> = {
-  type: "file",
-  linkName: "",
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  userName: "",
-  groupName: "",
-  size: 0,
-  modifiedAt: 0n,
-  major: 0,
-  minor: 0,
-  xattrs: new Map(),
-};
-
 /** A thousand entries for each of a thousand directories; each name ten times, so that it is not all the file system's time. */
 function* millionEntries(): Generator<Buffer> {
   for (let turn = 0; turn < 1000; turn++) {
     const directory = `d${turn % 100}`;
-    const entries = [encodeEntry({ ...plain, name: `${directory}/`, type: "directory", mode: 0o755 })];
+    const entries = [encodeEntry(tarEntry({ name: `${directory}/`, type: "directory", mode: 0o755 }))];
     for (let file = 0; file < 999; file++)
-      entries.push(encodeEntry({ ...plain, name: `${directory}/${file}` }));
+      entries.push(encodeEntry(tarEntry({ name: `${directory}/${file}` })));
     yield Buffer.concat(entries);
   }
   yield endOfArchive;

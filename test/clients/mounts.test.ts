@@ -48,20 +48,8 @@ describe("mounts", { skip: dockerCliMissing() }, () => {
     const { status, stderr } = spawnSync("mount", args, { encoding: "utf8" });
     assert.equal(status, 0, stderr);
   }
-  function ok(...args: string[]): string {
-    const { code, stdout, stderr } = daemon.docker(...args);
-    assert.equal(code, 0, `docker ${args.join(" ")}: ${stderr}`);
-    return stdout.trim();
-  }
-  /** What it says when it fails, without the prefix and the pointer to the help. */
-  function refused(...args: string[]): string {
-    const { code, stderr } = daemon.docker(...args);
-    assert.notEqual(code, 0, `docker ${args.join(" ")} should have failed`);
-    return stderr
-      .replace(/^(docker: )?Error response from daemon: /, "")
-      .replace(/\n\nRun 'docker run --help'.*/s, "")
-      .trim();
-  }
+  const ok = (...args: string[]) => daemon.ok(...args);
+  const refused = (...args: string[]) => daemon.refused(...args);
   const run = (mount: string, script: string) =>
     ok("run", "--rm", "--network", "none", "--mount", mount, IMAGE, "sh", "-c", script);
   const refuse = (mount: string) => refused("run", "--rm", "--network", "none", "--mount", mount, IMAGE);

@@ -24,11 +24,7 @@ after(async () => {
   await daemon.stop();
 });
 
-function ok(...args: string[]): string {
-  const { code, stdout, stderr } = daemon.docker(...args);
-  assert.equal(code, 0, `docker ${args.join(" ")}: ${stderr}`);
-  return stdout.trim();
-}
+const ok = (...args: string[]) => daemon.ok(...args);
 
 /** A container that waits, on these networks; removed at the end of the block. */
 function waiting(name: string, ...args: string[]): Disposable & { id: string } {

@@ -12,11 +12,7 @@ before(async () => {
 });
 after(() => daemon.stop());
 
-function ok(...args: string[]): string {
-  const { code, stdout, stderr } = daemon.docker(...args);
-  assert.equal(code, 0, `docker ${args.join(" ")}: ${stderr}`);
-  return stdout.trim();
-}
+const ok = (...args: string[]) => daemon.ok(...args);
 const links = (text: string) => [...text.matchAll(/^\d+: ([^:@]+)/gm)].map((match) => match[1]);
 
 test("none has the loopback only, and it is up", () => {

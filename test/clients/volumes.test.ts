@@ -27,20 +27,8 @@ describe("volumes", { skip: dockerCliMissing() }, () => {
     if (names.length > 0) await daemon.dockerAsync("volume", "rm", "-f", ...names);
   });
 
-  function ok(...args: string[]): string {
-    const { code, stdout, stderr } = daemon.docker(...args);
-    assert.equal(code, 0, `docker ${args.join(" ")}: ${stderr}`);
-    return stdout.trim();
-  }
-  /** What it says when it fails, without the prefix and the pointer to the help. */
-  function refused(...args: string[]): string {
-    const { code, stderr } = daemon.docker(...args);
-    assert.notEqual(code, 0, `docker ${args.join(" ")} should have failed`);
-    return stderr
-      .replace(/^(docker: )?Error response from daemon: /, "")
-      .replace(/\n\nRun 'docker run --help'.*/s, "")
-      .trim();
-  }
+  const ok = (...args: string[]) => daemon.ok(...args);
+  const refused = (...args: string[]) => daemon.refused(...args);
   const lines = (text: string) => text.split("\n").filter(Boolean).sort();
   const data = (name: string) => join(daemon.dataRoot, "volumes", name, "_data");
   /** File system types of what is mounted on a path of the host. */

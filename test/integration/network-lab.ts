@@ -13,7 +13,7 @@ import { closeSync, openSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { libcFunction } from "#kernel/libc.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
-import type { SandboxRequest } from "#networks/network-types.ts";
+import type { NetworkOptions, SandboxRequest } from "#networks/network-types.ts";
 import type { NetlinkRequest, SandboxProgram } from "#runtime/launch-types.ts";
 
 const setns = libcFunction("int setns(int fd, int kind)");
@@ -176,5 +176,26 @@ export function sandboxRequest(fields: Partial<SandboxRequest> = {}): SandboxReq
     dnsOptions: [],
     extraHosts: [],
     ...fields,
+  };
+}
+
+/** A daemon's network options as they are by default, but for what is given. */
+export function networkOptions(
+  changes: Partial<NetworkOptions> & Pick<NetworkOptions, "execRoot" | "bridge">,
+): NetworkOptions {
+  return {
+    bip: undefined,
+    fixedCidr: undefined,
+    mtu: 1500,
+    iptables: true,
+    ipForward: true,
+    ipMasq: true,
+    icc: true,
+    ip: "0.0.0.0",
+    dns: [],
+    dnsSearch: [],
+    dnsOptions: [],
+    defaultAddressPools: [],
+    ...changes,
   };
 }

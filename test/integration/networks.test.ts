@@ -12,7 +12,16 @@ import { removeBridgeRules } from "#networks/firewall/bridge-firewall.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
 import { Database } from "#state/database.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
-import { ask, inLab, Namespace, runInLab, sandboxRequest, serve, sh } from "#test/integration/network-lab.ts";
+import {
+  ask,
+  inLab,
+  Namespace,
+  networkOptions,
+  runInLab,
+  sandboxRequest,
+  serve,
+  sh,
+} from "#test/integration/network-lab.ts";
 
 const hostAddress = "192.0.2.2";
 const neighbourAddress = "192.0.2.9";
@@ -87,23 +96,7 @@ if (!inLab) {
   }
 
   async function daemon(changes: Partial<NetworkOptions> = {}, database = openDatabase()): Promise<Daemon> {
-    const options: NetworkOptions = {
-      execRoot: directory,
-      bridge: "bt0",
-      bip: undefined,
-      fixedCidr: undefined,
-      mtu: 1500,
-      iptables: true,
-      ipForward: true,
-      ipMasq: true,
-      icc: true,
-      ip: "0.0.0.0",
-      dns: [],
-      dnsSearch: [],
-      dnsOptions: [],
-      defaultAddressPools: [],
-      ...changes,
-    };
+    const options = networkOptions({ execRoot: directory, bridge: "bt0", ...changes });
     const controller = createNetworkController(database, options);
     const made = { controller, options, database };
     daemons.push(made);

@@ -9,10 +9,19 @@ import type { EndpointSettings, NetworkCreateRequest } from "#api-types/network.
 import { createNetworkController, networkMigrations } from "#networks/controller.ts";
 import { removeBridgeLink } from "#networks/drivers/bridge-link.ts";
 import { removeBridgeRules } from "#networks/firewall/bridge-firewall.ts";
-import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
+import type { NetworkController, Sandbox, SandboxRequest } from "#networks/network-types.ts";
 import { Database } from "#state/database.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
-import { ask, inLab, Namespace, runInLab, sandboxRequest, serve, sh } from "#test/integration/network-lab.ts";
+import {
+  ask,
+  inLab,
+  Namespace,
+  networkOptions,
+  runInLab,
+  sandboxRequest,
+  serve,
+  sh,
+} from "#test/integration/network-lab.ts";
 
 const hostAddress = "192.0.2.2";
 const neighbourAddress = "192.0.2.9";
@@ -97,22 +106,7 @@ if (!inLab) {
   }
 
   function make(): NetworkController {
-    const options: NetworkOptions = {
-      execRoot: directory,
-      bridge: "bu0",
-      bip: "10.240.0.1/24",
-      fixedCidr: undefined,
-      mtu: 1500,
-      iptables: true,
-      ipForward: true,
-      ipMasq: true,
-      icc: true,
-      ip: "0.0.0.0",
-      dns: [],
-      dnsSearch: [],
-      dnsOptions: [],
-      defaultAddressPools: [],
-    };
+    const options = networkOptions({ execRoot: directory, bridge: "bu0", bip: "10.240.0.1/24" });
     return createNetworkController(database, options);
   }
 

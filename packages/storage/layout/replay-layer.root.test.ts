@@ -23,35 +23,10 @@ import fc from "fast-check";
 import { isBerthError } from "#errors/errors.ts";
 import { layoutOf, replayLayer, type StoredLayer } from "#storage/layout/replay-layer.ts";
 import { packTree } from "#storage/pack/pack-tree.ts";
-import type { TarEntry, TarEntryType } from "#storage/tar/tar-entry.ts";
-import { encodeEntry, endOfArchive, paddingFor } from "#storage/tar/tar-writer.ts";
+import type { TarEntryType } from "#storage/tar/tar-entry.ts";
+import { archiveOf, type Item } from "#storage/testing/tar-entries.ts";
 import { LayerBuilder } from "#storage/unpack/layer-builder.ts";
 import { prepareThread } from "#storage/unpack/unpack-layer.ts";
-
-type Item = Partial<TarEntry> & { name: string; content?: string };
-
-function archiveOf(...items: Item[]): Buffer {
-  const parts = items.flatMap(({ content = "", ...fields }) => {
-    const bytes = Buffer.from(content);
-    const entry: TarEntry = {
-      type: "file",
-      linkName: "",
-      mode: fields.type === "directory" ? 0o755 : 0o644,
-      uid: 0,
-      gid: 0,
-      userName: "",
-      groupName: "",
-      size: bytes.length,
-      modifiedAt: 1_600_000_000_000_000_000n,
-      major: 0,
-      minor: 0,
-      xattrs: new Map(),
-      ...fields,
-    };
-    return [encodeEntry(entry), bytes, paddingFor(bytes.length)];
-  });
-  return Buffer.concat([...parts, endOfArchive]);
-}
 
 /** Pieces may be reused once the next is asked for. */
 function gather(pieces: Iterable<Buffer>): Buffer {

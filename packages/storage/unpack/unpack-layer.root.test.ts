@@ -24,34 +24,8 @@ import { RootDirectory } from "#kernel/root-directory.ts";
 import { getXattr, listXattr, splitNames } from "#kernel/xattr-syscalls.ts";
 import { packTree } from "#storage/pack/pack-tree.ts";
 import type { TarEntry } from "#storage/tar/tar-entry.ts";
-import { encodeEntry, endOfArchive, paddingFor } from "#storage/tar/tar-writer.ts";
+import { archiveOf, type Item } from "#storage/testing/tar-entries.ts";
 import { prepareThread, type UnpackTask, unpackLayer } from "#storage/unpack/unpack-layer.ts";
-
-type Item = Partial<TarEntry> & { name: string; content?: string };
-
-/** An archive of entries; files unless they say otherwise. */
-function archiveOf(...items: Item[]): Buffer {
-  const parts = items.flatMap(({ content = "", ...fields }) => {
-    const bytes = Buffer.from(content);
-    const entry: TarEntry = {
-      type: "file",
-      linkName: "",
-      mode: fields.type === "directory" ? 0o755 : 0o644,
-      uid: 0,
-      gid: 0,
-      userName: "",
-      groupName: "",
-      size: bytes.length,
-      modifiedAt: 1_600_000_000_000_000_000n,
-      major: 0,
-      minor: 0,
-      xattrs: new Map(),
-      ...fields,
-    };
-    return [encodeEntry(entry), bytes, paddingFor(bytes.length)];
-  });
-  return Buffer.concat([...parts, endOfArchive]);
-}
 
 const dir = (name: string, fields: Partial<TarEntry> = {}): Item => ({ name, type: "directory", ...fields });
 

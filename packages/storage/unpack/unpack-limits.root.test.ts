@@ -7,27 +7,10 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { isBerthError } from "#errors/errors.ts";
 import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import { encodeEntry, endOfArchive, paddingFor } from "#storage/tar/tar-writer.ts";
+import { tarEntry as entry } from "#storage/testing/tar-entries.ts";
 import { mapId } from "#storage/unpack/id-map.ts";
 import { prepareThread, type UnpackTask, unpackLayer } from "#storage/unpack/unpack-layer.ts";
 import { checkLimits, ratioFrom } from "#storage/unpack/unpack-limits.ts";
-
-function entry(fields: Partial<TarEntry> & { name: string }): TarEntry {
-  return {
-    type: "file",
-    linkName: "",
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    userName: "",
-    groupName: "",
-    size: 0,
-    modifiedAt: 0n,
-    major: 0,
-    minor: 0,
-    xattrs: new Map(),
-    ...fields,
-  };
-}
 
 const archiveOf = (...entries: TarEntry[]): Buffer =>
   Buffer.concat([
