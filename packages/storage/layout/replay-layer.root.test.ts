@@ -262,6 +262,8 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
         makeTree(tree, items);
         for (const form of [...forms, ...paxSparse]) {
           if (/ustar|v7/.test(form[0] ?? "") && items.some(({ long }) => long)) continue;
+          // V7 had no pipes: tar leaves them out and fails.
+          if (/v7/.test(form[0] ?? "") && items.some(({ kind }) => kind === "fifo")) continue;
           execFileSync("tar", [...form, "-C", tree, "-cf", join(base, "tar"), "."]);
           const archive = readFileSync(join(base, "tar"));
           unpack(archive, "overlay", 10_007);
@@ -271,7 +273,7 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
         unpack(ours);
         assert.ok(replay().equals(ours), "ours");
       }),
-      { numRuns: 5 },
+      { numRuns: 60 },
     );
   });
 
