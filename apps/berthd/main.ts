@@ -1,6 +1,6 @@
 /** The daemon's entry: configuration, then composition, then signals. Nothing is decided here. */
 import { loadConfig } from "#config/load-config.ts";
-import { BERTH_VERSION } from "#engine/system-service.ts";
+import { BERTH_VERSION } from "#engine/system/system-service.ts";
 import { BerthError } from "#errors/errors.ts";
 import { runDaemon } from "./daemon.ts";
 

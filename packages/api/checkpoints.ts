@@ -1,5 +1,5 @@
 /** Checkpoints: experimental, served by a daemon that was started so. */
-import type { CheckpointRequest } from "#engine/checkpoints.ts";
+import type { CheckpointRequest } from "#engine/containers/checkpoints.ts";
 import { BerthError } from "#errors/errors.ts";
 import { sendEmpty, sendJson } from "./reply.ts";
 import { type Handlers, nameOf, type RequestContext } from "./request-context.ts";

@@ -5,7 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
-import { Deframer } from "#engine/multiplex.ts";
+import { Deframer } from "#engine/streams/multiplex.ts";
 import { BerthError } from "#errors/errors.ts";
 
 /** Answers the handshake. What is written to the stream goes out as messages, what comes in is read from it. */

@@ -3,10 +3,10 @@
  * that each verb is a function in a file of its own and none of them owns the others.
  */
 import type { DaemonConfig } from "#config/config-types.ts";
-import type { ContainerStore } from "#engine/container-store.ts";
-import type { EventBus } from "#engine/event-bus.ts";
-import type { Exec } from "#engine/exec.ts";
-import type { HostLimits } from "#engine/validate-host-config.ts";
+import type { ContainerStore } from "#engine/containers/container-store.ts";
+import type { EventBus } from "#engine/events/event-bus.ts";
+import type { Exec } from "#engine/exec/exec.ts";
+import type { HostLimits } from "#engine/requests/validate-host-config.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import type { ImageService } from "#images/image-types.ts";
 import type { LogService } from "#logs/log-service.ts";

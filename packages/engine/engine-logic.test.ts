@@ -4,13 +4,13 @@ import { Readable } from "node:stream";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { ContainerState } from "#api-types/container.ts";
-import { DetachFilter, parseDetachKeys } from "#engine/detach-keys.ts";
-import { filterProcesses } from "#engine/process-table.ts";
-import { randomName } from "#engine/random-name.ts";
-import { nextBackoff, wantsRestart, wantsStartWithDaemon } from "#engine/restart-policy.ts";
-import { parseSecurityOptions } from "#engine/security-options.ts";
+import { filterProcesses } from "#engine/containers/process-table.ts";
+import { randomName } from "#engine/containers/random-name.ts";
+import { nextBackoff, wantsRestart, wantsStartWithDaemon } from "#engine/containers/restart-policy.ts";
+import { durationText, statusText } from "#engine/containers/status-text.ts";
+import { parseSecurityOptions } from "#engine/launch/security-options.ts";
 import { SerialQueue } from "#engine/serial-queue.ts";
-import { durationText, statusText } from "#engine/status-text.ts";
+import { DetachFilter, parseDetachKeys } from "#engine/streams/detach-keys.ts";
 import { formatNanoseconds, parseNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
 
 test("times survive formatting and parsing to the nanosecond", () => {

@@ -18,7 +18,7 @@ import type {
   NetworkResource,
 } from "#api-types/network.ts";
 import type { EventMessage } from "#api-types/system.ts";
-import type { CheckpointRequest } from "#engine/checkpoints.ts";
+import type { CheckpointRequest } from "#engine/containers/checkpoints.ts";
 import type { FileService } from "#engine/files/file-service-types.ts";
 import type { ImageService, ImageUsers } from "#images/image-types.ts";
 import type { LogReadOptions } from "#logs/log-types.ts";

@@ -1,13 +1,13 @@
 /** docker commit: what a container changed becomes a layer, its configuration an image. */
 import type { ContainerConfig } from "#api-types/container.ts";
 import type { ImageContainerConfig } from "#api-types/image.ts";
-import type { Container } from "#engine/container.ts";
-import { publishContainerEvent } from "#engine/container-events.ts";
+import type { Container } from "#engine/containers/container.ts";
+import { setFrozen } from "#engine/containers/pause.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { publishContainerEvent } from "#engine/events/container-events.ts";
 import type { CommitOptions } from "#engine/files/file-service-types.ts";
-import { mergeConfig } from "#engine/merge-config.ts";
-import { setFrozen } from "#engine/pause.ts";
-import { BERTH_VERSION } from "#engine/system-service.ts";
+import { mergeConfig } from "#engine/requests/merge-config.ts";
+import { BERTH_VERSION } from "#engine/system/system-service.ts";
 import { applyChanges } from "#images/dockerfile-changes.ts";
 
 /** Call in the container's queue. Its processes are frozen for as long as it takes, if asked. */

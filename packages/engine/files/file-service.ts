@@ -3,14 +3,14 @@
  * of one that doesn't, the mounts are made for the purpose, in its queue.
  */
 import type { Readable } from "node:stream";
-import type { Container } from "#engine/container.ts";
-import { publishContainerEvent } from "#engine/container-events.ts";
-import { containerUser } from "#engine/container-user.ts";
+import type { Container } from "#engine/containers/container.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { publishContainerEvent } from "#engine/events/container-events.ts";
 import { commitContainer } from "#engine/files/commit.ts";
 import type { CommitOptions, FileService, OutgoingArchive } from "#engine/files/file-service-types.ts";
 import { sendFromWorker } from "#engine/files/hand-over.ts";
 import { bareRoot, isLive, withRoot } from "#engine/files/root-request.ts";
+import { containerUser } from "#engine/launch/container-user.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 import type { LayerChange } from "#storage/changes/change-types.ts";
 import type { OpenPath } from "#storage/files/container-files.ts";

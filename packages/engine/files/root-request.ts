@@ -1,11 +1,11 @@
 /** What a container's root consists of, for work on its files: its root file system, volumes, binds, and while it runs tmpfs. */
 import { join } from "node:path";
-import type { Container } from "#engine/container.ts";
-import { containerDirectory } from "#engine/container-paths.ts";
-import type { ContainerMount } from "#engine/container-record.ts";
-import { userOf } from "#engine/container-volumes.ts";
+import type { Container } from "#engine/containers/container.ts";
+import { containerDirectory } from "#engine/containers/container-paths.ts";
+import type { ContainerMount } from "#engine/containers/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
-import { mountImage, unmountImages } from "#engine/image-mounts.ts";
+import { userOf } from "#engine/mounts/container-volumes.ts";
+import { mountImage, unmountImages } from "#engine/mounts/image-mounts.ts";
 import type { RootMount, RootRequest } from "#storage/files/root-types.ts";
 import type { VolumeUser } from "#volumes/volume-types.ts";
 

@@ -3,9 +3,9 @@
  * between probes. Never two probes of one container at a time.
  */
 import type { HealthcheckResult } from "#api-types/container.ts";
-import type { Container } from "#engine/container.ts";
-import { publishContainerEvent } from "#engine/container-events.ts";
+import type { Container } from "#engine/containers/container.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { publishContainerEvent } from "#engine/events/container-events.ts";
 import {
   afterProbe,
   type HealthCheck,

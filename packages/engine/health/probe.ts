@@ -3,12 +3,12 @@
  * throws: what goes wrong is a result, too.
  */
 import type { HealthcheckResult } from "#api-types/container.ts";
-import type { Container } from "#engine/container.ts";
+import type { Container } from "#engine/containers/container.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
-import type { Exec } from "#engine/exec.ts";
+import type { Exec } from "#engine/exec/exec.ts";
+import { addExec, runExec } from "#engine/exec/run-exec.ts";
 import { goDuration, type HealthCheck, MAX_OUTPUT } from "#engine/health/health-check.ts";
-import { Deframer } from "#engine/multiplex.ts";
-import { addExec, runExec } from "#engine/run-exec.ts";
+import { Deframer } from "#engine/streams/multiplex.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
 
 const SIGKILL = 9;

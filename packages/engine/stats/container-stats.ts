@@ -1,5 +1,5 @@
 /** `docker stats`: messages as lines of JSON, whose counters may be beyond what a number holds. */
-import type { Container } from "#engine/container.ts";
+import type { Container } from "#engine/containers/container.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { samples, takeSample } from "#engine/stats/stats-collector.ts";
 import { NOTHING, type Sample, statsMessage } from "#engine/stats/stats-shape.ts";

@@ -3,7 +3,7 @@
  * once a second; without any, never.
  */
 import { totalmem } from "node:os";
-import type { Container } from "#engine/container.ts";
+import type { Container } from "#engine/containers/container.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { NOTHING, type Sample, sampleOf } from "#engine/stats/stats-shape.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";

@@ -1,0 +1,154 @@
+/**
+ * All containers in memory, and their rows. Looking up never waits; every change is written at once (a write to the
+ * WAL takes tens of microseconds).
+ */
+
+import { Container } from "#engine/containers/container.ts";
+import type { ContainerRecord } from "#engine/containers/container-record.ts";
+import { BerthError } from "#errors/errors.ts";
+import type { Database } from "#state/database.ts";
+
+/** What Docker allows in a container name. */
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
+
+export class ContainerStore {
+  readonly #database: Database;
+  readonly #byId = new Map<string, Container>();
+  readonly #byName = new Map<string, Container>();
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Reads all rows, as they were when the last daemon ended. Call once. Damaged rows are answered, not thrown. */
+  load(): { id: string; reason: string }[] {
+    const damaged: { id: string; reason: string }[] = [];
+    const rows = this.#database.all<{ id: string; record: string }>(
+      "SELECT id, record FROM container ORDER BY created",
+    );
+    for (const row of rows) {
+      try {
+        this.#remember(new Container(JSON.parse(row.record) as ContainerRecord));
+      } catch (cause) {
+        damaged.push({ id: row.id, reason: String(cause) });
+      }
+    }
+    return damaged;
+  }
+
+  /** Adds a new container; throws "conflict" if its name is taken, with Docker's text. */
+  add(record: ContainerRecord): Container {
+    this.#checkNameFree(record.name);
+    const container = new Container(record);
+    this.#database.run(
+      "INSERT INTO container (id, name, phase, created, record) VALUES (?, ?, ?, ?, ?)",
+      record.id,
+      record.name,
+      record.phase,
+      Date.parse(record.created),
+      JSON.stringify(record),
+    );
+    this.#remember(container);
+    return container;
+  }
+
+  /** Writes the record as it is now. */
+  save(container: Container): void {
+    const { record } = container;
+    container.restingSummary = undefined;
+    this.#database.run(
+      "UPDATE container SET name = ?, phase = ?, record = ? WHERE id = ?",
+      record.name === "" ? null : record.name,
+      record.phase,
+      JSON.stringify(record),
+      record.id,
+    );
+  }
+
+  rename(container: Container, name: string): void {
+    this.#checkNameFree(name);
+    this.#byName.delete(container.record.name);
+    container.record.name = name;
+    this.#byName.set(name, container);
+    this.save(container);
+  }
+
+  /** Marks it as going away and gives its name back; it can no longer be found. */
+  retire(container: Container): void {
+    this.#byName.delete(container.record.name);
+    this.#byId.delete(container.record.id);
+    container.record.name = "";
+    container.record.phase = "removing";
+    this.save(container);
+  }
+
+  /** Deletes the row, when nothing it owned is left. */
+  forget(id: string): void {
+    this.#byId.delete(id);
+    this.#database.run("DELETE FROM container WHERE id = ?", id);
+  }
+
+  /** Ids of all rows, also of those that are being removed or could not be read: what they own is not litter. */
+  storedIds(): string[] {
+    return this.#database.all<{ id: string }>("SELECT id FROM container").map(({ id }) => id);
+  }
+
+  /** In order of creation. */
+  all(): Container[] {
+    return [...this.#byId.values()];
+  }
+
+  /** By id, name (with or without slash) or unique id prefix. Throws "not-found" with Docker's text. */
+  get(nameOrId: string): Container {
+    const found = this.find(nameOrId);
+    if (found === undefined) {
+      throw new BerthError("not-found", `No such container: ${nameOrId}`, {
+        operation: "look up container",
+        object: nameOrId,
+      });
+    }
+    return found;
+  }
+
+  find(nameOrId: string): Container | undefined {
+    const key = nameOrId.startsWith("/") ? nameOrId.slice(1) : nameOrId;
+    const exact = this.#byId.get(key) ?? this.#byName.get(key);
+    if (exact !== undefined || !/^[0-9a-f]{1,64}$/.test(key)) return exact;
+    const matches = [...this.#byId.values()].filter(({ record }) => record.id.startsWith(key));
+    if (matches.length > 1) {
+      throw new BerthError("invalid", `multiple IDs found with provided prefix: ${key}`, {
+        operation: "look up container",
+        object: nameOrId,
+        hint: "give more characters of the id",
+      });
+    }
+    return matches[0];
+  }
+
+  isNameTaken(name: string): boolean {
+    return this.#byName.has(name);
+  }
+
+  #checkNameFree(name: string): void {
+    if (!NAME.test(name)) {
+      throw new BerthError(
+        "invalid",
+        `Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
+        { operation: "name container", object: name },
+      );
+    }
+    const holder = this.#byName.get(name);
+    if (holder !== undefined) {
+      throw new BerthError(
+        "conflict",
+        `Conflict. The container name "/${name}" is already in use by container "${holder.record.id}". You have to remove (or rename) that container to be able to reuse that name.`,
+        { operation: "name container", object: name },
+      );
+    }
+  }
+
+  #remember(container: Container): void {
+    this.#byId.set(container.record.id, container);
+    if (container.record.name !== "") this.#byName.set(container.record.name, container);
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * Making a container: the request is checked and completed, its row written, then its volumes, directories and
+ * writable layer made. When a step fails, everything made so far is removed, the row last.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { hostname } from "node:os";
+import type {
+  ContainerConfig,
+  ContainerCreateRequest,
+  ContainerCreateResponse,
+  HostConfig,
+} from "#api-types/container.ts";
+import { containerDirectory } from "#engine/containers/container-paths.ts";
+import type { ContainerRecord } from "#engine/containers/container-record.ts";
+import { randomName } from "#engine/containers/random-name.ts";
+import { purge } from "#engine/containers/remove.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import { publishContainerEvent } from "#engine/events/container-events.ts";
+import { checkHealthcheck } from "#engine/health/health-check.ts";
+import { checkLogDriver } from "#engine/launch/log-plan.ts";
+import { checkSecurityOptions } from "#engine/launch/security-options.ts";
+import { checkUserNamespace, containerRoot } from "#engine/launch/user-namespace.ts";
+import { makeVolumes } from "#engine/mounts/container-volumes.ts";
+import { resolveMounts } from "#engine/mounts/resolve-mounts.ts";
+import { endpointsOfRequest } from "#engine/networking/endpoint-wishes.ts";
+import { resolveLinks } from "#engine/networking/legacy-links.ts";
+import { checkContainerConfig } from "#engine/requests/check-container-config.ts";
+import { checkModes } from "#engine/requests/check-modes.ts";
+import { commandOf, mergeConfig } from "#engine/requests/merge-config.ts";
+import { completeHostConfig } from "#engine/requests/validate-host-config.ts";
+import { checkRealtime, discardKernelMemory } from "#engine/system/kernel-support.ts";
+import { formatNanoseconds, nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
+import { BerthError } from "#errors/errors.ts";
+import type { Image } from "#images/image-types.ts";
+import { resolveCapabilities } from "#runtime/capabilities.ts";
+
+/** Bytes, uname(2): the kernel takes no more. */
+const MAX_HOSTNAME = 64;
+
+/** Throws "not-found" for an unknown image, "conflict" for a taken name, "invalid" for what can never work. */
+export async function createContainer(
+  context: EngineContext,
+  name: string,
+  request: ContainerCreateRequest,
+  platform: string,
+): Promise<ContainerCreateResponse> {
+  const { record, warnings, image } = composeRecord(context, name, request, platform);
+  const container = context.containers.add(record);
+  try {
+    mkdirSync(containerDirectory(context.config, record.id), { recursive: true, mode: 0o710 });
+    await context.storage.createWritable(record.id, image.topLayer, containerRoot(context));
+    await makeVolumes(context, record);
+  } catch (error) {
+    context.containers.retire(container);
+    await purge(context, record, true);
+    throw error;
+  }
+  record.phase = "present";
+  context.containers.save(container);
+  publishContainerEvent(context, container, "create");
+  return { Id: record.id, Warnings: warnings };
+}
+
+/** Everything that can be refused is refused here, before anything is made. */
+function composeRecord(
+  context: EngineContext,
+  name: string,
+  request: ContainerCreateRequest,
+  platform: string,
+): { record: ContainerRecord; warnings: string[]; image: Image } {
+  const { HostConfig, NetworkingConfig, readOnlyMountAlone, ...userConfig } = request;
+  if (!userConfig.Image) {
+    throw new BerthError("invalid", "no image specified", { operation: "create container", object: name });
+  }
+  const image = context.images.resolve(userConfig.Image);
+  checkPlatform(image, userConfig.Image, platform);
+  const id = randomBytes(32).toString("hex");
+  const config = mergeConfig(userConfig, image.config);
+  const { path, args } = commandOf(config);
+  const { hostConfig, warnings } = completeHostConfig(HostConfig ?? {}, context.limits);
+  checkLogDriver(hostConfig);
+  checkStorageOptions(context.storage.name, hostConfig);
+  checkSecurityOptions(hostConfig);
+  resolveCapabilities({
+    add: hostConfig.CapAdd ?? [],
+    drop: hostConfig.CapDrop ?? [],
+    privileged: hostConfig.Privileged ?? false,
+  });
+  checkHealthcheck(config.Healthcheck);
+  checkContainerConfig(config);
+  warnings.push(
+    ...checkModes(userConfig, hostConfig, { container: (other) => context.containers.get(other) }),
+  );
+  checkUserNamespace(context.idMap, hostConfig);
+  checkRealtime(hostConfig, context.limits);
+  warnings.push(...discardKernelMemory(hostConfig));
+  completeIdentity(config, hostConfig.NetworkMode ?? "bridge", id);
+  const mounts = resolveMounts(config, hostConfig, {
+    container: (other) => context.containers.get(other).record,
+    image: (reference) => context.images.resolve(reference),
+    dataRoot: context.config.dataRoot,
+    readOnlyMountAlone: readOnlyMountAlone ?? false,
+  });
+  const links = resolveLinks(context.containers, hostConfig.Links ?? [], hostConfig.NetworkMode ?? "");
+  const record: ContainerRecord = {
+    id,
+    name: name.replace(/^\//, "") || randomName((candidate) => context.containers.isNameTaken(candidate)),
+    phase: "creating",
+    created: formatNanoseconds(nowNanoseconds()),
+    imageId: image.id,
+    imageName: userConfig.Image,
+    config,
+    hostConfig,
+    endpoints: endpointsOfRequest(
+      context.networks,
+      NetworkingConfig?.EndpointsConfig ?? {},
+      hostConfig.NetworkMode ?? "bridge",
+    ),
+    ...(links.length > 0 && { links }),
+    mounts,
+    path,
+    args,
+    state: {
+      Status: "created",
+      Running: false,
+      Paused: false,
+      Restarting: false,
+      OOMKilled: false,
+      Dead: false,
+      Pid: 0,
+      ExitCode: 0,
+      Error: "",
+      StartedAt: ZERO_TIME,
+      FinishedAt: ZERO_TIME,
+    },
+    restartCount: 0,
+    startTicks: "",
+    manuallyStopped: false,
+    populated: false,
+  };
+  return { record, warnings, image };
+}
+
+/** The short id where no host name was given; the host's own with the host's network. */
+function completeIdentity(config: ContainerConfig, networkMode: string, id: string): void {
+  if (!config.Hostname) config.Hostname = networkMode === "host" ? hostname() : id.slice(0, 12);
+  config.Domainname ??= "";
+  if (config.Hostname.length > MAX_HOSTNAME) {
+    throw new BerthError("invalid", `invalid hostname format: ${config.Hostname}`, {
+      operation: "create container",
+    });
+  }
+}
+
+/** Sizes of writable layers need quotas that no driver has yet. */
+function checkStorageOptions(driver: string, { StorageOpt }: HostConfig): void {
+  const names = Object.keys(StorageOpt ?? {});
+  if (names.length === 0) return;
+  const unknown = names.find((name) => name.toLowerCase() !== "size");
+  const unsupported =
+    driver === "overlay2"
+      ? "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+      : `--storage-opt is not supported for ${driver}`;
+  const message = names.includes("size") || unknown === undefined ? unsupported : `Unknown option ${unknown}`;
+  throw new BerthError("invalid", message, { operation: "create container", object: driver });
+}
+
+function checkPlatform(image: Image, reference: string, platform: string): void {
+  if (platform === "") return;
+  const [os = "", architecture = ""] = platform.split("/");
+  if ((os && os !== image.os) || (architecture && architecture !== image.architecture)) {
+    throw new BerthError(
+      "not-found",
+      `image with reference ${reference} was found but does not provide the specified platform (${platform})`,
+      { operation: "create container", object: reference },
+    );
+  }
+}

@@ -1,0 +1,44 @@
+/** Freezing and thawing all processes of a container. */
+
+import type { Container } from "#engine/containers/container.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import { publishContainerEvent } from "#engine/events/container-events.ts";
+import { updateHealthMonitor } from "#engine/health/health-monitor.ts";
+import { BerthError } from "#errors/errors.ts";
+import { freeze, thaw } from "#runtime/cgroups/freezer.ts";
+
+export async function freezeContainer(
+  context: EngineContext,
+  container: Container,
+  frozen: boolean,
+): Promise<void> {
+  const { record } = container;
+  const operation = frozen ? "pause container" : "unpause container";
+  const refuse = (message: string) => new BerthError("conflict", message, { operation, object: record.name });
+  if (frozen && !record.state.Running) throw refuse(`Container ${record.id} is not running`);
+  if (frozen && record.state.Restarting) {
+    throw refuse(`Container ${record.id} is restarting, wait until the container is running`);
+  }
+  if (frozen === record.state.Paused) {
+    throw refuse(
+      frozen ? `Container ${record.id} is already paused` : `Container ${record.id} is not paused`,
+    );
+  }
+  await setFrozen(context, container, frozen);
+}
+
+/** Does it, and tells. */
+export async function setFrozen(
+  context: EngineContext,
+  container: Container,
+  frozen: boolean,
+): Promise<void> {
+  const { record } = container;
+  await (frozen ? freeze : thaw)(context.cgroups, record);
+  // It may have ended meanwhile.
+  if (!record.state.Running || record.state.Paused === frozen) return;
+  container.setStatus(frozen ? "paused" : "running");
+  updateHealthMonitor(context, container);
+  context.containers.save(container);
+  publishContainerEvent(context, container, frozen ? "pause" : "unpause");
+}

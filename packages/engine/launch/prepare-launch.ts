@@ -1,0 +1,113 @@
+/**
+ * Taking what a run needs: mounts, addresses, ports, the files over /etc; and putting it all into what the
+ * compiler takes. What was taken is given back by releaseRun.
+ */
+import { chownSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Container } from "#engine/containers/container.ts";
+import { containerDirectory } from "#engine/containers/container-paths.ts";
+import type { ContainerRecord } from "#engine/containers/container-record.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+import { publishNetworkEvents } from "#engine/events/container-events.ts";
+import { containerSpec } from "#engine/launch/container-spec.ts";
+import { containerUser } from "#engine/launch/container-user.ts";
+import { refuseDeviceRequests } from "#engine/launch/device-requests.ts";
+import { checkLogHost, logPlan, planLogs } from "#engine/launch/log-plan.ts";
+import { sandboxRequest } from "#engine/launch/sandbox-request.ts";
+import { joinedPid } from "#engine/launch/shared-namespaces.ts";
+import { containerRoot } from "#engine/launch/user-namespace.ts";
+import { mountSources } from "#engine/mounts/mount-sources.ts";
+import { linkEnvironment, linkedContainers, linkHosts } from "#engine/networking/legacy-links.ts";
+import type { Sandbox } from "#networks/network-types.ts";
+import type { ContainerLaunch } from "#runtime/launch-types.ts";
+
+/** `directory`: the run's exec directory, which exists. */
+export async function prepareLaunch(
+  context: EngineContext,
+  container: Container,
+  directory: string,
+): Promise<ContainerLaunch> {
+  const { record } = container;
+  checkLogHost(record);
+  refuseDeviceRequests(record.hostConfig);
+  const logs = planLogs(record, context.config);
+  if (logs !== undefined) await mkdir(logs.log.directory, { recursive: true, mode: 0o700 });
+  const user = await containerUser(
+    context.storage,
+    record.id,
+    record.config.User ?? "",
+    record.hostConfig.GroupAdd ?? [],
+  );
+  const linked = linkedContainers(context, record);
+  const request = sandboxRequest(context, record);
+  request.extraHosts = [...request.extraHosts, ...linkHosts(linked)];
+  const sandbox = await context.networks.allocate(request);
+  rememberNetworks(record, sandbox);
+  publishNetworkEvents(context, record.id, "connect");
+  const sources = await mountSources(context, record);
+  const files = writeEtcFiles(context, record, sandbox);
+  const { hostConfig, config } = record;
+  const [rows, columns] = hostConfig.ConsoleSize ?? [0, 0];
+  return {
+    id: record.id,
+    spec: containerSpec({
+      record,
+      user,
+      sources,
+      files,
+      host: context.host,
+      defaults: { ...context.config, seccompProfile: context.defaultSeccomp },
+      idMap: context.idMap,
+      linked: linkEnvironment(record.name, linked),
+      joined: (other, kind) => joinedPid(context, record.hostConfig, other, kind),
+    }),
+    rootfs: await context.storage.rootfs(record.id),
+    cgroups: context.cgroups,
+    sandbox: sandbox.program,
+    stdio: {
+      terminal: config.Tty ?? false,
+      openStdin: config.OpenStdin ?? false,
+      stdinOnce: config.StdinOnce ?? false,
+      expectedAttaches: container.pendingAttaches.size,
+      ...(rows > 0 && columns > 0 ? { rows, columns } : {}),
+    },
+    log: logPlan(logs),
+    execDirectory: directory,
+    host: context.host,
+    ...(hostConfig.Init ? { initPath: context.launcherPath } : {}),
+  };
+}
+
+/** Whoever looks at a stopped container sees which networks it was on, not only what they are called. */
+function rememberNetworks(record: ContainerRecord, sandbox: Sandbox): void {
+  for (const [name, { NetworkID }] of Object.entries(sandbox.endpoints)) {
+    const wishes = record.endpoints[name];
+    if (wishes !== undefined) wishes.NetworkID = NetworkID;
+  }
+}
+
+export interface EtcFiles {
+  hosts: string;
+  hostname: string;
+  resolvConf: string;
+}
+
+/** Small files, written where the engine alone has a say; the container gets them bound over its own. */
+function writeEtcFiles(context: EngineContext, record: ContainerRecord, sandbox: Sandbox): EtcFiles {
+  const directory = containerDirectory(context.config, record.id);
+  mkdirSync(directory, { recursive: true, mode: 0o710 });
+  const files: EtcFiles = {
+    hosts: join(directory, "hosts"),
+    hostname: join(directory, "hostname"),
+    resolvConf: join(directory, "resolv.conf"),
+  };
+  writeFileSync(files.hosts, sandbox.hosts);
+  writeFileSync(files.hostname, `${record.config.Hostname}\n`);
+  writeFileSync(files.resolvConf, sandbox.resolvConf);
+  if (context.idMap !== undefined) {
+    const { uid, gid } = containerRoot(context);
+    for (const path of Object.values(files)) chownSync(path, uid, gid);
+  }
+  return files;
+}

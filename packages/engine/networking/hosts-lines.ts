@@ -1,0 +1,47 @@
+/**
+ * The lines of a running container's own addresses in its /etc/hosts. The file is bound over the container's: it is
+ * written in place, and lines that are not ours stay, whoever put them there.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { containerDirectory } from "#engine/containers/container-paths.ts";
+import type { ContainerRecord } from "#engine/containers/container-record.ts";
+import type { EngineContext } from "#engine/engine-context.ts";
+
+export function addOwnAddresses(
+  context: EngineContext,
+  record: ContainerRecord,
+  addresses: readonly string[],
+): void {
+  const { Hostname = "", Domainname = "" } = record.config;
+  const names = Domainname === "" ? Hostname : `${Hostname}.${Domainname} ${Hostname}`;
+  edit(context, record, (lines) => [...lines, ...addresses.map((address) => `${address}\t${names}`)]);
+}
+
+export function removeOwnAddresses(
+  context: EngineContext,
+  record: ContainerRecord,
+  addresses: readonly string[],
+): void {
+  edit(context, record, (lines) => lines.filter((line) => !addresses.includes(line.split(/\s/)[0] ?? "")));
+}
+
+export function hostsPath(context: EngineContext, record: ContainerRecord): string {
+  return join(containerDirectory(context.config, record.id), "hosts");
+}
+
+/** In place: another file of that name would not be the one the container has. */
+export function writeHosts(context: EngineContext, record: ContainerRecord, text: string): void {
+  writeFileSync(hostsPath(context, record), text);
+}
+
+function edit(context: EngineContext, record: ContainerRecord, change: (lines: string[]) => string[]): void {
+  const lines = readFileSync(hostsPath(context, record), "utf8").replace(/\n$/, "").split("\n");
+  writeHosts(
+    context,
+    record,
+    change(lines)
+      .map((line) => `${line}\n`)
+      .join(""),
+  );
+}
