@@ -4,40 +4,29 @@
  * Owns the rows of networks and sandboxes; the drivers own what is on the host. It decides which networks a container
  * joins, in what order, and which of them leads out; joining.ts and changing a running one (changes.ts) carry it out.
  */
-import { mkdirSync, rmSync, symlinkSync } from "node:fs";
-import { dirname, join as joinPath } from "node:path";
 import type { EndpointSettings, NetworkCreateRequest, NetworkResource } from "#api-types/network.ts";
 import { BerthError } from "#errors/errors.ts";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
-import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { DnsService } from "#networks/dns/dns-service.ts";
 import { resolverProgram } from "#networks/dns/resolver-program.ts";
 import { canRedirect } from "#networks/dns/resolver-sockets.ts";
-import { BridgeNetwork, type BridgeShared } from "#networks/drivers/bridge.ts";
-import { readSysctl } from "#networks/drivers/bridge-link.ts";
-import { defaultBridgeSettings, userBridgeSettings } from "#networks/drivers/bridge-settings.ts";
-import type { NetworkDriver, PublishedBefore } from "#networks/drivers/driver-types.ts";
-import { hostNetwork } from "#networks/drivers/host.ts";
-import { LinkIndexes } from "#networks/drivers/link-indexes.ts";
-import { nullNetwork } from "#networks/drivers/null.ts";
 import { emptyProgram } from "#networks/drivers/sandbox-program.ts";
 import { checkEndpointSettings } from "#networks/endpoint-check.ts";
 import { isUserDefined, planEndpoints } from "#networks/endpoint-plan.ts";
 import { networkResource } from "#networks/endpoint-settings.ts";
-import { readLinks } from "#networks/host-survey.ts";
 import { hostsFile, hostsFileOfHost } from "#networks/hosts-file.ts";
-import { AddressLeases } from "#networks/ipam/address-leases.ts";
 import { LinkSweeper } from "#networks/link-sweeper.ts";
 import { NetworkAdmin } from "#networks/network-admin.ts";
 import { subnetsOf } from "#networks/network-create.ts";
-import { type HeldSandbox, type NetworkRecord, NetworkRecords, randomId } from "#networks/network-record.ts";
-import { type Network, NetworkTable, predefined } from "#networks/network-table.ts";
+import { NetworkDrivers } from "#networks/network-drivers.ts";
+import { type HeldSandbox, type NetworkRecord, NetworkRecords } from "#networks/network-record.ts";
+import { type Network, NetworkTable } from "#networks/network-table.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
-import { PortAllocator } from "#networks/ports/port-allocator.ts";
 import { portMap, wantedPorts } from "#networks/ports/port-spec.ts";
 import { resolvConf } from "#networks/resolv-conf.ts";
 import { readOr, resolverOf, resolverRequest } from "#networks/resolver-choice.ts";
 import { joinRunning, leaveRunning } from "#networks/sandbox/changes.ts";
+import { HeldSandboxes, isHosts } from "#networks/sandbox/held-sandboxes.ts";
 import { joinNetworks, ownerOf } from "#networks/sandbox/joining.ts";
 import { toldNames } from "#networks/told-names.ts";
 import type { Database } from "#state/database.ts";
@@ -57,12 +46,10 @@ class Controller implements NetworkController {
   readonly #options: NetworkOptions;
   readonly #logger: Logger;
   readonly #dns: DnsService;
-  readonly #records: NetworkRecords;
+  readonly #drivers: NetworkDrivers;
   readonly #networks: NetworkTable;
-  readonly #shared: BridgeShared;
   readonly #database: Database;
-  readonly #held = new Map<string, HeldSandbox>();
-  readonly #pids = new Map<string, number>();
+  readonly #sandboxes: HeldSandboxes;
   readonly #background = new Set<Promise<void>>();
   readonly #sweeper: LinkSweeper;
   readonly #admin: NetworkAdmin;
@@ -74,50 +61,26 @@ class Controller implements NetworkController {
     this.#logger = logger;
     this.#dns = new DnsService(logger);
     this.#database = database;
-    this.#records = new NetworkRecords(database);
-    let indexes: LinkIndexes | undefined;
-    this.#shared = {
-      database,
-      options,
-      logger,
-      leases: new AddressLeases(database),
-      ports: new PortAllocator(),
-      indexes: () => {
-        indexes ??= new LinkIndexes(presentLinks());
-        return indexes;
-      },
-      ipv6: readSysctl("net/ipv6/conf/all/disable_ipv6") !== undefined,
+    const records = new NetworkRecords(database);
+    this.#sandboxes = new HeldSandboxes(records, options.execRoot);
+    const defaultBridge = {
+      others: () => this.#users().flatMap(({ record }) => subnetsOf(record)),
+      save: (record: NetworkRecord) => records.saveNetwork(record),
     };
-    this.#networks = new NetworkTable(this.#records, (record) => this.#driver(record));
+    this.#drivers = new NetworkDrivers(database, options, defaultBridge, logger);
+    this.#networks = new NetworkTable(records, (record) => this.#drivers.make(record));
     this.#sweeper = new LinkSweeper(
-      () => new Set(this.#all().flatMap((held) => Object.values(held.links).map(({ veth }) => veth))),
+      () => this.#sandboxes.links(),
       (work) => this.#later(work),
       logger,
     );
     this.#admin = new NetworkAdmin({
       table: this.#networks,
       options,
-      kernelHasIpv6: this.#shared.ipv6,
-      usersOf: ({ record }) =>
-        this.#all().flatMap((held) => (held.endpoints[record.name] === undefined ? [] : [held.name])),
+      kernelHasIpv6: this.#drivers.kernelHasIpv6,
+      usersOf: ({ record }) => this.#sandboxes.usersOf(record.name),
       settled: async () => void (await Promise.all(this.#background)),
     });
-  }
-
-  #driver(record: NetworkRecord): NetworkDriver {
-    if (record.driver === "host") return hostNetwork(record);
-    if (record.driver === "null") return nullNetwork(record);
-    if (predefined.has(record.name)) {
-      return new BridgeNetwork(record, defaultBridgeSettings(this.#options), this.#shared, {
-        others: () => this.#users().flatMap(({ record: other }) => subnetsOf(other)),
-        save: (config) => this.#records.saveNetwork({ ...record, config }),
-      });
-    }
-    return new BridgeNetwork(record, userBridgeSettings(record), this.#shared);
-  }
-
-  #all(): HeldSandbox[] {
-    return [...this.#held.values()];
   }
 
   #users(): Network[] {
@@ -125,13 +88,13 @@ class Controller implements NetworkController {
   }
 
   async start(): Promise<void> {
-    for (const held of this.#records.sandboxes()) this.#held.set(held.containerId, held);
+    this.#sandboxes.load();
     this.#networks.load(this.#options.bridge !== "none");
     const bridge = this.#networks.find("bridge");
-    await bridge?.driver.start(this.#publishedOn(bridge));
+    await bridge?.driver.start(this.#sandboxes.publishedOn(bridge.record.name));
     for (const network of this.#users()) {
       try {
-        await network.driver.start(this.#publishedOn(network));
+        await network.driver.start(this.#sandboxes.publishedOn(network.record.name));
       } catch (error) {
         // One that cannot be made costs itself alone; its containers' starts will say so.
         this.#logger.error("a network cannot be set up", {
@@ -142,24 +105,13 @@ class Controller implements NetworkController {
     }
   }
 
-  #publishedOn({ record }: Network): PublishedBefore {
-    const holders = this.#all().filter((held) => held.publishedOn === record.name);
-    return new Map(
-      holders.flatMap((held) => {
-        const endpoint = held.endpoints[record.name];
-        if (endpoint === undefined || held.published.length === 0) return [];
-        return [[endpoint.EndpointID, { address: endpoint.IPAddress, ports: held.published }] as const];
-      }),
-    );
-  }
-
   async allocate(request: SandboxRequest): Promise<Sandbox> {
-    if (this.#held.has(request.containerId)) await this.release(request.containerId);
+    if (this.#sandboxes.get(request.containerId) !== undefined) await this.release(request.containerId);
     if (request.mode.startsWith("container:")) return this.#share(request);
     const planned = planEndpoints(request, this.#networks);
     for (const { network, wishes } of planned) checkEndpointSettings(network, wishes);
     const ownNamespace = planned.every(({ network }) => network.driver.ownNamespace);
-    const held = this.#hold(request, ownNamespace ? undefined : "default");
+    const held = this.#sandboxes.compose(request, ownNamespace);
     const resolver = resolverRequest(request, this.#options, ownNamespace);
     const embedded = planned.some(({ network }) => isUserDefined(network));
     if (ownNamespace) held.resolver = { ...resolverOf(resolver), embedded };
@@ -169,8 +121,8 @@ class Controller implements NetworkController {
       held,
       wanted: wantedPorts(request, this.#options.ip),
       database: this.#database,
-      kernelHasIpv6: this.#shared.ipv6,
-      save: () => this.#save(held),
+      kernelHasIpv6: this.#drivers.kernelHasIpv6,
+      save: () => this.#sandboxes.save(held),
       undo: () => this.release(held.containerId),
     });
     if (embedded) {
@@ -197,7 +149,7 @@ class Controller implements NetworkController {
   /** In another container's namespace: nothing is held, so nothing has to be given back. */
   #share(request: SandboxRequest): Sandbox {
     const target = request.mode.slice("container:".length);
-    const held = this.#held.get(target);
+    const held = this.#sandboxes.get(target);
     if (held === undefined) {
       throw new BerthError("conflict", `cannot join network of a non running container: ${target}`, {
         operation: "join network",
@@ -205,9 +157,8 @@ class Controller implements NetworkController {
         hint: "start that container first",
       });
     }
-    const onHost = held.sandboxKey.endsWith("/default");
     return {
-      namespace: onHost ? { kind: "host" } : { kind: "path", path: held.sandboxKey },
+      namespace: isHosts(held) ? { kind: "host" } : { kind: "path", path: held.sandboxKey },
       program: emptyProgram(),
       hosts: "",
       resolvConf: "",
@@ -219,23 +170,14 @@ class Controller implements NetworkController {
   }
 
   started(containerId: string, pid: number): void {
-    const held = this.#held.get(containerId);
-    if (held === undefined || held.sandboxKey.endsWith("/default")) return;
-    this.#pids.set(containerId, pid);
+    if (!this.#sandboxes.started(containerId, pid)) return;
     if (this.#dns.knows(containerId)) this.#dns.serve(containerId, pid);
-    mkdirSync(dirname(held.sandboxKey), { recursive: true, mode: 0o711 });
-    rmSync(held.sandboxKey, { force: true });
-    symlinkSync(`/proc/${pid}/ns/net`, held.sandboxKey);
   }
 
   async release(containerId: string): Promise<void> {
-    const held = this.#held.get(containerId);
+    const held = this.#sandboxes.take(containerId);
     if (held === undefined) return;
-    this.#held.delete(containerId);
-    this.#pids.delete(containerId);
-    this.#records.removeSandbox(containerId);
     this.#dns.forget(containerId);
-    if (!held.sandboxKey.endsWith("/default")) rmSync(held.sandboxKey, { force: true });
     for (const [name, endpoint] of Object.entries(held.endpoints)) {
       const network = this.#networks.find(name);
       if (network === undefined) continue;
@@ -245,7 +187,7 @@ class Controller implements NetworkController {
   }
 
   async reconcile(running: ReadonlyMap<string, { pid: number }>): Promise<void> {
-    for (const held of this.#all()) {
+    for (const held of this.#sandboxes.all()) {
       const process = running.get(held.containerId);
       if (process === undefined) {
         await this.release(held.containerId);
@@ -257,9 +199,7 @@ class Controller implements NetworkController {
       if (endpoint === undefined || held.published.length === 0) continue;
       this.#networks.find(held.publishedOn)?.driver.resume(ownerOf(held, endpoint), held.published);
     }
-    const endpoints = new Set(
-      this.#all().flatMap((held) => Object.values(held.endpoints).map((endpoint) => endpoint.EndpointID)),
-    );
+    const endpoints = this.#sandboxes.endpointIds();
     for (const { driver } of this.#networks.all()) driver.releaseOthers(endpoints);
     await this.#sweeper.now(this.#networks.all());
   }
@@ -268,7 +208,7 @@ class Controller implements NetworkController {
     const network = this.#networks.get(nameOrId);
     const wishes = request.endpoints[network.record.name] ?? {};
     checkEndpointSettings(network, wishes);
-    const { held, pid } = this.#running(request);
+    const { held, pid } = this.#sandboxes.running(request);
     await joinRunning({ ...this.#change(request, held, pid), network, wishes });
     this.#tell(held);
     await this.#dns.ready(held.containerId);
@@ -277,7 +217,7 @@ class Controller implements NetworkController {
 
   async disconnect(request: SandboxRequest, nameOrId: string): Promise<string[]> {
     const network = this.#networks.get(nameOrId);
-    const { held, pid } = this.#running(request);
+    const { held, pid } = this.#sandboxes.running(request);
     const endpoint = held.endpoints[network.record.name];
     if (endpoint === undefined) {
       throw new BerthError(
@@ -291,18 +231,6 @@ class Controller implements NetworkController {
     return addressesOf(endpoint);
   }
 
-  #running(request: SandboxRequest): { held: HeldSandbox; pid: number } {
-    const held = this.#held.get(request.containerId);
-    const pid = this.#pids.get(request.containerId);
-    if (held === undefined || pid === undefined) {
-      throw new BerthError("conflict", `container ${request.name} has no network of its own`, {
-        operation: "change network",
-        object: request.name,
-      });
-    }
-    return { held, pid };
-  }
-
   #change(request: SandboxRequest, held: HeldSandbox, pid: number) {
     return {
       request,
@@ -313,13 +241,13 @@ class Controller implements NetworkController {
       networkOf: (name: string) => this.#networks.find(name),
       save: () => {
         held.ports = portMap(request.exposedPorts, held.published);
-        this.#save(held);
+        this.#sandboxes.save(held);
       },
     };
   }
 
   rename(containerId: string, name: string): void {
-    const held = this.#held.get(containerId);
+    const held = this.#sandboxes.get(containerId);
     if (held === undefined) return;
     const former = held.name;
     held.name = name;
@@ -327,7 +255,7 @@ class Controller implements NetworkController {
       if (endpoint.DNSNames === null) continue;
       endpoint.DNSNames = [...new Set(endpoint.DNSNames.map((known) => (known === former ? name : known)))];
     }
-    this.#save(held);
+    this.#sandboxes.save(held);
     this.#tell(held);
   }
 
@@ -349,17 +277,17 @@ class Controller implements NetworkController {
   settings(
     containerId: string,
   ): Pick<Sandbox, "endpoints" | "ports" | "sandboxId" | "sandboxKey"> | undefined {
-    return this.#held.get(containerId);
+    return this.#sandboxes.get(containerId);
   }
 
   list(): NetworkResource[] {
     return this.#networks
       .all()
-      .map(({ record }) => networkResource(record, this.#held.values(), this.#options));
+      .map(({ record }) => networkResource(record, this.#sandboxes.all(), this.#options));
   }
 
   inspect(nameOrId: string): NetworkResource {
-    return networkResource(this.#networks.get(nameOrId).record, this.#held.values(), this.#options);
+    return networkResource(this.#networks.get(nameOrId).record, this.#sandboxes.all(), this.#options);
   }
 
   async stop(): Promise<void> {
@@ -368,33 +296,12 @@ class Controller implements NetworkController {
     await this.#admin.settled();
     await Promise.all(this.#background);
     await Promise.all(this.#networks.all().map((network) => network.driver.stop()));
-    this.#shared.ports.releaseAll();
+    this.#drivers.releasePorts();
   }
 
   resolvConf(request: SandboxRequest): string {
-    const embedded = this.#held.get(request.containerId)?.resolver.embedded ?? false;
+    const embedded = this.#sandboxes.get(request.containerId)?.resolver.embedded ?? false;
     return resolvConf({ ...resolverRequest(request, this.#options, true), embedded });
-  }
-
-  #hold(request: SandboxRequest, key?: string): HeldSandbox {
-    const sandboxId = randomId();
-    return {
-      containerId: request.containerId,
-      name: request.name,
-      sandboxId,
-      sandboxKey: joinPath(this.#options.execRoot, "netns", key ?? sandboxId.slice(0, 12)),
-      endpoints: {},
-      ports: {},
-      published: [],
-      publishedOn: "",
-      links: {},
-      resolver: { servers: [], hostServers: true, keepsShortNames: false, embedded: false },
-    };
-  }
-
-  #save(held: HeldSandbox): void {
-    this.#records.saveSandbox(held);
-    this.#held.set(held.containerId, held);
   }
 
   #tell(held: HeldSandbox): void {
@@ -402,14 +309,14 @@ class Controller implements NetworkController {
     const names = toldNames(held, (name) => this.#networks.find(name));
     if (names !== undefined && !held.resolver.embedded) {
       held.resolver.embedded = true;
-      this.#save(held);
+      this.#sandboxes.save(held);
     }
     if (names === undefined) {
       this.#dns.forget(containerId);
       return;
     }
     this.#dns.setNames(names);
-    const pid = this.#pids.get(containerId);
+    const pid = this.#sandboxes.pidOf(containerId);
     if (pid !== undefined) this.#dns.serve(containerId, pid);
   }
 
@@ -421,9 +328,4 @@ class Controller implements NetworkController {
 
 function addressesOf(endpoint: EndpointSettings | undefined): string[] {
   return [endpoint?.IPAddress ?? "", endpoint?.GlobalIPv6Address ?? ""].filter((address) => address !== "");
-}
-
-function presentLinks() {
-  using netlink = new NetlinkSocket();
-  return readLinks(netlink);
 }
