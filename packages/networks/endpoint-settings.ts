@@ -2,6 +2,9 @@
  * The shapes `docker inspect` and `docker network inspect` show. Pure.
  */
 import type { EndpointSettings, IpamConfig, NetworkContainer, NetworkResource } from "#api-types/network.ts";
+import { formatMac } from "#kernel/netlink/link-messages.ts";
+import { gatewayText, type Pool, recordedPools } from "#networks/ipam/network-pools.ts";
+import { type Address, formatAddress } from "#networks/ipam/prefix.ts";
 import type { HeldSandbox, NetworkRecord } from "#networks/network-record.ts";
 import { predefined } from "#networks/network-table.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
@@ -27,52 +30,79 @@ export function bareEndpoint(networkId: string, endpointId: string): EndpointSet
   };
 }
 
+interface Taken {
+  address: Address;
+  pool: Pool;
+}
+
+/** An endpoint with addresses; `routes`: the families whose gateway leads anywhere. */
+export function addressedEndpoint(
+  bare: EndpointSettings,
+  has: {
+    mac: Uint8Array | undefined;
+    ipv4: Taken | undefined;
+    ipv6: Taken | undefined;
+    routes: { ipv4: boolean; ipv6: boolean };
+  },
+): EndpointSettings {
+  const { mac, ipv4, ipv6, routes } = has;
+  return {
+    ...bare,
+    MacAddress: mac === undefined ? "" : formatMac(mac),
+    ...(ipv4 !== undefined && {
+      Gateway: routes.ipv4 ? gatewayText(ipv4.pool) : "",
+      IPAddress: formatAddress(ipv4.address),
+      IPPrefixLen: ipv4.pool.subnet.length,
+    }),
+    ...(ipv6 !== undefined && {
+      IPv6Gateway: routes.ipv6 ? gatewayText(ipv6.pool) : "",
+      GlobalIPv6Address: formatAddress(ipv6.address),
+      GlobalIPv6PrefixLen: ipv6.pool.subnet.length,
+    }),
+  };
+}
+
 export function networkResource(
   record: NetworkRecord,
   held: Iterable<HeldSandbox>,
   options: NetworkOptions,
 ): NetworkResource {
   const { config, driver } = record;
+  const { template } = config;
   const isDefault = predefined.has(record.name);
+  const pools = template === undefined ? shownPools(config) : [...template.ipam];
+  const noPools = driver === "host" || (driver === "null" && template === undefined);
   return {
     Name: record.name,
     Id: record.id,
     Created: record.created,
-    Scope: "local",
+    Scope: config.scope ?? "local",
     Driver: driver,
-    EnableIPv4: true,
-    EnableIPv6: config.ipv6 !== undefined,
+    EnableIPv4: template?.enableIpv4 ?? (noPools || !pools.every(({ Subnet }) => Subnet?.includes(":"))),
+    EnableIPv6: template?.enableIpv6 ?? config.ipv6 !== undefined,
     IPAM: {
-      Driver: "default",
+      Driver: config.ipamDriver ?? "default",
       Options: config.ipamOptions ?? null,
-      Config: config.subnet === undefined ? null : poolsOf(config),
+      Config: noPools ? null : pools,
     },
     Internal: config.internal ?? false,
     Attachable: config.attachable ?? false,
     Ingress: false,
-    ConfigFrom: { Network: "" },
-    ConfigOnly: false,
+    ConfigFrom: { Network: config.configFrom ?? "" },
+    ConfigOnly: template !== undefined,
     Containers: containersOf(record, held),
     Options: isDefault ? (driver === "bridge" ? bridgeOptions(options) : {}) : (config.options ?? {}),
     Labels: config.labels ?? {},
   };
 }
 
-function poolsOf(config: NetworkRecord["config"]): IpamConfig[] {
-  const shown = (pool: NonNullable<typeof config.ipv6>): IpamConfig => ({
+function shownPools(config: NetworkRecord["config"]): IpamConfig[] {
+  return recordedPools(config).map((pool) => ({
     Subnet: pool.subnet,
     ...(pool.range !== undefined && { IPRange: pool.range }),
-    Gateway: pool.gateway,
+    ...(pool.gateway !== undefined && { Gateway: pool.gateway }),
     ...(pool.reserved !== undefined && { AuxiliaryAddresses: pool.reserved }),
-  });
-  const { subnet = "", gateway = "", range, reserved, ipv6 } = config;
-  const ipv4 = {
-    subnet,
-    gateway,
-    ...(range !== undefined && { range }),
-    ...(reserved !== undefined && { reserved }),
-  };
-  return [shown(ipv4), ...(ipv6 === undefined ? [] : [shown(ipv6)])];
+  }));
 }
 
 function containersOf(record: NetworkRecord, held: Iterable<HeldSandbox>): Record<string, NetworkContainer> {

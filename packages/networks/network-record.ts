@@ -2,7 +2,7 @@
  * What the database keeps of networks and of what containers hold: rows in, values out.
  */
 import { randomBytes } from "node:crypto";
-import type { EndpointSettings, PortBinding } from "#api-types/network.ts";
+import type { EndpointSettings, IpamConfig, PortBinding } from "#api-types/network.ts";
 import type { PublishedPort } from "#networks/ports/port-allocator.ts";
 import type { Database } from "#state/database.ts";
 
@@ -10,7 +10,7 @@ export interface NetworkRecord {
   /** 64 hexadecimal digits, for ever the same. */
   id: string;
   name: string;
-  driver: "bridge" | "host" | "null";
+  driver: "bridge" | "host" | "null" | "macvlan" | "ipvlan";
   created: string;
   config: NetworkConfig;
 }
@@ -29,7 +29,9 @@ export interface NetworkConfig {
   /** Addresses never given out, by what their users call them. */
   reserved?: Record<string, string>;
   /** The same for IPv6; undefined for a network without. */
-  ipv6?: { subnet: string; gateway: string; range?: string; reserved?: Record<string, string> };
+  ipv6?: RecordedPool;
+  /** Further pools, of either family; bridges have none. */
+  morePools?: RecordedPool[];
   /** The user chose the subnet: only then addresses may be asked for by number. */
   chosenSubnet?: boolean;
   chosenSubnet6?: boolean;
@@ -38,6 +40,34 @@ export interface NetworkConfig {
   ipamOptions?: Record<string, string> | null;
   internal?: boolean;
   attachable?: boolean;
+  /** "local" where the user named none. */
+  scope?: string;
+  /** Of the addresses; "default" where undefined. */
+  ipamDriver?: string;
+  /** The link of the host's that a macvlan or ipvlan network lies on. */
+  parent?: string;
+  /** That link was made for the network, and goes with the last network on it. */
+  madeParent?: boolean;
+  /** Nothing but the configuration of other networks: what they were asked to be. */
+  template?: NetworkTemplate;
+  /** Name of the network whose template this one was made of. */
+  configFrom?: string;
+}
+
+/** An address pool as it is written down: "10.1.0.0/16", its gateway and so on. */
+export interface RecordedPool {
+  subnet: string;
+  /** Undefined where nothing leads out, and then nothing is reserved for it. */
+  gateway?: string;
+  range?: string;
+  reserved?: Record<string, string>;
+}
+
+/** What a configuration-only network gives to others, beside labels and options. */
+export interface NetworkTemplate {
+  ipam: readonly IpamConfig[];
+  enableIpv4: boolean;
+  enableIpv6: boolean;
 }
 
 /** An endpoint as it is held: what inspect shows, and how it is attached. */

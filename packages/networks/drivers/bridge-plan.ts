@@ -4,6 +4,7 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import { pickSubnet } from "#networks/ipam/address-pools.ts";
+import { type Pool, poolsOf } from "#networks/ipam/network-pools.ts";
 import {
   type Address,
   containsPrefix,
@@ -18,14 +19,14 @@ import {
 import type { NetworkConfig } from "#networks/network-record.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
 
+/** One pool a family at most, at least one of both. */
 export interface BridgePlan {
-  subnet: Prefix;
-  gateway: Address;
-  range: Prefix;
-  /** Addresses that are others'. */
-  reserved: readonly Address[];
-  ipv6?: { subnet: Prefix; gateway: Address; range: Prefix; reserved: readonly Address[] };
+  ipv4?: BridgePool;
+  ipv6?: BridgePool;
 }
+
+/** On a bridge the gateway is the host itself. */
+export type BridgePool = Pool & { gateway: Address };
 
 export interface BridgeFacts {
   /** The first IPv4 address of an existing interface of that name. */
@@ -40,7 +41,7 @@ type PlanOptions = Pick<NetworkOptions, "bip" | "fixedCidr" | "defaultAddressPoo
 
 export function planBridge(options: PlanOptions, facts: BridgeFacts): BridgePlan {
   const { subnet, gateway } = chooseSubnet(options, facts);
-  if (options.fixedCidr === undefined) return { subnet, gateway, range: subnet, reserved: [] };
+  if (options.fixedCidr === undefined) return { ipv4: { subnet, gateway, range: subnet, reserved: [] } };
   const range = parseCidr(options.fixedCidr)?.prefix;
   if (range === undefined || !containsPrefix(subnet, range)) {
     throw new BerthError(
@@ -53,27 +54,21 @@ export function planBridge(options: PlanOptions, facts: BridgeFacts): BridgePlan
       },
     );
   }
-  return { subnet, gateway, range, reserved: [] };
+  return { ipv4: { subnet, gateway, range, reserved: [] } };
 }
 
 /** The plan of a network that users made: as it was written down when it was made. */
 export function recordedPlan(config: NetworkConfig): BridgePlan {
-  const { ipv6 } = config;
-  return { ...recordedPool(config), ...(ipv6 !== undefined && { ipv6: recordedPool(ipv6) }) };
-}
-
-function recordedPool(pool: NonNullable<NetworkConfig["ipv6"]> | NetworkConfig) {
-  const subnet = parseCidr(pool.subnet ?? "")?.prefix;
-  const gateway = parseAddress(pool.gateway ?? "");
-  if (subnet === undefined || gateway === undefined) {
+  const [ipv4] = poolsOf(config, 4).filter(hasGateway);
+  const [ipv6] = poolsOf(config, 6).filter(hasGateway);
+  if (ipv4 === undefined && ipv6 === undefined) {
     throw new BerthError("internal", "the stored network has no subnet", { operation: "set up the bridge" });
   }
-  return {
-    subnet,
-    gateway,
-    range: parseCidr(pool.range ?? "")?.prefix ?? subnet,
-    reserved: Object.values(pool.reserved ?? {}).flatMap((text) => parseAddress(text) ?? []),
-  };
+  return { ...(ipv4 !== undefined && { ipv4 }), ...(ipv6 !== undefined && { ipv6 }) };
+}
+
+function hasGateway(pool: Pool): pool is BridgePool {
+  return pool.gateway !== undefined;
 }
 
 function chooseSubnet(options: PlanOptions, facts: BridgeFacts): { subnet: Prefix; gateway: Address } {
@@ -115,12 +110,13 @@ function parseBip(bip: string): { subnet: Prefix; gateway: Address } {
 }
 
 /** As the database and inspect show it. */
-export function planConfig(bridge: string, plan: BridgePlan): NetworkConfig {
-  const whole = plan.range.length === plan.subnet.length;
+export function planConfig(bridge: string, { ipv4 }: BridgePlan): NetworkConfig {
+  if (ipv4 === undefined) return { bridge };
+  const whole = ipv4.range.length === ipv4.subnet.length;
   return {
     bridge,
-    subnet: formatPrefix(plan.subnet),
-    gateway: formatAddress(plan.gateway),
-    ...(!whole && { range: formatPrefix(plan.range) }),
+    subnet: formatPrefix(ipv4.subnet),
+    gateway: formatAddress(ipv4.gateway),
+    ...(!whole && { range: formatPrefix(ipv4.range) }),
   };
 }

@@ -7,7 +7,7 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
-import { deleteLink, formatMac, parseMac } from "#kernel/netlink/link-messages.ts";
+import { deleteLink } from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { endpointOptions } from "#networks/drivers/bridge-endpoint.ts";
 import {
@@ -18,7 +18,13 @@ import {
   removeBridgeLink,
   writeSysctl,
 } from "#networks/drivers/bridge-link.ts";
-import { type BridgePlan, planBridge, planConfig, recordedPlan } from "#networks/drivers/bridge-plan.ts";
+import {
+  type BridgePlan,
+  type BridgePool,
+  planBridge,
+  planConfig,
+  recordedPlan,
+} from "#networks/drivers/bridge-plan.ts";
 import type { BridgeSettings } from "#networks/drivers/bridge-settings.ts";
 import type {
   DriverEndpoint,
@@ -28,20 +34,15 @@ import type {
   PublishedBefore,
 } from "#networks/drivers/driver-types.ts";
 import type { LinkIndexes } from "#networks/drivers/link-indexes.ts";
-import { bridgeProgram, macFromAddress } from "#networks/drivers/sandbox-program.ts";
-import { bareEndpoint } from "#networks/endpoint-settings.ts";
+import { bridgeProgram, joinAddress, macOf } from "#networks/drivers/sandbox-program.ts";
+import { addressedEndpoint, bareEndpoint } from "#networks/endpoint-settings.ts";
 import { BridgeFirewall, removeBridgeRules } from "#networks/firewall/bridge-firewall.ts";
 import { restoreRules } from "#networks/firewall/iptables-command.ts";
 import type { PortRule } from "#networks/firewall/rule-text.ts";
 import { readLinks, usedPrefixes } from "#networks/host-survey.ts";
-import type { AddressLeases, AddressRange } from "#networks/ipam/address-leases.ts";
-import {
-  type Address,
-  type Family,
-  formatAddress,
-  type Prefix,
-  parseAddress,
-} from "#networks/ipam/prefix.ts";
+import type { AddressLeases } from "#networks/ipam/address-leases.ts";
+import { takeAddress, wish } from "#networks/ipam/network-pools.ts";
+import { type Family, formatAddress, type Prefix, parseAddress } from "#networks/ipam/prefix.ts";
 import type { NetworkConfig, NetworkRecord } from "#networks/network-record.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
 import { external, type PortAllocator, type PublishedPort } from "#networks/ports/port-allocator.ts";
@@ -101,13 +102,19 @@ export class BridgeNetwork implements NetworkDriver {
     return this.#record.config.ipv6 !== undefined;
   }
 
+  /** The default bridge, whose plan comes with its start, always has it. */
+  get #hasIpv4(): boolean {
+    return this.#default !== undefined || this.#record.config.subnet !== undefined;
+  }
+
   get routes(): { ipv4: boolean; ipv6: boolean } {
     const { internal } = this.#settings;
-    return { ipv4: !internal, ipv6: !internal && this.hasIpv6 };
+    return { ipv4: !internal && this.#hasIpv4, ipv6: !internal && this.hasIpv6 };
   }
 
   get gateway(): string | undefined {
-    return this.#settings.isolated ? undefined : this.#running && formatAddress(this.#running.gateway);
+    if (this.#settings.isolated || this.#running?.ipv4 === undefined) return undefined;
+    return formatAddress(this.#running.ipv4.gateway);
   }
 
   async start(published: PublishedBefore): Promise<void> {
@@ -116,12 +123,9 @@ export class BridgeNetwork implements NetworkDriver {
     using netlink = new NetlinkSocket();
     const former = parseAddress(this.#record.config.gateway ?? "");
     const plan = this.#default === undefined ? recordedPlan(this.#record.config) : this.#plan(netlink);
-    const addresses = [
-      { address: plan.gateway, prefixLength: plan.subnet.length },
-      ...(plan.ipv6 === undefined
-        ? []
-        : [{ address: plan.ipv6.gateway, prefixLength: plan.ipv6.subnet.length }]),
-    ];
+    const addresses = [plan.ipv4, plan.ipv6].flatMap((pool) =>
+      pool === undefined ? [] : [{ address: pool.gateway, prefixLength: pool.subnet.length }],
+    );
     const index = ensureBridge(netlink, {
       name: bridge,
       addresses: isolated ? [] : addresses,
@@ -159,24 +163,25 @@ export class BridgeNetwork implements NetworkDriver {
     return plan;
   }
 
-  async #raiseFirewall(plan: BridgePlan, published: PublishedBefore): Promise<BridgeFirewall> {
+  async #raiseFirewall(plan: BridgePlan, published: PublishedBefore): Promise<BridgeFirewall | undefined> {
     const { bridge, masquerade, icc, internal } = this.#settings;
-    const rules = { bridge, subnet: plan.subnet, masquerade, icc, internal };
-    const firewall = new BridgeFirewall(rules);
+    const rules = { bridge, masquerade, icc, internal };
+    if (plan.ipv6 !== undefined) await new BridgeFirewall({ ...rules, subnet: plan.ipv6.subnet }).install();
+    if (plan.ipv4 === undefined) return undefined;
+    const firewall = new BridgeFirewall({ ...rules, subnet: plan.ipv4.subnet });
     for (const [endpoint, { address, ports }] of published) {
       firewall.publish(endpoint, portRules(address, ports));
     }
     await firewall.install();
     // Only behind the rules that keep loopback addresses off the wire.
     writeSysctl(`net/ipv4/conf/${bridge}/route_localnet`, "1");
-    if (plan.ipv6 !== undefined) await new BridgeFirewall({ ...rules, subnet: plan.ipv6.subnet }).install();
     return firewall;
   }
 
   /** A host that did not route until now must not begin to route for everybody. */
   async #forward(): Promise<void> {
     const families: readonly (readonly [Family, string])[] = [
-      [4, "net/ipv4/ip_forward"],
+      ...(this.#hasIpv4 ? [[4, "net/ipv4/ip_forward"] as const] : []),
       ...(this.hasIpv6 ? [[6, "net/ipv6/conf/all/forwarding"] as const] : []),
     ];
     for (const [family, setting] of families) {
@@ -188,52 +193,32 @@ export class BridgeNetwork implements NetworkDriver {
 
   take(request: EndpointRequest): DriverEndpoint {
     const running = this.#started();
-    const { leases } = this.#shared;
     const { endpointId, wishes, link, defaultRoute } = request;
-    const wanted = wishes.IPAMConfig;
-    const address = leases.take(this.#range(running), endpointId, wish(wanted?.IPv4Address));
-    const address6 =
-      running.ipv6 && leases.take(this.#range(running.ipv6), endpointId, wish(wanted?.IPv6Address));
-    const mac =
-      request.macAddress === ""
-        ? macFromAddress(address)
-        : (parseMac(request.macAddress) ?? badMac(request.macAddress));
+    const take = (pool: BridgePool | undefined, wanted: string | undefined) =>
+      takeAddress(this.#shared.leases, this.#record, pool ? [pool] : [], endpointId, wish(wanted));
+    const ipv4 = take(running.ipv4, wishes.IPAMConfig?.IPv4Address);
+    const ipv6 = take(running.ipv6, wishes.IPAMConfig?.IPv6Address);
+    const mac = macOf(request.macAddress, ipv4 ?? ipv6);
     const veth = `veth${endpointId.slice(0, 7)}`;
-    const own = endpointOptions(wishes, link.name);
     const routes = this.routes;
-    const gateways = [
-      ...(defaultRoute.ipv4 && routes.ipv4 ? [running.gateway] : []),
-      ...(defaultRoute.ipv6 && routes.ipv6 && running.ipv6 ? [running.ipv6.gateway] : []),
-    ];
     return {
-      settings: {
-        ...bareEndpoint(this.#record.id, endpointId),
-        MacAddress: formatMac(mac),
-        Gateway: routes.ipv4 ? formatAddress(running.gateway) : "",
-        IPAddress: formatAddress(address),
-        IPPrefixLen: running.subnet.length,
-        ...(running.ipv6 !== undefined &&
-          address6 !== undefined && {
-            IPv6Gateway: routes.ipv6 ? formatAddress(running.ipv6.gateway) : "",
-            GlobalIPv6Address: formatAddress(address6),
-            GlobalIPv6PrefixLen: running.ipv6.subnet.length,
-          }),
-      },
+      settings: addressedEndpoint(bareEndpoint(this.#record.id, endpointId), { mac, ipv4, ipv6, routes }),
       program: bridgeProgram({
         bridge: { name: this.#settings.bridge, index: running.index },
         veth: { name: veth, index: this.#shared.indexes().next() },
         link,
         mtu: this.#settings.mtu,
         mac,
-        ipv4: { address, subnet: running.subnet },
-        ...(running.ipv6 !== undefined &&
-          address6 !== undefined && { ipv6: { address: address6, subnet: running.ipv6.subnet } }),
-        linkLocal: own.linkLocal,
-        gateways,
+        ipv4: joinAddress(ipv4),
+        ipv6: joinAddress(ipv6),
+        gateways: [
+          ...(defaultRoute.ipv4 && routes.ipv4 && running.ipv4 ? [running.ipv4.gateway] : []),
+          ...(defaultRoute.ipv6 && routes.ipv6 && running.ipv6 ? [running.ipv6.gateway] : []),
+        ],
         hairpin: request.publishes,
         isolated: running.portsIsolated,
         namespaceHasIpv6: request.namespaceHasIpv6,
-        sysctls: own.sysctls,
+        ...endpointOptions(wishes, link.name),
       }),
       veth,
     };
@@ -311,13 +296,10 @@ export class BridgeNetwork implements NetworkDriver {
   }
 
   releaseOthers(endpoints: ReadonlySet<string>): void {
-    const holders = this.#shared.database.all<{ holder: string }>(
-      "SELECT DISTINCT holder FROM network_address WHERE network_id = ? AND holder IS NOT NULL",
+    this.#shared.leases.releaseOthers(
       this.#record.id,
+      (holder) => endpoints.has(holder) || this.#lingering.has(holder),
     );
-    for (const { holder } of holders) {
-      if (!endpoints.has(holder) && !this.#lingering.has(holder)) this.#shared.leases.release(holder);
-    }
   }
 
   /** Off the event loop. */
@@ -359,27 +341,12 @@ export class BridgeNetwork implements NetworkDriver {
       hint: "the daemon's log tells why; it is tried again when the daemon starts",
     });
   }
-
-  #range(pool: {
-    subnet: Prefix;
-    range: Prefix;
-    gateway: Address;
-    reserved: readonly Address[];
-  }): AddressRange {
-    const { id, name } = this.#record;
-    const { subnet, range, gateway, reserved } = pool;
-    return { networkId: id, networkName: name, subnet, range, gateway, auxiliary: reserved };
-  }
 }
 
 /** Ports are held by their endpoint. */
 function holderOf(owner: PortOwner) {
   const { endpointId, containerName, containerIp } = owner;
   return { containerId: endpointId, name: containerName, endpointId, containerIp };
-}
-
-function wish(text: string | undefined): Address | undefined {
-  return text ? parseAddress(text) : undefined;
 }
 
 function portRules(containerIp: string, published: readonly PublishedPort[]): PortRule[] {
@@ -395,12 +362,5 @@ function portRules(containerIp: string, published: readonly PublishedPort[]): Po
 function noFirewall(holder: { name: string; endpointId: string }): BerthError {
   return external(holder, "ports cannot be published with --iptables=false", {
     hint: "start the daemon without --iptables=false, publish nothing, or use --network host",
-  });
-}
-
-function badMac(text: string): never {
-  throw new BerthError("invalid", `invalid MAC address: ${text}`, {
-    operation: "create endpoint",
-    object: text,
   });
 }

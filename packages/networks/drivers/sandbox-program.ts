@@ -2,8 +2,11 @@
  * The netlink messages that join a container's new namespace to its network, written in full beforehand: nothing is
  * asked back. Pure.
  */
+import { randomBytes } from "node:crypto";
+import { BerthError } from "#errors/errors.ts";
 import { addAddress, addRoute, removeRoute } from "#kernel/netlink/address-messages.ts";
-import { changeLink, createVeth, setBridgePort } from "#kernel/netlink/link-messages.ts";
+import { changeLink, createVeth, parseMac, setBridgePort } from "#kernel/netlink/link-messages.ts";
+import type { Pool } from "#networks/ipam/network-pools.ts";
 import { type Address, addressBytes, broadcastOf, type Prefix, prefixOf } from "#networks/ipam/prefix.ts";
 import type { NetlinkRequest, SandboxProgram } from "#runtime/launch-types.ts";
 
@@ -46,27 +49,31 @@ export interface JoinAddress {
   subnet: Prefix;
 }
 
-export interface BridgeJoin {
-  bridge: { name: string; index: number };
-  veth: { name: string; index: number };
+/** What every interface inside gets, whatever its other end is. */
+export interface LinkJoin {
   /** The interface inside. */
   link: { name: string; index: number };
-  mtu: number;
-  mac: Uint8Array;
-  ipv4: JoinAddress;
-  ipv6?: JoinAddress;
+  ipv4: JoinAddress | undefined;
+  ipv6: JoinAddress | undefined;
   /** Addresses on the link only, as the user gave them. */
   linkLocal: readonly Address[];
   /** Default routes, one a family at most. */
   gateways: readonly Address[];
-  /** The container publishes ports: it may reach itself through the bridge. */
-  hairpin: boolean;
-  /** The bridge must not pass frames between containers. */
-  isolated: boolean;
   /** Another network of this namespace has IPv6. */
   namespaceHasIpv6: boolean;
   /** Settings of the interface the user asked for. */
   sysctls: Record<string, string>;
+}
+
+export interface BridgeJoin extends LinkJoin {
+  bridge: { name: string; index: number };
+  veth: { name: string; index: number };
+  mtu: number;
+  mac: Uint8Array;
+  /** The container publishes ports: it may reach itself through the bridge. */
+  hairpin: boolean;
+  /** The bridge must not pass frames between containers. */
+  isolated: boolean;
 }
 
 /** The part of one endpoint. */
@@ -94,8 +101,14 @@ export function bridgeProgram(join: BridgeJoin): SandboxProgram {
       }),
     );
   }
+  return { host, ...linkProgram(join) };
+}
+
+/** The part inside: addresses, up, the way out. */
+export function linkProgram(join: LinkJoin): Omit<SandboxProgram, "host"> {
+  const { link } = join;
   const container: NetlinkRequest[] = [
-    addressRequest(link, join.ipv4),
+    ...(join.ipv4 === undefined ? [] : [addressRequest(link, join.ipv4)]),
     ...(join.ipv6 === undefined ? [] : [addressRequest(link, join.ipv6)]),
     ...join.linkLocal.map((address) =>
       addressRequest(link, { address, subnet: prefixOf(address, address.family === 4 ? 16 : 64) }),
@@ -110,7 +123,7 @@ export function bridgeProgram(join: BridgeJoin): SandboxProgram {
         ? { [`${ipv6}/disable_ipv6`]: "1" }
         : {}
       : { [`${ipv6}/disable_ipv6`]: "0", [`${ipv6}/accept_dad`]: "0", [`${ipv6}/accept_ra`]: "0" };
-  return { host, container, sysctls: { ...own, ...eagerNeighbours(link.name), ...join.sysctls } };
+  return { container, sysctls: { ...own, ...eagerNeighbours(link.name), ...join.sysctls } };
 }
 
 /** Changes what a bridge does at the port of a veth. */
@@ -173,7 +186,28 @@ function loopbackUp(): NetlinkRequest {
   return { why: "bring lo up", bytes: changeLink(loopbackIndex, { up: true }), pidAt: [] };
 }
 
-/** 02:42 and the address, as Docker derives it: the same address always has the same MAC. */
-export function macFromAddress(address: Address): Uint8Array {
-  return Uint8Array.of(0x02, 0x42, ...addressBytes(address));
+/** Of an endpoint's taken address, where it has one of that family. */
+export function joinAddress(taken: { address: Address; pool: Pool } | undefined): JoinAddress | undefined {
+  return taken && { address: taken.address, subnet: taken.pool.subnet };
+}
+
+/** The MAC address asked for, or one made from the endpoint's address. Throws "invalid" for text that is none. */
+export function macOf(wanted: string, taken: { address: Address } | undefined): Uint8Array {
+  if (wanted === "") return taken === undefined ? randomMac() : macFromAddress(taken.address);
+  const mac = parseMac(wanted);
+  if (mac !== undefined) return mac;
+  throw new BerthError("invalid", `invalid MAC address: ${wanted}`, {
+    operation: "create endpoint",
+    object: wanted,
+  });
+}
+
+/** Locally administered: several hosts on one wire must not have the same. */
+export function randomMac(): Uint8Array {
+  return Uint8Array.of(0x02, 0x42, ...randomBytes(4));
+}
+
+/** 02:42 and the (last four bytes of the) address, as Docker derives it: the same address always has the same MAC. */
+function macFromAddress(address: Address): Uint8Array {
+  return Uint8Array.of(0x02, 0x42, ...addressBytes(address).slice(-4));
 }

@@ -23,8 +23,8 @@ export interface AddressRange {
   subnet: Prefix;
   /** Where addresses come from: the subnet or a part of it (--fixed-cidr). */
   range: Prefix;
-  /** Never given out, like the subnet's first and (IPv4) last. */
-  gateway: Address;
+  /** Never given out, like the subnet's first and (IPv4) last; undefined where there is none. */
+  gateway: Address | undefined;
   /** Further addresses never given out: other machines' on the same wire. */
   auxiliary?: readonly Address[];
 }
@@ -64,6 +64,15 @@ export class AddressLeases {
       this.#released,
       holder,
     );
+  }
+
+  /** Takes back what those have that `keeps` says no to. */
+  releaseOthers(networkId: string, keeps: (holder: string) => boolean): void {
+    const holders = this.#database.all<{ holder: string }>(
+      "SELECT DISTINCT holder FROM network_address WHERE network_id = ? AND holder IS NOT NULL",
+      networkId,
+    );
+    for (const { holder } of holders) if (!keeps(holder)) this.release(holder);
   }
 
   /** Forgets addresses that nobody holds: after the network has moved to another subnet. */
@@ -150,7 +159,7 @@ export class AddressLeases {
 function reserved({ subnet, gateway, auxiliary }: AddressRange, value: bigint): boolean {
   // RFC 3021: a /31 has two hosts and no broadcast.
   const whole = width(subnet.family) - subnet.length <= 1;
-  if (value === gateway.value || auxiliary?.some((address) => address.value === value)) return true;
+  if (value === gateway?.value || auxiliary?.some((address) => address.value === value)) return true;
   if (whole) return false;
   return value === subnet.first || (subnet.family === 4 && value === lastOf(subnet));
 }
