@@ -31,6 +31,7 @@ import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
 import { readHostFacts, readSystemFacts } from "#kernel/host-facts.ts";
 import { LogService } from "#logs/log-service.ts";
 import { createNetworkController, networkMigrations } from "#networks/controller.ts";
+import { Plugins } from "#plugins/plugins.ts";
 import { createLauncherClient } from "#program/launcher-client.ts";
 import { giveRealtime, prepareParentGroup } from "#runtime/cgroups/parent-group.ts";
 import { Database } from "#state/database.ts";
@@ -109,21 +110,22 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
     onEvent: (action, id, attributes) => events.publish("image", action, id, attributes),
     log: logger,
   });
+  // Docker's places, and the same beside our own sockets and configuration.
+  const plugins = new Plugins({
+    sockets: [join(config.execRoot, "plugins"), "/run/docker/plugins"],
+    specs: [
+      join(dirname(config.configFile), "plugins"),
+      "/etc/docker/plugins",
+      "/usr/lib/berth/plugins",
+      "/usr/lib/docker/plugins",
+    ],
+  });
   const volumes = createVolumeService({
     database,
     dataRoot: config.dataRoot,
     ...(owner && { owner }),
     logger,
-    // Docker's places, and the same beside our own sockets and configuration.
-    plugins: {
-      sockets: [join(config.execRoot, "plugins"), "/run/docker/plugins"],
-      specs: [
-        join(dirname(config.configFile), "plugins"),
-        "/etc/docker/plugins",
-        "/usr/lib/berth/plugins",
-        "/usr/lib/docker/plugins",
-      ],
-    },
+    plugins,
     onEvent: (action, name, attributes) => events.publish("volume", action, name, attributes),
   });
   const networks = createNetworkController(database, config, logger);

@@ -4,8 +4,8 @@
  */
 import type { Volume } from "#api-types/system.ts";
 import { BerthError } from "#errors/errors.ts";
+import { PluginError } from "#plugins/plugin-client.ts";
 import type { LocalDriver } from "#volumes/local-driver.ts";
-import { PluginError } from "#volumes/plugins/plugin-client.ts";
 import type { PluginDriver } from "#volumes/plugins/plugin-driver.ts";
 import type { VolumePlugins } from "#volumes/plugins/volume-plugins.ts";
 import type { DriverVolume, VolumeDriver } from "#volumes/volume-driver.ts";

@@ -9,10 +9,10 @@ import { randomBytes } from "node:crypto";
 import type { Volume, VolumeCreateRequest } from "#api-types/system.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
+import { Plugins } from "#plugins/plugins.ts";
 import type { Database } from "#state/database.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import { LocalDriver } from "#volumes/local-driver.ts";
-import type { PluginDirectories } from "#volumes/plugins/plugin-discovery.ts";
 import { VolumePlugins } from "#volumes/plugins/volume-plugins.ts";
 import { populateVolume } from "#volumes/populate.ts";
 import { asking, describeVolume, VolumeDrivers } from "#volumes/volume-drivers.ts";
@@ -28,13 +28,9 @@ export interface VolumeOptions {
   owner?: { uid: number; gid: number };
   logger?: Logger;
   /** None: only the local driver. */
-  plugins?: PluginDirectories;
-  /** How long a plugin that was asked for and is not there is tried again, ms (dockerd's value if not given). */
-  pluginPatience?: number;
+  plugins?: Plugins;
   onEvent: VolumeEventListener;
 }
-
-const PLUGIN_PATIENCE = 30_000;
 
 export function createVolumeService(options: VolumeOptions): VolumeService {
   return new Volumes(options);
@@ -54,7 +50,7 @@ class Volumes implements VolumeService {
   readonly #busy = new Map<string, Promise<unknown>>();
   #pruning = false;
 
-  constructor({ database, dataRoot, owner, onEvent, logger, plugins, pluginPatience }: VolumeOptions) {
+  constructor({ database, dataRoot, owner, onEvent, logger, plugins }: VolumeOptions) {
     this.#rows = new VolumeRows(database);
     this.#local = new LocalDriver({
       dataRoot,
@@ -63,7 +59,7 @@ class Volumes implements VolumeService {
     });
     this.#drivers = new VolumeDrivers(
       this.#local,
-      new VolumePlugins(plugins ?? { sockets: [], specs: [] }, pluginPatience ?? PLUGIN_PATIENCE),
+      new VolumePlugins(plugins ?? new Plugins({ sockets: [], specs: [] })),
     );
     this.#users = new VolumeUsers(this.#drivers, onEvent, logger);
     this.#onEvent = onEvent;

@@ -1,6 +1,6 @@
 /** A volume plugin as a driver: its VolumeDriver methods, their answers checked. */
-import { callPlugin, PluginError } from "#volumes/plugins/plugin-client.ts";
-import type { PluginAddress } from "#volumes/plugins/plugin-discovery.ts";
+import { callPlugin, PluginError } from "#plugins/plugin-client.ts";
+import type { PluginAddress } from "#plugins/plugin-discovery.ts";
 import type { DriverVolume, VolumeDriver } from "#volumes/volume-driver.ts";
 
 /** How long a plugin may take, ms: for what it knows, and for what it has to do (dockerd's values). */

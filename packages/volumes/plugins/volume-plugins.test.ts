@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { Plugins } from "#plugins/plugins.ts";
 import { Database } from "#state/database.ts";
 import { VolumePlugin } from "#test/fixtures/volume-plugin.ts";
 import { volumeMigrations } from "#volumes/volume-rows.ts";
@@ -22,8 +23,7 @@ async function open(): Promise<void> {
   volumes = createVolumeService({
     database,
     dataRoot: root,
-    plugins: { sockets: [join(root, "run")], specs: [join(root, "etc")] },
-    pluginPatience: 0,
+    plugins: new Plugins({ sockets: [join(root, "run")], specs: [join(root, "etc")] }, 0),
     onEvent: (action, name, { driver }) => events.push(`${action} ${name} ${driver}`),
   });
   await volumes.start();

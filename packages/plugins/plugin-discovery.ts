@@ -1,5 +1,5 @@
 /**
- * Where volume plugins are found, by Docker's plugin discovery rules: `<name>.sock` under the run directories, `<name>.spec` (an
+ * Where plugins are found, by Docker's plugin discovery rules: `<name>.sock` under the run directories, `<name>.spec` (an
  * address) or `<name>.json` under the directories of specifications; each also as `<name>/<name>.…`.
  */
 import type { Dirent } from "node:fs";

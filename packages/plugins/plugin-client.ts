@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { PluginAddress } from "#volumes/plugins/plugin-discovery.ts";
+import type { PluginAddress } from "#plugins/plugin-discovery.ts";
 
 const CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json";
 /** Bytes; a list of tens of thousands of volumes fits. */
