@@ -141,7 +141,7 @@ if (!options.includes("--only-tests")) {
 }
 if (!options.includes("--only-checks")) {
   const all = [
-    ...globSync("{packages,apps,scripts,launcher,bench}/**/*.test.ts", { cwd: root }).sort(),
+    ...globSync("{packages,apps,scripts,launcher,bench,chaos}/**/*.test.ts", { cwd: root }).sort(),
     ...globSync("test/**/*.test.ts", { cwd: root }).sort(),
   ].filter((file) => parts.length === 0 || parts.some((part) => file.includes(part)));
   const alone = all.filter((file) => file.startsWith("test/") || file.endsWith(".root.test.ts"));

@@ -1,0 +1,49 @@
+/**
+ * `npm run chaos [-- --minutes N] [--seed N] [--workers N]`: clients at work on a daemon that is being mistreated.
+ *
+ * Clients run, stop, exec, commit, pull and remove all the time. Round by round one fault happens: the daemon is killed,
+ * frozen or out of memory, its disk is full, its system calls fail, the registry's connections are cut, rules are
+ * flushed, links deleted. Then the clients pause, the daemon is started again if it is gone, and what must be true is
+ * looked at. The seed decides what is asked and which fault comes when; what meets what is up to the moment.
+ *
+ * All of it happens in network and mount namespaces of its own: nothing of the machine's is flushed or filled.
+ */
+import { spawnSync } from "node:child_process";
+import { randomInt } from "node:crypto";
+import { parseArgs } from "node:util";
+import { enterOwnPlace, insideOwnPlace } from "./place.ts";
+import { chaosRun } from "./run.ts";
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "20" },
+    seed: { type: "string", default: String(randomInt(2 ** 31)) },
+    workers: { type: "string", default: "4" },
+    fault: { type: "string", multiple: true, default: [] },
+  },
+});
+
+if (insideOwnPlace()) {
+  enterOwnPlace();
+  const report = await chaosRun({
+    milliseconds: Number(values.minutes) * 60_000,
+    seed: Number(values.seed),
+    workers: Number(values.workers),
+    faults: values.fault,
+    say: (line) => console.error(line),
+  });
+  console.log(report.text);
+  process.exitCode = report.violations.length === 0 ? 0 : 1;
+} else {
+  const again = ["--net", "--mount", "--propagation", "private", process.execPath, ...process.execArgv];
+  const { status } = spawnSync(
+    "unshare",
+    [...again, import.meta.filename, ...Object.entries(values).flatMap(flagsOf)],
+    { stdio: "inherit", env: { ...process.env, BERTH_CHAOS_INSIDE: "1" } },
+  );
+  process.exitCode = status ?? 1;
+}
+
+function flagsOf([name, value]: [string, string | string[]]): string[] {
+  return [value].flat().flatMap((one) => [`--${name}`, one]);
+}
