@@ -58,18 +58,9 @@ export class Namespace implements Disposable {
     return this.#process.pid ?? 0;
   }
 
-  /** Runs `work` with this thread in the namespace. Nothing else may go on meanwhile. */
-  async inside<T>(work: () => T | Promise<T>): Promise<T> {
-    const home = openSync("/proc/thread-self/ns/net", "r");
-    const there = openSync(`/proc/${this.pid}/ns/net`, "r");
-    try {
-      assert.equal(setns(there, CLONE_NEWNET), 0, "setns");
-      return await work();
-    } finally {
-      assert.equal(setns(home, CLONE_NEWNET), 0, "setns back");
-      closeSync(home);
-      closeSync(there);
-    }
+  /** See `enterNetwork`. */
+  inside<T>(work: () => T | Promise<T>): Promise<T> {
+    return enterNetwork(this.pid, work);
   }
 
   sh(command: string): Promise<string> {
@@ -110,6 +101,20 @@ export class Namespace implements Disposable {
 
   [Symbol.dispose](): void {
     this.#process.kill("SIGKILL");
+  }
+}
+
+/** Runs `work` with this thread in the network of process `pid`. Nothing else may go on meanwhile. */
+export async function enterNetwork<T>(pid: number, work: () => T | Promise<T>): Promise<T> {
+  const home = openSync("/proc/thread-self/ns/net", "r");
+  const there = openSync(`/proc/${pid}/ns/net`, "r");
+  try {
+    assert.equal(setns(there, CLONE_NEWNET), 0, "setns");
+    return await work();
+  } finally {
+    assert.equal(setns(home, CLONE_NEWNET), 0, "setns back");
+    closeSync(home);
+    closeSync(there);
   }
 }
 
@@ -188,6 +193,8 @@ export function networkOptions(
     fixedCidr: undefined,
     mtu: 1500,
     iptables: true,
+    ip6tables: true,
+    firewallBackend: "iptables",
     ipForward: true,
     ipMasq: true,
     icc: true,
