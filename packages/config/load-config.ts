@@ -70,6 +70,8 @@ function complete(raw: RawConfig): DaemonConfig {
     fixedCidr: get("fixed-cidr", undefined),
     mtu: get("mtu", 1500),
     iptables: get("iptables", true),
+    ip6tables: get("ip6tables", true),
+    firewallBackend: get("firewall-backend", "iptables"),
     ipForward: get("ip-forward", true),
     ipMasq: get("ip-masq", true),
     icc: get("icc", true),
@@ -123,7 +125,8 @@ function check(config: DaemonConfig): void {
   }
   oneOf("log-level", config.logLevel, ["debug", "info", "warn", "error", "fatal"]);
   oneOf("log-format", config.logFormat, ["text", "json"]);
-  oneOf("storage-driver", config.storageDriver, ["", "overlay2", "vfs"]);
+  oneOf("firewall-backend", config.firewallBackend, ["iptables", "nftables"]);
+  oneOf("storage-driver", config.storageDriver, ["", "btrfs", "overlay2", "vfs"]);
   oneOf("default-ipc-mode", config.defaultIpcMode, ["private", "shareable"]);
   oneOf("default-cgroupns-mode", config.defaultCgroupnsMode, ["", "host", "private"]);
   for (const [name, cidr] of [

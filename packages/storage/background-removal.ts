@@ -6,6 +6,7 @@
  */
 import { removeTree } from "#kernel/remove-tree.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
+import type { StorageTask } from "#storage/worker/worker-messages.ts";
 
 /** What is deleted in the event loop at most. */
 const inlineBudget = { entries: 200, time: 2 };
@@ -16,15 +17,22 @@ const longestBacklog = 200;
 
 export class BackgroundRemoval {
   readonly #workers = new StorageWorkers(1);
+  readonly #task: ((path: string) => StorageTask) | undefined;
   readonly #pending = new Set<Promise<void>>();
   /** Trees that wait for a quiet moment. */
   #waiting: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
 
+  /** `task`: what deletes a tree in a worker where that is no walk over its files; small ones too, then. */
+  constructor(task?: (path: string) => StorageTask) {
+    this.#task = task;
+  }
+
   /** Begins to delete a tree that has no other user. */
   add(path: string): void {
     const removal = new Promise<void>((resolve) => this.#waiting.push(resolve)).then(async () => {
-      if (!removeTree(path, inlineBudget)) await this.#workers.run({ kind: "remove", path });
+      if (this.#task !== undefined) await this.#workers.run(this.#task(path));
+      else if (!removeTree(path, inlineBudget)) await this.#workers.run({ kind: "remove", path });
     });
     this.#pending.add(removal);
     removal.then(

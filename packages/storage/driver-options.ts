@@ -3,6 +3,7 @@
  * Docker's texts.
  */
 import { BerthError } from "#errors/errors.ts";
+import type { SizeOptions } from "#storage/driver-types.ts";
 
 export interface DriverOption {
   /** In small letters: keys are compared so. */
@@ -27,9 +28,52 @@ export function parseDriverOption(driver: string, text: string): DriverOption {
   return { key: text.slice(0, equals).trim().toLowerCase(), value: text.slice(equals + 1).trim() };
 }
 
-/** Checks that `text` is a size as Docker's flags take them: "10", "1.5G", "20 MiB". */
-export function checkSize(driver: string, text: string): void {
-  if (!/^\d+(\.\d+)* ?[kmgtp]?i?b?$/i.test(text)) throw cannotStart(driver, `invalid size: '${text}'`);
+const sizePattern = /^(\d+(?:\.\d+)*) ?([kmgtp]?)i?b?$/i;
+const powers = ["", "k", "m", "g", "t", "p"];
+
+/** Bytes of a size as Docker's flags take them, in powers of 1024: "10", "1.5G", "20 MiB". Undefined if it is none. */
+export function parseSize(text: string): number | undefined {
+  const match = sizePattern.exec(text);
+  const amount = Number(match?.[1]);
+  if (match === null || Number.isNaN(amount)) return undefined;
+  return Math.floor(amount * 1024 ** powers.indexOf((match[2] ?? "").toLowerCase()));
+}
+
+/** The bytes of a size in a driver's options. */
+export function checkSize(driver: string, text: string): number {
+  const size = parseSize(text);
+  if (size === undefined) throw cannotStart(driver, `invalid size: '${text}'`);
+  return size;
+}
+
+/** The bytes of a container's `--storage-opt size=…`; undefined without one. Throws "invalid" for anything else. */
+export function sizeOption(driver: string, options: SizeOptions): number | undefined {
+  let size: number | undefined;
+  for (const [key, value] of Object.entries(options)) {
+    if (key.toLowerCase() !== "size") throw cannotLimit(driver, `Unknown option ${key}`);
+    size = parseSize(value);
+    if (size === undefined) throw cannotLimit(driver, `invalid size: '${value}'`);
+  }
+  return size;
+}
+
+/** For drivers that have no limits: throws "invalid" where one is asked for. */
+export function refuseSize(driver: string, options: SizeOptions, reason?: string, hint?: string): void {
+  const names = Object.keys(options);
+  if (names.length === 0) return;
+  const unknown = names.find((name) => name.toLowerCase() !== "size");
+  if (!names.includes("size") && unknown !== undefined)
+    throw cannotLimit(driver, `Unknown option ${unknown}`);
+  throw cannotLimit(driver, reason ?? `--storage-opt is not supported for ${driver}`, hint);
+}
+
+/** Said where a container's size cannot be limited as asked. */
+export function cannotLimit(driver: string, reason: string, hint?: string): BerthError {
+  return new BerthError("invalid", reason, {
+    operation: "create container",
+    object: driver,
+    ...(hint === undefined ? {} : { hint }),
+  });
 }
 
 /** Words for true and false that Go's strconv.ParseBool knows. */

@@ -24,6 +24,11 @@ export interface StorageDriver {
   status(): Promise<[string, string][] | null>;
   /** A read-only layer on top of `parent` (undefined: the lowest). Its contents are then unpacked into `diffPath`. */
   create(cacheId: string, parent: string | undefined): Promise<void>;
+  /**
+   * How many bytes a container may write by these `--storage-opt`s of its, or by the driver's own options; undefined for no
+   * limit. Throws "invalid" with Docker's text for an option that is unknown, malformed or cannot be kept here.
+   */
+  sizeLimit(options: SizeOptions): number | undefined;
   /** Init layer and writable layer of a container; `<cacheId>-init` and `<cacheId>`. */
   createWritable(cacheId: string, parent: string | undefined, options: WritableOptions): Promise<void>;
   /** Frees the name at once and deletes the tree in the background; a crash in between is finished by `reconcile`. */
@@ -87,8 +92,14 @@ export interface Owner {
   gid: number;
 }
 
+/** `--storage-opt`s of one container: {size: "10G"}. */
+export type SizeOptions = Readonly<Record<string, string>>;
+
 /** The owner of the mount points in the init layer: directories ("/proc") and files ("/etc/hosts"). */
-export type WritableOptions = Partial<Owner>;
+export interface WritableOptions extends Partial<Owner> {
+  /** What `sizeLimit` answered. */
+  size?: number | undefined;
+}
 
 /** Unpacks one layer archive into a layer directory, in a worker thread. */
 export interface LayerUnpacker {

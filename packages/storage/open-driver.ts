@@ -9,6 +9,8 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
+import { isBtrfsPath } from "#kernel/btrfs.ts";
+import { createBtrfsDriver } from "#storage/btrfs/btrfs-driver.ts";
 import type { Owner, StorageDriver } from "#storage/driver-types.ts";
 import { linkDirectory } from "#storage/overlay2/layer-links.ts";
 import { createOverlay2Driver } from "#storage/overlay2/overlay2-driver.ts";
@@ -16,7 +18,7 @@ import { createVfsDriver } from "#storage/vfs/vfs-driver.ts";
 
 export interface DriverRequest {
   dataRoot: string;
-  /** "overlay2", "vfs"; "" leaves the choice to us. */
+  /** "btrfs", "overlay2", "vfs"; "" leaves the choice to us. */
   name: string;
   /** "key=value", as `--storage-opt` and `storage-opts` have them. */
   options: readonly string[];
@@ -30,10 +32,18 @@ interface DriverKind {
   open(request: DriverRequest): StorageDriver;
   /** The directory its layers are in. */
   layers: string;
+  /** Is it worth trying on this data root where none was asked for? Everywhere, if not given. */
+  suits?(dataRoot: string): boolean;
 }
 
-/** The better before the worse; the last works everywhere. */
+/** The better before the worse, in Docker's order; the last works everywhere. */
 const drivers: readonly DriverKind[] = [
+  {
+    name: "btrfs",
+    open: createBtrfsDriver,
+    layers: join("btrfs", "subvolumes"),
+    suits: isBtrfsPath,
+  },
   { name: "overlay2", open: createOverlay2Driver, layers: "overlay2" },
   { name: "vfs", open: createVfsDriver, layers: join("vfs", "dir") },
 ];
@@ -63,6 +73,7 @@ function chooseDriver(request: DriverRequest, used: readonly DriverKind[]): Stor
     return first.open(request);
   }
   for (const driver of drivers.slice(0, -1)) {
+    if (driver.suits?.(request.dataRoot) === false) continue;
     try {
       return driver.open(request);
     } catch (error) {
@@ -87,7 +98,7 @@ function unknownDriver(name: string): BerthError {
   return new BerthError("invalid", `error initializing graphdriver: driver not supported: ${name}`, {
     operation: "start storage driver",
     object: name,
-    hint: `Berth has ${driverNames.join(" and ")}.`,
+    hint: `Berth has ${driverNames.join(", ")}.`,
   });
 }
 

@@ -15,9 +15,18 @@ export type OpenDriver = (dataRoot: string) => Promise<StorageDriver>;
 /** A layer's id: 64 times the letter. */
 export const id = (letter: string): string => letter.repeat(64);
 
+/** A storage driver that is held to the contract. */
+export interface DriverUnderTest {
+  /** The driver's own name, by which a daemon is told to use it. */
+  name: string;
+  open: OpenDriver;
+  /** A directory that data roots are made in, on the file system it needs; the temporary one if not given. */
+  place?: () => string;
+}
+
 /** A fresh driver for every test of the suite it is called in. */
-export function driverBench(open: OpenDriver): DriverBench {
-  const bench = new DriverBench(open);
+export function driverBench(driver: DriverUnderTest): DriverBench {
+  const bench = new DriverBench(driver);
   before(() => bench.begin());
   after(() => bench.end());
   beforeEach(() => bench.renew());
@@ -27,17 +36,19 @@ export function driverBench(open: OpenDriver): DriverBench {
 
 export class DriverBench {
   readonly #open: OpenDriver;
+  readonly #place: () => string;
   /** Everything is below it; the data root is not all of it. */
   base = "";
   dataRoot = "";
   driver!: StorageDriver;
 
-  constructor(open: OpenDriver) {
+  constructor({ open, place = tmpdir }: DriverUnderTest) {
     this.#open = open;
+    this.#place = place;
   }
 
   begin(): void {
-    this.base = mkdtempSync(join(tmpdir(), "berth-driver-"));
+    this.base = mkdtempSync(join(this.#place(), "berth-driver-"));
   }
 
   end(): void {

@@ -3,18 +3,18 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { join } from "node:path";
 import { test } from "node:test";
-import { driverBench, type OpenDriver } from "#test/contracts/driver-bench.ts";
+import { type DriverUnderTest, driverBench } from "#test/contracts/driver-bench.ts";
 
 const child = join(import.meta.dirname, "driver-crash-child.ts");
 const crashes = 12;
 
-export function testDriverCrashes(name: string, open: OpenDriver): void {
-  const bench = driverBench(open);
+export function testDriverCrashes(driver: DriverUnderTest): void {
+  const bench = driverBench(driver);
 
   /** Lets the driver work in a process of its own and kills that after so many of its lines, and a moment. */
   const crash = (seed: number, lines: number, moment: number) =>
     new Promise<string[]>((resolve, reject) => {
-      const worker = spawn(process.execPath, [child, bench.dataRoot, name, String(seed)], {
+      const worker = spawn(process.execPath, [child, bench.dataRoot, driver.name, String(seed)], {
         stdio: ["ignore", "pipe", "inherit"],
       });
       let said = "";

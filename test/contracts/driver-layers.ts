@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { isBerthError } from "#errors/errors.ts";
 import { setXattr } from "#kernel/xattr-syscalls.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
-import { describeTree, driverBench, id, type OpenDriver } from "#test/contracts/driver-bench.ts";
+import { type DriverUnderTest, describeTree, driverBench, id } from "#test/contracts/driver-bench.ts";
 
 /** A tree with everything that file systems know, made by a shell. */
 const everything = [
@@ -23,8 +23,8 @@ const everything = [
 
 const settle = "find . -depth -mindepth 1 -exec touch -h -d '2001-02-03 04:05:06.123456789Z' {} +";
 
-export function testDriverLayers(open: OpenDriver): void {
-  const bench = driverBench(open);
+export function testDriverLayers(driver: DriverUnderTest): void {
+  const bench = driverBench(driver);
 
   test("a layer keeps everything of those below it", async () => {
     await bench.driver.create(id("a"), undefined);

@@ -4,10 +4,10 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { driverBench, id, type OpenDriver } from "#test/contracts/driver-bench.ts";
+import { type DriverUnderTest, driverBench, id } from "#test/contracts/driver-bench.ts";
 
-export function testDriverRoots(open: OpenDriver): void {
-  const bench = driverBench(open);
+export function testDriverRoots(driver: DriverUnderTest): void {
+  const bench = driverBench(driver);
   const mountPoints =
     "for f in .dockerenv dev/console etc/hosts etc/hostname etc/resolv.conf; do test -f $f && test ! -s $f; done;" +
     "for d in dev/pts dev/shm proc sys; do test -d $d; done; readlink etc/mtab";

@@ -3,16 +3,17 @@
  * one; needs root.
  */
 import { describe } from "node:test";
-import type { OpenDriver } from "#test/contracts/driver-bench.ts";
+import type { DriverUnderTest } from "#test/contracts/driver-bench.ts";
 import { testDriverCrashes } from "#test/contracts/driver-crashes.ts";
 import { testDriverLayers } from "#test/contracts/driver-layers.ts";
 import { testDriverRoots } from "#test/contracts/driver-roots.ts";
 
-/** `name` is the driver's own, by which a daemon is told to use it. */
-export function testStorageDriver(name: string, open: OpenDriver): void {
-  describe(`storage driver ${name}`, { skip: process.geteuid?.() !== 0 && "needs root" }, () => {
-    describe("roots of containers", () => testDriverRoots(open));
-    describe("layers", () => testDriverLayers(open));
-    describe("crashes", () => testDriverCrashes(name, open));
+/** `skip`: why it cannot be tested here. */
+export function testStorageDriver(driver: DriverUnderTest, skip: string | false = false): void {
+  const why = process.geteuid?.() !== 0 ? "needs root" : skip;
+  describe(`storage driver ${driver.name}`, { skip: why }, () => {
+    describe("roots of containers", () => testDriverRoots(driver));
+    describe("layers", () => testDriverLayers(driver));
+    describe("crashes", () => testDriverCrashes(driver));
   });
 }

@@ -9,7 +9,6 @@ import type {
   ContainerConfig,
   ContainerCreateRequest,
   ContainerCreateResponse,
-  HostConfig,
 } from "#api-types/container.ts";
 import { containerDirectory } from "#engine/containers/container-paths.ts";
 import type { ContainerRecord } from "#engine/containers/container-record.ts";
@@ -49,7 +48,10 @@ export async function createContainer(
   const container = context.containers.add(record);
   try {
     mkdirSync(containerDirectory(context.config, record.id), { recursive: true, mode: 0o710 });
-    await context.storage.createWritable(record.id, image.topLayer, containerRoot(context));
+    await context.storage.createWritable(record.id, image.topLayer, {
+      ...containerRoot(context),
+      size: context.storage.sizeLimit(record.hostConfig.StorageOpt ?? {}),
+    });
     await makeVolumes(context, record);
   } catch (error) {
     context.containers.retire(container);
@@ -80,7 +82,7 @@ function composeRecord(
   const { path, args } = commandOf(config);
   const { hostConfig, warnings } = completeHostConfig(HostConfig ?? {}, context.limits);
   checkLogDriver(hostConfig);
-  checkStorageOptions(context.storage.name, hostConfig);
+  context.storage.sizeLimit(hostConfig.StorageOpt ?? {});
   checkSecurityOptions(hostConfig);
   resolveCapabilities({
     add: hostConfig.CapAdd ?? [],
@@ -151,19 +153,6 @@ function completeIdentity(config: ContainerConfig, networkMode: string, id: stri
       operation: "create container",
     });
   }
-}
-
-/** Sizes of writable layers need quotas that no driver has yet. */
-function checkStorageOptions(driver: string, { StorageOpt }: HostConfig): void {
-  const names = Object.keys(StorageOpt ?? {});
-  if (names.length === 0) return;
-  const unknown = names.find((name) => name.toLowerCase() !== "size");
-  const unsupported =
-    driver === "overlay2"
-      ? "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
-      : `--storage-opt is not supported for ${driver}`;
-  const message = names.includes("size") || unknown === undefined ? unsupported : `Unknown option ${unknown}`;
-  throw new BerthError("invalid", message, { operation: "create container", object: driver });
 }
 
 function checkPlatform(image: Image, reference: string, platform: string): void {

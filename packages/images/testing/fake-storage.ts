@@ -40,6 +40,10 @@ export class FakeStorage implements StorageDriver {
     this.parents.set(cacheId, parent);
   }
 
+  sizeLimit(): undefined {
+    return undefined;
+  }
+
   async createWritable(cacheId: string, parent: string | undefined): Promise<void> {
     await this.create(cacheId, parent);
   }

@@ -18,7 +18,7 @@ import { isBerthError } from "#errors/errors.ts";
 import { createOverlay2Driver } from "#storage/overlay2/overlay2-driver.ts";
 import { testStorageDriver } from "#test/contracts/storage-driver.ts";
 
-testStorageDriver("overlay2", async (dataRoot) => createOverlay2Driver({ dataRoot }));
+testStorageDriver({ name: "overlay2", open: async (dataRoot) => createOverlay2Driver({ dataRoot }) });
 
 const options = { skip: process.geteuid?.() !== 0 && "needs root" };
 const id = (letter: string) => letter.repeat(64);

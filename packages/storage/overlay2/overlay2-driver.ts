@@ -28,7 +28,14 @@ import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
 import { BackgroundRemoval } from "#storage/background-removal.ts";
-import type { LayerComparison, Owner, StorageDriver, WritableOptions } from "#storage/driver-types.ts";
+import { refuseSize } from "#storage/driver-options.ts";
+import type {
+  LayerComparison,
+  Owner,
+  SizeOptions,
+  StorageDriver,
+  WritableOptions,
+} from "#storage/driver-types.ts";
 import { type InitStep, makeInitLayer, planInitLayer } from "#storage/init-layer.ts";
 import { pathExists, readIfExists, removeIfExists } from "#storage/layer-files.ts";
 import {
@@ -116,6 +123,12 @@ export class Overlay2Driver implements StorageDriver {
       ["Native Overlay Diff", String(this.#support.nativeDiff)],
       ["userxattr", "false"],
     ];
+  }
+
+  sizeLimit(options: SizeOptions): undefined {
+    const reason = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
+    refuseSize("overlay2", options, reason);
+    return undefined;
   }
 
   async create(cacheId: string, parent: string | undefined): Promise<void> {

@@ -1,4 +1,4 @@
 import { createVfsDriver } from "#storage/vfs/vfs-driver.ts";
 import { testStorageDriver } from "#test/contracts/storage-driver.ts";
 
-testStorageDriver("vfs", async (dataRoot) => createVfsDriver({ dataRoot }));
+testStorageDriver({ name: "vfs", open: async (dataRoot) => createVfsDriver({ dataRoot }) });

@@ -84,6 +84,11 @@ async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
     case "remove":
       removeTree(task.path);
       return undefined;
+    case "remove-subvolume": {
+      const { removeSubvolume } = await import("#storage/btrfs/remove-subvolume.ts");
+      await removeSubvolume(task.path);
+      return undefined;
+    }
     case "measure":
       return treeSize(task.path);
     case "measure-changes":

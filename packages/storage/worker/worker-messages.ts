@@ -24,6 +24,8 @@ export type StorageTask =
   | { kind: "archive"; task: ArchiveTask }
   /** Delete a tree that has no other user. */
   | { kind: "remove"; path: string }
+  /** The same where it is, or has in it, subvolumes of btrfs. */
+  | { kind: "remove-subvolume"; path: string }
   /** Bytes below a directory; answers a number. */
   | { kind: "measure"; path: string }
   /** Bytes that a layer adds to those below; answers a number. */

@@ -1,0 +1,290 @@
+/**
+ * A storage driver whose layers are whole trees: each is one directory that begins as all of the layer below and is then
+ * changed in place. How such a tree is made and deleted is its kind's business (`LayerTrees`): a copy, a snapshot.
+ *
+ * Beside the trees there is a small file for each that stands on another, naming that. A tree is made under the name
+ * `.new-<id>` and renamed when whole, and renamed before it is deleted; see layer-names.ts.
+ */
+import { randomUUID } from "node:crypto";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { rename } from "node:fs/promises";
+import { join } from "node:path";
+import { FileDescriptor } from "#kernel/fd.ts";
+import { fchmod, fchown, S_IFDIR, S_IFMT, unlinkat } from "#kernel/file-syscalls.ts";
+import { RootDirectory } from "#kernel/root-directory.ts";
+import { isErrno } from "#kernel/syscall-error.ts";
+import { O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
+import type { RootfsPlan } from "#runtime/launch-types.ts";
+import type { BackgroundRemoval } from "#storage/background-removal.ts";
+import type {
+  LayerComparison,
+  Owner,
+  SizeOptions,
+  StorageDriver,
+  WritableOptions,
+} from "#storage/driver-types.ts";
+import { type InitStep, makeInitStep, planInitLayer } from "#storage/init-layer.ts";
+import { pathExists, readIfExists, removeIfExists } from "#storage/layer-files.ts";
+import {
+  checkLayerId,
+  gonePrefix,
+  initSuffix,
+  newPrefix,
+  noSuchLayer,
+  ownerOf,
+} from "#storage/layer-names.ts";
+import { StorageWorkers } from "#storage/worker/storage-workers.ts";
+
+/** Trees walked at once: more would only make the disk's head, or its queue, busier. */
+const walks = 2;
+
+/** How the trees of a driver come and go. None of it blocks the event loop. */
+export interface LayerTrees {
+  /** An empty tree in the directory `home`, where nothing has its name. */
+  makeEmpty(home: string, name: string): Promise<void>;
+  /**
+   * The same as the tree `source`. `share`: it is never written to, only its names are replaced; what is left half made
+   * when this throws is removed by the caller.
+   */
+  makeCopy(source: string, home: string, name: string, options: { share: boolean }): Promise<void>;
+  /** Bytes that a new tree may hold at most. */
+  limit?(path: string, bytes: number): Promise<void>;
+  /** The tree is about to be deleted. */
+  forget?(path: string): void;
+  readonly removal: BackgroundRemoval;
+  /** What `docker info` says of it. */
+  status(): Promise<[string, string][] | null>;
+  /** See `StorageDriver.sizeLimit`. */
+  sizeLimit(options: SizeOptions): number | undefined;
+  close(): Promise<void>;
+}
+
+export interface WholeLayersOptions {
+  name: string;
+  /** Holds the directory of trees, and those of what is kept beside them. Made if missing. */
+  base: string;
+  /** Name of the directory of trees in `base`: "dir". */
+  home: string;
+  trees: LayerTrees;
+  /** Who owns the root directory of a lowest layer. */
+  owner: Owner;
+}
+
+interface Making {
+  parent: string | undefined;
+  share: boolean;
+  size?: number | undefined;
+  fill?: (directory: string) => Promise<void>;
+}
+
+export class WholeLayerDriver implements StorageDriver {
+  readonly name: string;
+  readonly whiteouts = "apply";
+  readonly #home: string;
+  readonly #parents: string;
+  readonly #layouts: string;
+  readonly #trees: LayerTrees;
+  readonly #owner: Owner;
+  readonly #workers = new StorageWorkers(walks);
+  /** Layers being made, so that a second request waits for the first. */
+  readonly #making = new Map<string, Promise<void>>();
+
+  constructor({ name, base, home, trees, owner }: WholeLayersOptions) {
+    this.name = name;
+    this.#home = join(base, home);
+    this.#parents = join(base, "parents");
+    this.#layouts = join(base, "layouts");
+    this.#trees = trees;
+    this.#owner = owner;
+    mkdirSync(this.#home, { recursive: true, mode: 0o710 });
+    mkdirSync(this.#parents, { recursive: true, mode: 0o700 });
+    mkdirSync(this.#layouts, { recursive: true, mode: 0o700 });
+  }
+
+  status(): Promise<[string, string][] | null> {
+    return this.#trees.status();
+  }
+
+  sizeLimit(options: SizeOptions): number | undefined {
+    return this.#trees.sizeLimit(options);
+  }
+
+  async create(cacheId: string, parent: string | undefined): Promise<void> {
+    await this.#create(cacheId, { parent, share: true });
+  }
+
+  async createWritable(cacheId: string, parent: string | undefined, options: WritableOptions): Promise<void> {
+    checkLayerId(cacheId);
+    const init = `${cacheId}${initSuffix}`;
+    await this.#create(init, {
+      parent,
+      share: true,
+      fill: (directory) => this.#makeMountPoints(directory, options.uid ?? 0, options.gid ?? 0),
+    });
+    await this.#create(cacheId, { parent: init, share: false, size: options.size });
+  }
+
+  async remove(cacheId: string): Promise<void> {
+    checkLayerId(cacheId);
+    for (const id of [cacheId, `${cacheId}${initSuffix}`]) {
+      await this.#making.get(id)?.catch(() => {}); // whoever makes it is told
+      await this.#remove(id);
+    }
+  }
+
+  async exists(cacheId: string): Promise<boolean> {
+    return pathExists(this.#path(cacheId));
+  }
+
+  async size(cacheId: string): Promise<number> {
+    if (!(await this.exists(cacheId))) return 0;
+    const comparison = await this.comparison(cacheId);
+    return (await this.#workers.run({ kind: "measure-changes", comparison })) as number;
+  }
+
+  diffPath(cacheId: string): string {
+    return this.#path(cacheId);
+  }
+
+  layoutPath(cacheId: string): string {
+    return join(this.#layouts, cacheId);
+  }
+
+  async rootfs(cacheId: string): Promise<RootfsPlan> {
+    return { kind: "directory", path: this.#present(cacheId) };
+  }
+
+  async layerDirectories(cacheId: string): Promise<string[]> {
+    return [this.#present(cacheId)];
+  }
+
+  async comparison(cacheId: string): Promise<LayerComparison> {
+    const directory = this.#present(cacheId);
+    const parent = readIfExists(this.#parentFile(cacheId))?.trim();
+    const lower = parent === undefined ? [] : [this.#present(parent)];
+    return { directory, lower, whiteouts: this.whiteouts };
+  }
+
+  async metadata(): Promise<null> {
+    return null;
+  }
+
+  async reconcile(known: ReadonlySet<string>): Promise<void> {
+    for (const name of readdirSync(this.#home)) {
+      if (name.startsWith(gonePrefix)) this.#trees.removal.add(this.#path(name));
+      else if (name.startsWith(".")) await this.#discard(this.#path(name));
+      else if (!known.has(name) && !known.has(ownerOf(name))) await this.#remove(name);
+    }
+    for (const name of readdirSync(this.#parents)) {
+      if (!pathExists(this.#path(name))) removeIfExists(this.#parentFile(name));
+    }
+    for (const name of readdirSync(this.#layouts)) {
+      if (!pathExists(this.#path(name))) await this.#discard(this.layoutPath(name));
+    }
+  }
+
+  settled(): Promise<void> {
+    return this.#trees.removal.settled();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#trees.removal.close(), this.#workers.close(), this.#trees.close()]);
+  }
+
+  #create(cacheId: string, making: Making): Promise<void> {
+    const running = this.#making.get(cacheId);
+    if (running !== undefined) return running;
+    const made = this.#make(cacheId, making).finally(() => this.#making.delete(cacheId));
+    this.#making.set(cacheId, made);
+    return made;
+  }
+
+  async #make(cacheId: string, { parent, share, size, fill }: Making): Promise<void> {
+    checkLayerId(cacheId);
+    if (pathExists(this.#path(cacheId))) return;
+    const source = parent === undefined ? undefined : this.#present(parent);
+    const name = newPrefix + cacheId;
+    const building = this.#path(name);
+    // What a crash left under this name.
+    if (pathExists(building)) await this.#discard(building);
+    try {
+      if (source === undefined) {
+        await this.#trees.makeEmpty(this.#home, name);
+        this.#ownRoot(building);
+      } else {
+        await this.#trees.makeCopy(source, this.#home, name, { share });
+      }
+      await fill?.(building);
+      if (size !== undefined) await this.#trees.limit?.(building, size);
+      if (parent !== undefined) writeFileSync(this.#parentFile(cacheId), parent, { mode: 0o600 });
+      await rename(building, this.#path(cacheId));
+    } catch (error) {
+      await this.#discardIfExists(building);
+      throw error;
+    }
+  }
+
+  #ownRoot(path: string): void {
+    using directory = new FileDescriptor(open(path, O_RDONLY | O_DIRECTORY));
+    const { uid, gid } = this.#owner;
+    if (uid !== 0 || gid !== 0) fchown(directory.number, uid, gid);
+    fchmod(directory.number, 0o755);
+  }
+
+  async #remove(cacheId: string): Promise<void> {
+    await this.#discardIfExists(this.#path(cacheId));
+    removeIfExists(this.#parentFile(cacheId));
+    await this.#discardIfExists(this.layoutPath(cacheId));
+  }
+
+  async #discardIfExists(path: string): Promise<void> {
+    try {
+      await this.#discard(path);
+    } catch (error) {
+      if (!isErrno(error, "ENOENT")) throw error;
+    }
+  }
+
+  /** Moves something out of the way and deletes it. */
+  async #discard(path: string): Promise<void> {
+    const gone = this.#path(gonePrefix + randomUUID());
+    if (pathExists(path)) this.#trees.forget?.(path);
+    await rename(path, gone);
+    this.#trees.removal.add(gone);
+  }
+
+  /** The directory of a layer that must be there. */
+  #present(cacheId: string): string {
+    checkLayerId(cacheId);
+    const path = this.#path(cacheId);
+    if (!pathExists(path)) throw noSuchLayer(cacheId);
+    return path;
+  }
+
+  #path(name: string): string {
+    return join(this.#home, name);
+  }
+
+  /** Says on which layer one was put: what its changes are told by. */
+  #parentFile(cacheId: string): string {
+    return join(this.#parents, cacheId);
+  }
+
+  /** Makes a container's mount points in a tree that holds the whole image; what is in their place goes. */
+  async #makeMountPoints(directory: string, uid: number, gid: number): Promise<void> {
+    using root = new RootDirectory(directory);
+    for (const step of planInitLayer([directory])) await this.#makeMountPoint(root, step, uid, gid);
+  }
+
+  async #makeMountPoint(root: RootDirectory, step: InitStep, uid: number, gid: number): Promise<void> {
+    const existing = root.lstat(step.path);
+    if (step.kind === "directory" && !step.opaque && existing !== undefined) return;
+    // Every directory on the way has a step of its own before: none of them is a link by now.
+    const { directory, name } = root.openParent(step.path);
+    using parent = directory;
+    if (existing !== undefined && (existing.mode & S_IFMT) === S_IFDIR) {
+      await this.#workers.run({ kind: "remove", path: `${parent.procPath}/${name}` });
+    } else if (existing !== undefined) unlinkat(parent.number, name);
+    makeInitStep(parent.number, { ...step, path: name }, uid, gid);
+  }
+}
