@@ -63,7 +63,7 @@ async function checkOne(witness: Witness, container: ChaosContainer): Promise<vo
   } else {
     checkEnd(witness, container, State, doubt);
   }
-  await checkLog(witness, container, !running && life === "running" && !doubt);
+  await checkLog(witness, container, State.Status === "exited" && life === "running" && !doubt);
 }
 
 function checkEnd(
