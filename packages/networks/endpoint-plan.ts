@@ -25,7 +25,9 @@ export function planEndpoints(request: SandboxRequest, table: NetworkTable): Pla
     wishes: request.endpoints[name] ?? {},
   }));
   // The host's namespace, and one with nothing in it, go together with no other network.
-  const alone = planned.find(({ network }) => network.record.driver !== "bridge");
+  const alone = planned.find(
+    ({ network: { record } }) => record.driver === "host" || record.driver === "null",
+  );
   if (alone !== undefined) return [alone];
   const { mode } = request;
   const isPrimary = ({ record: { name, id } }: Network): boolean =>

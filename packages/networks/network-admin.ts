@@ -10,6 +10,7 @@ import { usedPrefixes } from "#networks/host-survey.ts";
 import { composeNetwork } from "#networks/network-create.ts";
 import type { NetworkRecord } from "#networks/network-record.ts";
 import { type Network, type NetworkTable, predefined } from "#networks/network-table.ts";
+import { madeFrom } from "#networks/network-template.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
 
 export interface AdminParts {
@@ -97,6 +98,16 @@ export class NetworkAdmin {
         ...(hint !== undefined && { hint }),
       });
     if (predefined.has(name)) throw refuse(`${name} is a pre-defined network and cannot be removed`);
+    const copies = madeFrom(
+      name,
+      this.#parts.table.all().map(({ record }) => record),
+    );
+    if (network.record.config.template !== undefined && copies.length > 0) {
+      throw refuse(
+        `configuration network ${JSON.stringify(name)} is in use`,
+        `these networks are made of it: ${copies.join(", ")}`,
+      );
+    }
     const users = this.#parts.usersOf(network);
     if (users.length === 0) return;
     throw refuse(

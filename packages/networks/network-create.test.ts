@@ -87,13 +87,96 @@ test("an interface that is there already is used, and noted as not ours", () => 
   assert.equal(compose({ Options }).config.foundBridge, undefined);
 });
 
+test("IPv6 alone", () => {
+  const { config } = compose({ EnableIPv4: false, EnableIPv6: true });
+  assert.deepEqual([config.subnet, config.gateway], [undefined, undefined]);
+  assert.match(config.ipv6?.gateway ?? "", /::1$/);
+});
+
+test("the gateway of a bridge is the first address that nobody else has", () => {
+  const pool = { Subnet: "10.1.0.0/24", AuxiliaryAddresses: { router: "10.1.0.1", other: "10.1.0.2" } };
+  assert.equal(compose({ IPAM: { Config: [pool] } }).config.gateway, "10.1.0.3");
+});
+
+test("a network on a wire: any number of subnets, and no gateway but the one it is told", () => {
+  const Config = [
+    { Subnet: "10.1.0.0/24" },
+    { Subnet: "fd00:1::/64", Gateway: "fd00:1::9" },
+    { Subnet: "10.2.0.0/24", Gateway: "10.2.0.254" },
+  ];
+  const request = { Driver: "macvlan", EnableIPv6: true, Options: { parent: "wire0" }, IPAM: { Config } };
+  const { driver, config } = compose(request, { hasInterface: (name) => name === "wire0" });
+  assert.deepEqual([driver, config.parent, config.madeParent], ["macvlan", "wire0", undefined]);
+  assert.deepEqual([config.subnet, config.gateway], ["10.1.0.0/24", undefined]);
+  assert.deepEqual(config.ipv6, { subnet: "fd00:1::/64", gateway: "fd00:1::9" });
+  assert.deepEqual(config.morePools, [{ subnet: "10.2.0.0/24", gateway: "10.2.0.254" }]);
+  assert.equal(compose({ ...request, Options: {} }).config.madeParent, true);
+});
+
+test("one network's configuration is another's", () => {
+  const template = compose({
+    Name: "template",
+    ConfigOnly: true,
+    Driver: "anything",
+    Labels: { a: "b" },
+    Options: { parent: "wire0" },
+    IPAM: { Config: [{ Subnet: "10.1.0.0/24", Gateway: "10.1.0.9" }] },
+  });
+  assert.equal(template.driver, "null");
+  assert.equal(template.config.subnet, undefined);
+  const networks = [template];
+  const ConfigFrom = { Network: "template" };
+  const { config } = compose({ Driver: "macvlan", ConfigFrom }, { networks });
+  assert.deepEqual([config.parent, config.gateway, config.configFrom], ["wire0", "10.1.0.9", "template"]);
+  assert.deepEqual(config.labels, { a: "b" });
+  const refusals: [NetworkCreateRequest, string, RegExp][] = [
+    [{ ConfigFrom, Labels: { c: "d" } }, "forbidden", /^user specified configurations are not supported/],
+    [{ ConfigFrom: { Network: "x" } }, "not-found", /^configuration network "x" does not exist$/],
+    [{ ConfigOnly: true, ConfigFrom }, "forbidden", /^a configuration network cannot depend on/],
+    [{ ConfigOnly: true, Internal: true }, "forbidden", /^configuration network can only contain/],
+  ];
+  for (const [request, code, message] of refusals) {
+    assert.throws(() => compose(request, { networks }), { code, message });
+  }
+});
+
 test("refusals, by kind", () => {
   const cases: [NetworkCreateRequest, string, RegExp][] = [
     [{ Name: " " }, "invalid", /^invalid name: name is empty$/],
     [{ Name: "none" }, "forbidden", /^operation is not permitted on predefined none network$/],
     [{ Name: "other" }, "conflict", /^network with name other already exists$/],
     [{ Driver: "null" }, "forbidden", /^only one instance of "null" network is allowed$/],
-    [{ Driver: "weave" }, "not-found", /^plugin "weave" not found$/],
+    [
+      { Driver: "weave" },
+      "not-found",
+      /^could not find plugin weave in v1 plugin registry: plugin not found$/,
+    ],
+    [{ Ingress: true }, "unavailable", /^This node is not a swarm manager/],
+    [{ EnableIPv4: false }, "invalid", /^IPv4 or IPv6 must be enabled$/],
+    [
+      { IPAM: { Config: [{ Subnet: "10.1.0.0/16" }, { Subnet: "10.2.0.0/16" }] } },
+      "forbidden",
+      /^bridge driver doesn't support multiple subnets$/,
+    ],
+    [
+      { Driver: "macvlan", IPAM: { Config: [{ Subnet: "10.1.0.0/16" }, { Subnet: "10.1.2.0/24" }] } },
+      "forbidden",
+      /Pool overlaps with other one/,
+    ],
+    [
+      { IPAM: { Config: [{ Subnet: "10.1.0.0/16", Gateway: "10.1.0.0" }] } },
+      "internal",
+      /^failed to allocate gateway \(10.1.0.0\): Address already in use$/,
+    ],
+    [
+      {
+        IPAM: {
+          Config: [{ Subnet: "10.1.0.0/16", Gateway: "10.1.0.9", AuxiliaryAddresses: { a: "10.1.0.9" } }],
+        },
+      },
+      "internal",
+      /^failed to allocate secondary ip address \(a:10.1.0.9\): Address already in use$/,
+    ],
     [{ IPAM: { Config: [{ Subnet: "172.18.9.0/24" }] } }, "forbidden", /Pool overlaps with other one/],
     [{ IPAM: { Config: [{ Subnet: "172.0.0.0/8" }] } }, "forbidden", /Pool overlaps with other one/],
     [

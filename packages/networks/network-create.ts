@@ -2,23 +2,17 @@
  * What `docker network create` asks for, checked and completed: the record of the new network. Reads the host's
  * addresses through `facts`; makes nothing.
  */
-import { createHash } from "node:crypto";
 import type { NetworkCreateRequest } from "#api-types/network.ts";
-import { BerthError } from "#errors/errors.ts";
 import { userBridgeSettings } from "#networks/drivers/bridge-settings.ts";
+import { checkParent, childLinkSettings, isChildDriver } from "#networks/drivers/child-link-settings.ts";
 import { pickSubnet } from "#networks/ipam/address-pools.ts";
+import { recordedPools } from "#networks/ipam/network-pools.ts";
+import { recordedPool, uniqueLocal } from "#networks/ipam/pool-choice.ts";
 import { type WantedPool, wantedPools } from "#networks/ipam/pool-request.ts";
-import {
-  type Address,
-  type Family,
-  formatAddress,
-  formatPrefix,
-  overlaps,
-  type Prefix,
-  parseCidr,
-} from "#networks/ipam/prefix.ts";
+import { type Family, formatPrefix, overlaps, type Prefix, parseCidr } from "#networks/ipam/prefix.ts";
+import { checkRequest, refuse } from "#networks/network-checks.ts";
 import { type NetworkConfig, type NetworkRecord, randomId } from "#networks/network-record.ts";
-import { predefined } from "#networks/network-table.ts";
+import { fromTemplate, templateOf } from "#networks/network-template.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
 
 export interface CreateFacts {
@@ -33,145 +27,116 @@ export interface CreateFacts {
 
 /** Throws with Docker's texts and kinds for everything that is refused. */
 export function composeNetwork(
-  request: NetworkCreateRequest,
+  asked: NetworkCreateRequest,
   facts: CreateFacts,
   options: Pick<NetworkOptions, "defaultAddressPools">,
 ): NetworkRecord {
-  const name = request.Name ?? "";
-  checkRequest(request, name, facts);
-  const id = randomId();
-  const ipv6 = request.EnableIPv6 ?? false;
-  const ipam = request.IPAM ?? {};
-  const wanted = wantedPools(ipam.Config ?? [], ipv6);
+  const name = asked.Name ?? "";
+  checkRequest(asked, name, facts);
+  const made = { id: randomId(), name, created: new Date().toISOString() };
+  if (asked.ConfigOnly) return { ...made, driver: "null", config: templateOf(asked) };
+  const request = fromTemplate(asked, facts.networks);
   const config: NetworkConfig = {
     labels: request.Labels ?? {},
     options: request.Options ?? {},
-    ipamOptions: ipam.Options ?? null,
+    ipamOptions: request.IPAM?.Options ?? null,
     internal: request.Internal ?? false,
     attachable: request.Attachable ?? false,
+    ...(request.Scope && { scope: request.Scope }),
+    ...(asked.ConfigFrom?.Network && { configFrom: asked.ConfigFrom.Network }),
   };
-  const settings = userBridgeSettings({ id, config });
-  const used = facts.networks.flatMap(subnetsOf);
-  const pool4 = wanted.ipv4 ?? {
-    subnet: pickSubnet(poolsOf(options, 4), [...used, ...facts.usedByHost()]),
-  };
-  const pool6 = ipv6 ? (wanted.ipv6 ?? { subnet: uniqueLocal(id) }) : undefined;
-  for (const pool of [pool4, pool6]) {
-    if (pool !== undefined && used.some((other) => overlaps(pool.subnet, other))) throw overlapping(pool);
-  }
-  Object.assign(config, {
-    bridge: settings.bridge,
-    ...recorded(pool4),
-    chosenSubnet: wanted.ipv4 !== undefined,
-    chosenSubnet6: wanted.ipv6 !== undefined,
-    ...(pool6 !== undefined && { ipv6: recorded(pool6) }),
-  });
-  checkBridge(name, id, settings.bridge, facts);
-  if (facts.hasInterface(settings.bridge)) config.foundBridge = true;
-  return { id, name, driver: "bridge", created: new Date().toISOString(), config };
+  const driver = request.Driver || "bridge";
+  const record: NetworkRecord = { ...made, driver: isChildDriver(driver) ? driver : "bridge", config };
+  if (isChildDriver(driver)) layOnParent(record, facts);
+  else nameBridge(record, facts);
+  choosePools(record, request, facts, options);
+  return record;
 }
 
-function checkRequest(request: NetworkCreateRequest, name: string, facts: CreateFacts): void {
-  if (name.trim() === "") throw refuse("invalid", "invalid name: name is empty", name);
-  if (predefined.has(name) || name === "default") {
-    throw refuse("forbidden", `operation is not permitted on predefined ${name} network`, name);
-  }
-  if (name.includes("/") || name.startsWith("container:")) {
-    throw refuse("invalid", `invalid network name: ${name}`, name, "a name has no slash");
-  }
-  if (facts.networks.some((network) => network.name === name)) {
-    throw refuse("conflict", `network with name ${name} already exists`, name);
-  }
-  const driver = request.Driver || "bridge";
-  if (driver === "host" || driver === "null") {
-    throw refuse("forbidden", `only one instance of "${driver}" network is allowed`, name);
-  }
-  if (driver !== "bridge") {
-    throw refuse("not-found", `plugin "${driver}" not found`, name, "the driver there is: bridge");
-  }
-  const ipamDriver = request.IPAM?.Driver || "default";
-  if (ipamDriver !== "default") {
+function nameBridge({ id, name, config }: NetworkRecord, facts: CreateFacts): void {
+  const { bridge } = userBridgeSettings({ id, config });
+  const other = facts.networks.find((network) => network.config.bridge === bridge);
+  if (other !== undefined) {
     throw refuse(
-      "not-found",
-      `plugin "${ipamDriver}" not found`,
+      "forbidden",
+      `cannot create network ${id} (${bridge}): conflicts with network ${other.id} (${bridge}): networks have same bridge name`,
       name,
-      "the address driver there is: default",
     );
   }
-  if (request.Scope === "swarm" || request.Ingress) {
-    throw refuse("unavailable", "This node is not a swarm manager.", name);
-  }
-  if (request.ConfigOnly || request.ConfigFrom?.Network) {
-    throw refuse("not-implemented", "configuration-only networks are not supported", name);
-  }
-  if (request.EnableIPv4 === false) {
-    throw refuse("not-implemented", "IPv4 cannot be disabled", name, "leave out --ipv4=false");
-  }
-  if (request.EnableIPv6 && !facts.kernelHasIpv6) {
-    throw refuse("invalid", "IPv6 is not available: this kernel has none", name);
-  }
+  config.bridge = bridge;
+  if (facts.hasInterface(bridge)) config.foundBridge = true;
 }
 
-function checkBridge(name: string, id: string, bridge: string, facts: CreateFacts): void {
-  const other = facts.networks.find((network) => network.config.bridge === bridge);
-  if (other === undefined) return;
-  throw refuse(
-    "forbidden",
-    `cannot create network ${id} (${bridge}): conflicts with network ${other.id} (${bridge}): networks have same bridge name`,
-    name,
-  );
+function layOnParent(record: NetworkRecord, { networks, hasInterface }: CreateFacts): void {
+  const settings = childLinkSettings(record);
+  checkParent(settings, networks);
+  const { parent } = settings;
+  record.config.parent = parent;
+  const beside = networks.some(({ config }) => config.parent === parent && config.madeParent);
+  if (beside || !hasInterface(parent)) record.config.madeParent = true;
+}
+
+function choosePools(
+  { id, driver, config }: NetworkRecord,
+  request: NetworkCreateRequest,
+  facts: CreateFacts,
+  options: Pick<NetworkOptions, "defaultAddressPools">,
+): void {
+  const enabled = { ipv4: request.EnableIPv4 ?? true, ipv6: request.EnableIPv6 ?? false };
+  const wanted = wantedPools(request.IPAM?.Config ?? [], enabled);
+  if (driver === "bridge" && (wanted.ipv4.length > 1 || wanted.ipv6.length > 1)) {
+    throw refuse(
+      "forbidden",
+      "bridge driver doesn't support multiple subnets",
+      request.Name ?? "",
+      "give one subnet, and with --ipv6 one more of IPv6",
+    );
+  }
+  const used = facts.networks.flatMap(subnetsOf);
+  const pools = (family: Family, find: () => Prefix): Pool[] => {
+    if (!enabled[`ipv${family}`]) return [];
+    const given = wanted[`ipv${family}`];
+    return given.length > 0 ? given : [{ subnet: find() }];
+  };
+  const chosen = [
+    ...pools(4, () => pickSubnet(daemonPools(options, 4), [...used, ...facts.usedByHost()])),
+    ...pools(6, () => uniqueLocal(id)),
+  ];
+  for (const pool of chosen) {
+    if (used.some((other) => overlaps(pool.subnet, other))) throw overlapping(pool);
+    used.push(pool.subnet);
+  }
+  // On a bridge the host is the gateway; on a wire there is one only if the user says who.
+  const recorded = chosen.map((pool) => recordedPool(pool, driver === "bridge"));
+  const [ipv4, ...more4] = recorded.filter(({ subnet }) => !subnet.includes(":"));
+  const [ipv6, ...more6] = recorded.filter(({ subnet }) => subnet.includes(":"));
+  const morePools = [...more4, ...more6];
+  Object.assign(config, {
+    ...ipv4,
+    chosenSubnet: wanted.ipv4.length > 0,
+    chosenSubnet6: wanted.ipv6.length > 0,
+    ...(ipv6 !== undefined && { ipv6 }),
+    ...(morePools.length > 0 && { morePools }),
+  });
 }
 
 /** The subnets of a network. */
 export function subnetsOf({ config }: NetworkRecord): Prefix[] {
-  return [config.subnet, config.ipv6?.subnet].flatMap((text) => parseCidr(text ?? "")?.prefix ?? []);
+  return recordedPools(config).flatMap(({ subnet }) => parseCidr(subnet)?.prefix ?? []);
 }
 
 /** The daemon's pools of one family; none for the predefined ones. */
-function poolsOf(options: Pick<NetworkOptions, "defaultAddressPools">, family: Family) {
+function daemonPools(options: Pick<NetworkOptions, "defaultAddressPools">, family: Family) {
   return options.defaultAddressPools.filter(({ base }) => parseCidr(base)?.prefix.family === family);
 }
 
 type Pool = Pick<WantedPool, "subnet"> & Partial<WantedPool>;
 
-function recorded(pool: Pool) {
-  const { subnet, range, gateway, reserved = {} } = pool;
-  return {
-    subnet: formatPrefix(subnet),
-    gateway: formatAddress(gateway ?? firstHost(subnet)),
-    ...(range !== undefined && { range: formatPrefix(range) }),
-    ...(Object.keys(reserved).length > 0 && { reserved }),
-  };
-}
-
-function firstHost({ family, first }: Prefix): Address {
-  return { family, value: first + 1n };
-}
-
-/** A subnet of 64 bits of the range for private use (RFC 4193), from the network's random id. */
-function uniqueLocal(id: string): Prefix {
-  const digest = createHash("sha256").update(id).digest("hex");
-  return { family: 6, first: BigInt(`0xfd${digest.slice(0, 14)}0000000000000000`), length: 64 };
-}
-
-function overlapping(pool: Pool): BerthError {
+function overlapping({ subnet }: Pool) {
   return refuse(
     "forbidden",
     "invalid pool request: Pool overlaps with other one on this address space",
-    formatPrefix(pool.subnet),
+    formatPrefix(subnet),
     "`docker network inspect` shows the subnets of the networks there are",
   );
-}
-
-function refuse(
-  code: ConstructorParameters<typeof BerthError>[0],
-  message: string,
-  object: string,
-  hint?: string,
-): BerthError {
-  return new BerthError(code, message, {
-    operation: "create network",
-    object,
-    ...(hint !== undefined && { hint }),
-  });
 }

@@ -3,6 +3,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { EndpointSettings, IpamConfig, PortBinding } from "#api-types/network.ts";
+import type { Family } from "#networks/ipam/prefix.ts";
 import type { PublishedPort } from "#networks/ports/port-allocator.ts";
 import type { Database } from "#state/database.ts";
 
@@ -78,6 +79,8 @@ export interface HeldLink {
   name: string;
   /** Index inside. */
   index: number;
+  /** Families whose default route is the link itself. */
+  onLink?: readonly Family[];
 }
 
 /** What a container holds while it runs. */

@@ -184,7 +184,7 @@ function refused(message: string, network: NetworkResource): BerthError {
 }
 
 function isPrunable(network: NetworkResource, filters: Filters, limit: number): boolean {
-  if (Object.keys(network.Containers).length > 0) return false;
+  if (network.ConfigOnly || Object.keys(network.Containers).length > 0) return false;
   if (Date.parse(network.Created) >= limit) return false;
   const has = (wanted: string): boolean => {
     const [key = "", value] = wanted.split(/=(.*)/s);

@@ -42,7 +42,7 @@ export function isInterfaceName(name: string): boolean {
 }
 
 /** `struct ifinfomsg`: family, type, index, flags, change mask. */
-function interfaceHeader(index: number, flags = 0, change = 0): Buffer {
+export function interfaceHeader(index: number, flags = 0, change = 0): Buffer {
   const header = Buffer.alloc(16);
   header.writeInt32LE(index, 4);
   header.writeUInt32LE(flags, 8);

@@ -71,13 +71,18 @@ export function userBridgeSettings(record: Pick<NetworkRecord, "id" | "config">)
   }
   return {
     bridge,
-    mtu: numberOf(options, optionNames.mtu) || usualMtu,
+    mtu: mtuOf(options) ?? usualMtu,
     icc: truthOf(options, optionNames.icc, true),
     masquerade: truthOf(options, optionNames.masquerade, true),
     hostIp,
     internal: config.internal ?? false,
     isolated: mode === "isolated",
   };
+}
+
+/** Undefined where none is asked for. Throws "invalid" for what no link takes. */
+export function mtuOf(options: Record<string, string>): number | undefined {
+  return numberOf(options, optionNames.mtu) || undefined;
 }
 
 const gatewayModes = ["nat", "isolated"];

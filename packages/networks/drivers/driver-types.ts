@@ -1,11 +1,12 @@
 /**
- * What a network can do, whatever its driver: the contract between the controller and null, host and bridge.
+ * What a network can do, whatever its driver: the contract between the controller and null, host, bridge, macvlan and ipvlan.
  *
  * One object is one network. It owns what the network has on the host (interface, rules, addresses) and decides how an
  * endpoint looks; which endpoints there are, in what order, and which of them gives the default route is the
  * controller's to say. Nothing here enters a container's namespace: an endpoint is a program of netlink messages.
  */
 import type { EndpointSettings } from "#api-types/network.ts";
+import type { Family } from "#networks/ipam/prefix.ts";
 import type { PublishedPort } from "#networks/ports/port-allocator.ts";
 import type { WantedPort } from "#networks/ports/port-spec.ts";
 import type { SandboxProgram } from "#runtime/launch-types.ts";
@@ -33,8 +34,10 @@ export interface DriverEndpoint {
   settings: EndpointSettings;
   /** This interface's part of the program. */
   program: SandboxProgram;
-  /** The link on the host's side; "" for none. */
+  /** The link on the host's side; "" for none: then the one inside, if the program makes one, is all there is. */
   veth: string;
+  /** Families whose default route is the link itself, without a gateway. */
+  onLink?: readonly Family[];
 }
 
 /** Who publishes: the endpoint, and its address. */

@@ -4,10 +4,18 @@
  */
 import { randomBytes } from "node:crypto";
 import { BerthError } from "#errors/errors.ts";
-import { addAddress, addRoute, removeRoute } from "#kernel/netlink/address-messages.ts";
+import { addAddress, addRoute, type RouteOptions, removeRoute } from "#kernel/netlink/address-messages.ts";
 import { changeLink, createVeth, parseMac, setBridgePort } from "#kernel/netlink/link-messages.ts";
 import type { Pool } from "#networks/ipam/network-pools.ts";
-import { type Address, addressBytes, broadcastOf, type Prefix, prefixOf } from "#networks/ipam/prefix.ts";
+import {
+  type Address,
+  addressBytes,
+  broadcastOf,
+  type Family,
+  type Prefix,
+  prefixOf,
+  width,
+} from "#networks/ipam/prefix.ts";
 import type { NetlinkRequest, SandboxProgram } from "#runtime/launch-types.ts";
 
 /** Every namespace is born with its loopback under this index. */
@@ -59,6 +67,8 @@ export interface LinkJoin {
   linkLocal: readonly Address[];
   /** Default routes, one a family at most. */
   gateways: readonly Address[];
+  /** Families whose default route is the link itself: whoever is beyond it sees to the rest. */
+  onLink?: readonly Family[];
   /** Another network of this namespace has IPv6. */
   namespaceHasIpv6: boolean;
   /** Settings of the interface the user asked for. */
@@ -115,6 +125,7 @@ export function linkProgram(join: LinkJoin): Omit<SandboxProgram, "host"> {
     ),
     { why: `bring ${link.name} up`, bytes: changeLink(link.index, { up: true }), pidAt: [] },
     ...join.gateways.map((gateway) => defaultRoute(link, gateway)),
+    ...(join.onLink ?? []).map((family) => defaultRoute(link, family)),
   ];
   const ipv6 = `net/ipv6/conf/${link.name}`;
   const own: Record<string, string> =
@@ -148,10 +159,13 @@ function addressRequest(link: { name: string; index: number }, join: JoinAddress
   };
 }
 
-export function defaultRoute(link: { name: string; index: number }, gateway: Address): NetlinkRequest {
+/** The way out: a gateway, or for a link that needs none its family. */
+export type WayOut = Address | Family;
+
+export function defaultRoute(link: { name: string; index: number }, way: WayOut): NetlinkRequest {
   return {
     why: `add the default route through ${link.name}`,
-    bytes: addRoute({ link: link.index, gateway: addressBytes(gateway) }),
+    bytes: addRoute({ link: link.index, ...routeBy(way) }),
     pidAt: [],
   };
 }
@@ -159,13 +173,18 @@ export function defaultRoute(link: { name: string; index: number }, gateway: Add
 /** ESRCH: the route went with its link. */
 const noSuchRoute = 3;
 
-export function noDefaultRoute(link: { name: string; index: number }, gateway: Address): NetlinkRequest {
+export function noDefaultRoute(link: { name: string; index: number }, way: WayOut): NetlinkRequest {
   return {
     why: `remove the default route through ${link.name}`,
-    bytes: removeRoute({ link: link.index, gateway: addressBytes(gateway) }),
+    bytes: removeRoute({ link: link.index, ...routeBy(way) }),
     pidAt: [],
     ignore: noSuchRoute,
   };
+}
+
+function routeBy(way: WayOut): Pick<RouteOptions, "gateway" | "destination"> {
+  if (typeof way === "object") return { gateway: addressBytes(way) };
+  return { destination: { address: new Uint8Array(width(way) / 8), prefixLength: 0 } };
 }
 
 /**

@@ -4,9 +4,12 @@ import type { IpamConfig } from "#api-types/network.ts";
 import { wantedPools } from "#networks/ipam/pool-request.ts";
 import { formatAddress, formatPrefix } from "#networks/ipam/prefix.ts";
 
-const problemsOf = (config: IpamConfig, ipv6 = false): string[] => {
+const dual = { ipv4: true, ipv6: true };
+const only4 = { ipv4: true, ipv6: false };
+
+const problemsOf = (config: IpamConfig, enabled = only4): string[] => {
   try {
-    wantedPools([config], ipv6);
+    wantedPools([config], enabled);
     return [];
   } catch (error) {
     return (error as Error).message.split("\n");
@@ -14,7 +17,7 @@ const problemsOf = (config: IpamConfig, ipv6 = false): string[] => {
 };
 
 test("a pool of each family, with what belongs to it", () => {
-  const pools = wantedPools(
+  const { ipv4, ipv6 } = wantedPools(
     [
       { Subnet: "fd00:1::/64", Gateway: "fd00:1::9" },
       {
@@ -24,19 +27,20 @@ test("a pool of each family, with what belongs to it", () => {
         AuxiliaryAddresses: { router: "10.1.8.1" },
       },
     ],
-    true,
+    dual,
   );
-  assert.ok(pools.ipv4?.range && pools.ipv4.gateway && pools.ipv6?.gateway);
-  assert.equal(formatPrefix(pools.ipv4.subnet), "10.1.0.0/16");
-  assert.equal(formatPrefix(pools.ipv4.range), "10.1.8.0/24");
-  assert.equal(formatAddress(pools.ipv4.gateway), "10.1.0.1");
-  assert.deepEqual(pools.ipv4.reserved, { router: "10.1.8.1" });
-  assert.equal(formatAddress(pools.ipv6.gateway), "fd00:1::9");
+  const [pools, pools6] = [ipv4[0], ipv6[0]];
+  assert.ok(pools?.range && pools.gateway && pools6?.gateway);
+  assert.equal(formatPrefix(pools.subnet), "10.1.0.0/16");
+  assert.equal(formatPrefix(pools.range), "10.1.8.0/24");
+  assert.equal(formatAddress(pools.gateway), "10.1.0.1");
+  assert.deepEqual(pools.reserved, { router: "10.1.8.1" });
+  assert.equal(formatAddress(pools6.gateway), "fd00:1::9");
 });
 
 test("nothing asked for is nothing chosen", () => {
-  assert.deepEqual(wantedPools([], false), { ipv4: undefined, ipv6: undefined });
-  assert.deepEqual(wantedPools([{}], false), { ipv4: undefined, ipv6: undefined });
+  assert.deepEqual(wantedPools([], only4), { ipv4: [], ipv6: [] });
+  assert.deepEqual(wantedPools([{}], only4), { ipv4: [], ipv6: [] });
 });
 
 test("each mistake in Docker's words, all at once", () => {
@@ -70,9 +74,14 @@ test("each mistake in Docker's words, all at once", () => {
   }
 });
 
-test("bridges have one subnet a family", () => {
-  assert.throws(() => wantedPools([{ Subnet: "10.1.0.0/16" }, { Subnet: "10.2.0.0/16" }], false), {
-    code: "forbidden",
-    message: "bridge driver doesn't support multiple subnets",
-  });
+test("a family that the network has not has no subnet; one that it has may have several", () => {
+  assert.deepEqual(problemsOf({ Subnet: "10.1.0.0/16" }, { ipv4: false, ipv6: true }), [
+    "invalid network config:",
+    "invalid subnet 10.1.0.0/16: IPv4 has not been enabled for this network",
+  ]);
+  const { ipv4 } = wantedPools([{ Subnet: "10.1.0.0/16" }, { Subnet: "10.2.0.0/16" }], only4);
+  assert.deepEqual(
+    ipv4.map(({ subnet }) => formatPrefix(subnet)),
+    ["10.1.0.0/16", "10.2.0.0/16"],
+  );
 });

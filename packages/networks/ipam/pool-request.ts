@@ -26,32 +26,30 @@ export interface WantedPool {
 }
 
 export interface WantedPools {
-  ipv4: WantedPool | undefined;
-  ipv6: WantedPool | undefined;
+  ipv4: WantedPool[];
+  ipv6: WantedPool[];
 }
 
-/** Throws "invalid" for what cannot be, "forbidden" for two pools of one family, which bridges do not have. */
-export function wantedPools(configs: readonly IpamConfig[], ipv6Enabled: boolean): WantedPools {
+/** Throws "invalid" for what cannot be. */
+export function wantedPools(
+  configs: readonly IpamConfig[],
+  enabled: { ipv4: boolean; ipv6: boolean },
+): WantedPools {
   const problems: string[] = [];
   const pools = configs.flatMap((config) => {
-    const pool = wantedPool(config, ipv6Enabled, problems);
+    const pool = wantedPool(config, enabled, problems);
     return pool === undefined ? [] : [pool];
   });
   if (problems.length > 0) throw invalid(`invalid network config:\n${problems.join("\n")}`);
-  const ofFamily = (family: Family): WantedPool | undefined => {
-    const found = pools.filter((pool) => pool.subnet.family === family);
-    if (found.length > 1) {
-      throw new BerthError("forbidden", `bridge driver doesn't support multiple subnets`, {
-        operation: "create network",
-        hint: "give one subnet, and with --ipv6 one more of IPv6",
-      });
-    }
-    return found[0];
-  };
+  const ofFamily = (family: Family) => pools.filter((pool) => pool.subnet.family === family);
   return { ipv4: ofFamily(4), ipv6: ofFamily(6) };
 }
 
-function wantedPool(config: IpamConfig, ipv6Enabled: boolean, problems: string[]): WantedPool | undefined {
+function wantedPool(
+  config: IpamConfig,
+  enabled: { ipv4: boolean; ipv6: boolean },
+  problems: string[],
+): WantedPool | undefined {
   const { Subnet = "", IPRange = "", Gateway = "" } = config;
   const auxiliary = Object.entries(config.AuxiliaryAddresses ?? {});
   if (Subnet === "") {
@@ -62,8 +60,8 @@ function wantedPool(config: IpamConfig, ipv6Enabled: boolean, problems: string[]
   }
   const subnet = network(Subnet, "subnet", problems);
   if (subnet === undefined) return undefined;
-  if (subnet.family === 6 && !ipv6Enabled) {
-    problems.push(`invalid subnet ${Subnet}: IPv6 has not been enabled for this network`);
+  if (!enabled[`ipv${subnet.family}`]) {
+    problems.push(`invalid subnet ${Subnet}: IPv${subnet.family} has not been enabled for this network`);
   }
   return {
     subnet,

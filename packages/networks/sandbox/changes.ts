@@ -10,7 +10,7 @@ import { findLink } from "#networks/drivers/bridge-link.ts";
 import { bridgePort, defaultRoute, noDefaultRoute } from "#networks/drivers/sandbox-program.ts";
 import { chooseGateways, type Gateways, type PlannedEndpoint } from "#networks/endpoint-plan.ts";
 import { parseAddress } from "#networks/ipam/prefix.ts";
-import type { HeldSandbox } from "#networks/network-record.ts";
+import type { HeldLink, HeldSandbox } from "#networks/network-record.ts";
 import type { Network } from "#networks/network-table.ts";
 import type { SandboxRequest } from "#networks/network-types.ts";
 import type { WantedPort } from "#networks/ports/port-spec.ts";
@@ -111,7 +111,8 @@ function routes(
     const endpoint = held.endpoints[network.record.name];
     const link = held.links[network.record.name];
     const gateway = parseAddress((family === "ipv4" ? endpoint?.Gateway : endpoint?.IPv6Gateway) ?? "");
-    return link === undefined || gateway === undefined ? [] : [request(link, gateway)];
+    const way = gateway ?? link?.onLink?.find((own) => `ipv${own}` === family);
+    return link === undefined || way === undefined ? [] : [request(link, way)];
   });
 }
 
@@ -163,7 +164,7 @@ async function removeEndpoint(change: Change): Promise<void> {
   const endpoint = held.endpoints[name];
   const link = held.links[name];
   const published = held.publishedOn === name ? held.published : [];
-  if (link !== undefined) await removeVeth(link.veth);
+  if (link !== undefined) await removeLink(change.pid, link);
   if (endpoint !== undefined) await network.driver.leave(endpoint.EndpointID, published);
   delete held.endpoints[name];
   delete held.links[name];
@@ -174,9 +175,18 @@ async function removeEndpoint(change: Change): Promise<void> {
   change.save();
 }
 
-/** Its other end goes with it. Waits for the kernel without holding up the event loop. */
-async function removeVeth(name: string): Promise<void> {
+/** ENODEV: it is gone already, or was never made. */
+const noSuchLink = 19;
+
+/** By its end on the host, where it has one; the other goes with it. Does not hold up the event loop. */
+async function removeLink(pid: number, { veth, name, index }: HeldLink): Promise<void> {
+  if (veth === "") {
+    const why = `remove ${name}`;
+    const container = [{ why, bytes: deleteLink(index), pidAt: [], ignore: noSuchLink }];
+    await changeNamespace(pid, { host: [], container, sysctls: {} });
+    return;
+  }
   using netlink = new NetlinkSocket();
-  const link = findLink(netlink, name);
+  const link = findLink(netlink, veth);
   if (link !== undefined) await netlink.requestSlowly(deleteLink(link.index));
 }

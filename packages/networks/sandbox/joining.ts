@@ -3,6 +3,7 @@
  * rules of the published ports.
  */
 import type { EndpointSettings, PortBinding } from "#api-types/network.ts";
+import { BerthError } from "#errors/errors.ts";
 import type { DriverEndpoint, PortOwner } from "#networks/drivers/driver-types.ts";
 import { sandboxProgram } from "#networks/drivers/sandbox-program.ts";
 import {
@@ -121,6 +122,13 @@ export function takeEndpoint(taking: Taking): DriverEndpoint {
   const { request, held, endpoint, gateways } = taking;
   const { network, wishes } = endpoint;
   const { name } = network.record;
+  if (network.record.config.template !== undefined) {
+    throw new BerthError("forbidden", "cannot create endpoint on configuration-only network", {
+      operation: "create endpoint",
+      object: name,
+      hint: `make a network of it: docker network create --config-from ${name}`,
+    });
+  }
   const link = nextLink(Object.values(held.links), wishes);
   const made = network.driver.take({
     endpointId: randomId(),
@@ -141,7 +149,9 @@ export function takeEndpoint(taking: Taking): DriverEndpoint {
     GwPriority: wishes.GwPriority ?? 0,
     DNSNames: isUserDefined(network) ? dnsNames(request, wishes) : null,
   };
-  if (made.veth !== "") held.links[name] = { veth: made.veth, ...link };
+  if (made.program.host.length > 0) {
+    held.links[name] = { veth: made.veth, ...link, ...(made.onLink && { onLink: made.onLink }) };
+  }
   return made;
 }
 
