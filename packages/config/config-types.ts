@@ -19,6 +19,8 @@ export interface DaemonConfig {
   fixedCidr: string | undefined;
   mtu: number;
   iptables: boolean;
+  ip6tables: boolean;
+  firewallBackend: "iptables" | "nftables";
   ipForward: boolean;
   ipMasq: boolean;
   icc: boolean;

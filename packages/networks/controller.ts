@@ -17,7 +17,6 @@ import { networkResource } from "#networks/endpoint-settings.ts";
 import { hostsFile, hostsFileOfHost } from "#networks/hosts-file.ts";
 import { LinkSweeper } from "#networks/link-sweeper.ts";
 import { NetworkAdmin } from "#networks/network-admin.ts";
-import { subnetsOf } from "#networks/network-create.ts";
 import { NetworkDrivers } from "#networks/network-drivers.ts";
 import { type HeldSandbox, type NetworkRecord, NetworkRecords } from "#networks/network-record.ts";
 import { type Network, NetworkTable } from "#networks/network-table.ts";
@@ -63,11 +62,11 @@ class Controller implements NetworkController {
     this.#database = database;
     const records = new NetworkRecords(database);
     this.#sandboxes = new HeldSandboxes(records, options.execRoot);
-    const defaultBridge = {
-      others: () => this.#users().flatMap(({ record }) => subnetsOf(record)),
+    const others = {
+      records: () => this.#users().map(({ record }) => record),
       save: (record: NetworkRecord) => records.saveNetwork(record),
     };
-    this.#drivers = new NetworkDrivers(database, options, defaultBridge, logger);
+    this.#drivers = new NetworkDrivers(database, options, others, logger);
     this.#networks = new NetworkTable(records, (record) => this.#drivers.make(record));
     this.#sweeper = new LinkSweeper(
       () => this.#sandboxes.links(),
@@ -90,19 +89,22 @@ class Controller implements NetworkController {
   async start(): Promise<void> {
     this.#sandboxes.load();
     this.#networks.load(this.#options.bridge !== "none");
+    await this.#drivers.startFirewall(this.#networks.all().map(({ record }) => record));
+    const start = ({ record, driver }: Network) => driver.start(this.#sandboxes.publishedOn(record.name));
     const bridge = this.#networks.find("bridge");
-    await bridge?.driver.start(this.#sandboxes.publishedOn(bridge.record.name));
-    for (const network of this.#users()) {
-      try {
-        await network.driver.start(this.#sandboxes.publishedOn(network.record.name));
-      } catch (error) {
-        // One that cannot be made costs itself alone; its containers' starts will say so.
-        this.#logger.error("a network cannot be set up", {
-          network: network.record.name,
-          error: String(error),
-        });
-      }
-    }
+    if (bridge !== undefined) await start(bridge);
+    // Side by side: the rules of all of them are one change.
+    await Promise.all(
+      this.#users().map((network) =>
+        start(network).catch((error: unknown) => {
+          // One that cannot be made costs itself alone; its containers' starts will say so.
+          this.#logger.error("a network cannot be set up", {
+            network: network.record.name,
+            error: String(error),
+          });
+        }),
+      ),
+    );
   }
 
   async allocate(request: SandboxRequest): Promise<Sandbox> {
@@ -296,6 +298,7 @@ class Controller implements NetworkController {
     await this.#admin.settled();
     await Promise.all(this.#background);
     await Promise.all(this.#networks.all().map((network) => network.driver.stop()));
+    await this.#drivers.stopFirewall();
     this.#drivers.releasePorts();
   }
 

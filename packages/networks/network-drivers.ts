@@ -8,49 +8,54 @@ import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { BridgeNetwork, type BridgeShared } from "#networks/drivers/bridge.ts";
 import { readSysctl } from "#networks/drivers/bridge-link.ts";
 import { defaultBridgeSettings, userBridgeSettings } from "#networks/drivers/bridge-settings.ts";
+import { ChildLinkNetwork } from "#networks/drivers/child-link.ts";
+import { childLinkSettings, isChildDriver } from "#networks/drivers/child-link-settings.ts";
 import type { NetworkDriver } from "#networks/drivers/driver-types.ts";
 import { hostNetwork } from "#networks/drivers/host.ts";
 import { LinkIndexes } from "#networks/drivers/link-indexes.ts";
 import { nullNetwork } from "#networks/drivers/null.ts";
+import { createFirewall } from "#networks/firewall/create-firewall.ts";
 import { readLinks } from "#networks/host-survey.ts";
 import { AddressLeases } from "#networks/ipam/address-leases.ts";
-import type { Prefix } from "#networks/ipam/prefix.ts";
+import { subnetsOf } from "#networks/network-create.ts";
 import type { NetworkRecord } from "#networks/network-record.ts";
 import { predefined } from "#networks/network-table.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
 import { PortAllocator } from "#networks/ports/port-allocator.ts";
 import type { Database } from "#state/database.ts";
 
-/** What the default bridge needs of the other networks: it may move to another subnet. */
-export interface DefaultBridgeParts {
-  /** Subnets of the networks users have made. */
-  others: () => Prefix[];
+/** What a network's driver needs of the other networks. */
+export interface OtherNetworks {
+  /** Those users have made, as they are written down. */
+  records: () => NetworkRecord[];
   save: (record: NetworkRecord) => void;
 }
 
 export class NetworkDrivers {
   readonly #shared: BridgeShared;
-  readonly #defaultBridge: DefaultBridgeParts;
+  readonly #others: OtherNetworks;
 
   constructor(
     database: Database,
     options: NetworkOptions,
-    defaultBridge: DefaultBridgeParts,
+    others: OtherNetworks,
     logger: Logger = silentLogger,
   ) {
-    this.#defaultBridge = defaultBridge;
+    this.#others = others;
     let indexes: LinkIndexes | undefined;
+    const ipv6 = readSysctl("net/ipv6/conf/all/disable_ipv6") !== undefined;
     this.#shared = {
       database,
       options,
       logger,
       leases: new AddressLeases(database),
       ports: new PortAllocator(),
+      firewall: createFirewall(database, options, ipv6, logger),
       indexes: () => {
         indexes ??= new LinkIndexes(presentLinks());
         return indexes;
       },
-      ipv6: readSysctl("net/ipv6/conf/all/disable_ipv6") !== undefined,
+      ipv6,
     };
   }
 
@@ -63,13 +68,34 @@ export class NetworkDrivers {
     if (record.driver === "host") return hostNetwork(record);
     if (record.driver === "null") return nullNetwork(record);
     if (predefined.has(record.name)) {
-      const { others, save } = this.#defaultBridge;
       return new BridgeNetwork(record, defaultBridgeSettings(this.#shared.options), this.#shared, {
-        others,
-        save: (config) => save({ ...record, config }),
+        // It may move to another subnet.
+        others: () => this.#others.records().flatMap(subnetsOf),
+        save: (config) => this.#others.save({ ...record, config }),
+      });
+    }
+    if (isChildDriver(record.driver)) {
+      return new ChildLinkNetwork(record, childLinkSettings(record), {
+        leases: this.#shared.leases,
+        shared: (parent) =>
+          this.#others.records().some(({ id, config }) => id !== record.id && config.parent === parent),
       });
     }
     return new BridgeNetwork(record, userBridgeSettings(record), this.#shared);
+  }
+
+  /** Looks after the rules of these networks from now on, and removes those of networks that are no more. */
+  async startFirewall(records: readonly NetworkRecord[]): Promise<void> {
+    const bridges = records.flatMap((record) => {
+      if (record.driver !== "bridge") return [];
+      return predefined.has(record.name) ? this.#shared.options.bridge : userBridgeSettings(record).bridge;
+    });
+    await this.#shared.firewall.start(new Set(bridges));
+  }
+
+  /** The rules stay as they are. */
+  async stopFirewall(): Promise<void> {
+    await this.#shared.firewall.close();
   }
 
   /** Lets go of all ports of the host: the next daemon takes them. */

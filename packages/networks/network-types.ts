@@ -109,6 +109,9 @@ export interface NetworkOptions {
   mtu: number;
   /** May Berth touch the firewall? */
   iptables: boolean;
+  /** The same for IPv6; means nothing without `iptables`. */
+  ip6tables: boolean;
+  firewallBackend: "iptables" | "nftables";
   ipForward: boolean;
   ipMasq: boolean;
   icc: boolean;

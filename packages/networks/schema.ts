@@ -36,5 +36,15 @@ export const networkMigrations: Migrations = {
       held TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     `,
+    `
+    -- What may be in the kernel's firewall: chains of a bridge, or a table of nftables.
+    CREATE TABLE network_firewall (
+      backend TEXT NOT NULL,
+      name TEXT NOT NULL,
+      PRIMARY KEY (backend, name)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO network_firewall
+      SELECT 'iptables', json_extract(config, '$.bridge') FROM network WHERE json_extract(config, '$.bridge') <> '';
+    `,
   ],
 };

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { createNetworkController, networkMigrations } from "#networks/controller.ts";
 import { removeBridgeLink } from "#networks/drivers/bridge-link.ts";
-import { removeBridgeRules } from "#networks/firewall/bridge-firewall.ts";
+import { removeBridgeRules } from "#networks/firewall/iptables-backend.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
 import { Database } from "#state/database.ts";
 import { eventually } from "#test/fixtures/eventually.ts";

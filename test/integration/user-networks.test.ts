@@ -8,7 +8,7 @@ import { after, afterEach, before, beforeEach, test } from "node:test";
 import type { EndpointSettings, NetworkCreateRequest } from "#api-types/network.ts";
 import { createNetworkController, networkMigrations } from "#networks/controller.ts";
 import { removeBridgeLink } from "#networks/drivers/bridge-link.ts";
-import { removeBridgeRules } from "#networks/firewall/bridge-firewall.ts";
+import { removeBridgeRules } from "#networks/firewall/iptables-backend.ts";
 import type { NetworkController, Sandbox, SandboxRequest } from "#networks/network-types.ts";
 import { Database } from "#state/database.ts";
 import { eventually } from "#test/fixtures/eventually.ts";

@@ -121,7 +121,7 @@ export class System implements SystemService {
       ],
       Warnings: warnings.length > 0 ? warnings : null,
       ProductLicense: "Apache License 2.0",
-      ...(config.iptables && { FirewallBackend: { Driver: "iptables" } }),
+      ...(config.iptables && { FirewallBackend: { Driver: config.firewallBackend } }),
       CDISpecDirs: [],
       DefaultAddressPools: config.defaultAddressPools.map(({ base, size }) => ({ Base: base, Size: size })),
     };

@@ -74,6 +74,19 @@ export class NetlinkSocket implements Disposable {
     return this.#acknowledgement(sequence);
   }
 
+  /** Sends a request that asks for an acknowledgement; the messages that came before it. Throws SyscallError. */
+  ask(message: Uint8Array, why = "netlink question"): Message[] {
+    const sequence = this.#send(message);
+    const messages: Message[] = [];
+    for (;;) {
+      for (const answer of this.#receive(sequence)) {
+        if (answer.type !== NLMSG_ERROR) messages.push(answer);
+        else if (parseErrno(answer.payload) === 0) return messages;
+        else throw new SyscallError("netlink", parseErrno(answer.payload), [why]);
+      }
+    }
+  }
+
   /** Sends several messages in one datagram; answers the first errno the kernel tells of any, 0 for success. */
   tryBatch(messages: Buffer): number {
     const sequence = ++this.#sequence;

@@ -4,7 +4,14 @@
  *
  * All numbers in attributes are in network order. Constants: linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h.
  */
-import { MessageWriter, NLM_F_ACK, NLM_F_CREATE, setSequence } from "#kernel/netlink/message-codec.ts";
+import {
+  type Message,
+  MessageWriter,
+  NLM_F_ACK,
+  NLM_F_CREATE,
+  parseAttributes,
+  setSequence,
+} from "#kernel/netlink/message-codec.ts";
 
 const NFNL_SUBSYS_NFTABLES = 10;
 const NFNL_MSG_BATCH_BEGIN = 0x10;
@@ -34,6 +41,7 @@ const NFTA_LIST_ELEM = 1;
 const NFTA_EXPR_NAME = 1;
 const NFTA_EXPR_DATA = 2;
 const NFTA_DATA_VALUE = 1;
+const NFTA_GEN_ID = 1;
 const NFT_REG_1 = 1;
 
 /** One message of a batch. */
@@ -208,7 +216,12 @@ export function batch(messages: readonly BatchMessage[]): Buffer {
   return Buffer.concat(all);
 }
 
-/** Asks for the generation of the rule set: refused where the kernel has no nf_tables. */
+/** Asks for the generation of the rule set, acknowledged: refused where the kernel has no nf_tables. */
 export function getGeneration(): Buffer {
   return request(NFT_MSG_GETGEN, NLM_F_ACK, 0).finish();
+}
+
+/** The answer to `getGeneration`: a number that each change of any rule by anybody makes another. */
+export function parseGeneration(answer: Message): number {
+  return parseAttributes(answer.payload, 4).get(NFTA_GEN_ID)?.readUInt32BE(0) ?? 0;
 }

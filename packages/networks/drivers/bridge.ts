@@ -36,9 +36,8 @@ import type {
 import type { LinkIndexes } from "#networks/drivers/link-indexes.ts";
 import { bridgeProgram, joinAddress, macOf } from "#networks/drivers/sandbox-program.ts";
 import { addressedEndpoint, bareEndpoint } from "#networks/endpoint-settings.ts";
-import { BridgeFirewall, removeBridgeRules } from "#networks/firewall/bridge-firewall.ts";
-import { restoreRules } from "#networks/firewall/iptables-command.ts";
-import type { PortRule } from "#networks/firewall/rule-text.ts";
+import type { PortRule } from "#networks/firewall/desired-rules.ts";
+import type { Firewall } from "#networks/firewall/firewall.ts";
 import { readLinks, usedPrefixes } from "#networks/host-survey.ts";
 import type { AddressLeases } from "#networks/ipam/address-leases.ts";
 import { takeAddress, wish } from "#networks/ipam/network-pools.ts";
@@ -57,6 +56,7 @@ export interface BridgeShared {
   readonly logger: Logger;
   readonly leases: AddressLeases;
   readonly ports: PortAllocator;
+  readonly firewall: Firewall;
   /** Read when the first bridge starts. */
   readonly indexes: () => LinkIndexes;
   /** Does this kernel have IPv6 at all? */
@@ -72,7 +72,6 @@ export interface DefaultBridge {
 
 interface Running extends BridgePlan {
   index: number;
-  firewall: BridgeFirewall | undefined;
   portsIsolated: boolean;
 }
 
@@ -134,14 +133,14 @@ export class BridgeNetwork implements NetworkDriver {
     });
     this.#shared.indexes();
     // Where the firewall sees bridged frames, its rules keep containers apart; elsewhere the bridge itself must.
-    const seesFrames = readSysctl("net/bridge/bridge-nf-call-iptables") === "1" && options.iptables;
+    const seesFrames =
+      readSysctl("net/bridge/bridge-nf-call-iptables") === "1" && this.#shared.firewall.covers(4);
     this.#running = {
       ...plan,
       index,
-      firewall: undefined,
       portsIsolated: !this.#settings.icc && !seesFrames,
     };
-    if (options.iptables) this.#running.firewall = await this.#raiseFirewall(plan, published);
+    await this.#raiseFirewall(plan, published);
     if (options.ipForward && !this.#settings.internal) await this.#forward();
   }
 
@@ -163,19 +162,22 @@ export class BridgeNetwork implements NetworkDriver {
     return plan;
   }
 
-  async #raiseFirewall(plan: BridgePlan, published: PublishedBefore): Promise<BridgeFirewall | undefined> {
+  async #raiseFirewall(plan: BridgePlan, published: PublishedBefore): Promise<void> {
     const { bridge, masquerade, icc, internal } = this.#settings;
-    const rules = { bridge, masquerade, icc, internal };
-    if (plan.ipv6 !== undefined) await new BridgeFirewall({ ...rules, subnet: plan.ipv6.subnet }).install();
-    if (plan.ipv4 === undefined) return undefined;
-    const firewall = new BridgeFirewall({ ...rules, subnet: plan.ipv4.subnet });
+    const { firewall } = this.#shared;
+    const pools = [plan.ipv4, plan.ipv6].flatMap((pool) => pool ?? []);
+    firewall.set(
+      bridge,
+      pools.map(({ subnet }) => ({ bridge, subnet, masquerade, icc, internal })),
+    );
     for (const [endpoint, { address, ports }] of published) {
-      firewall.publish(endpoint, portRules(address, ports));
+      firewall.publish(bridge, endpoint, portRules(address, ports));
     }
-    await firewall.install();
+    await firewall.apply();
     // Only behind the rules that keep loopback addresses off the wire.
-    writeSysctl(`net/ipv4/conf/${bridge}/route_localnet`, "1");
-    return firewall;
+    if (plan.ipv4 !== undefined && firewall.covers(4)) {
+      writeSysctl(`net/ipv4/conf/${bridge}/route_localnet`, "1");
+    }
   }
 
   /** A host that did not route until now must not begin to route for everybody. */
@@ -186,7 +188,7 @@ export class BridgeNetwork implements NetworkDriver {
     ];
     for (const [family, setting] of families) {
       if (readSysctl(setting) === "1") continue;
-      if (this.#shared.options.iptables) await restoreRules("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n", family);
+      await this.#shared.firewall.denyForwarding(family);
       writeSysctl(setting, "1");
     }
   }
@@ -226,7 +228,8 @@ export class BridgeNetwork implements NetworkDriver {
 
   takePorts(owner: PortOwner, wanted: readonly WantedPort[]): PublishedPort[] {
     if (wanted.length === 0 || this.#settings.internal) return [];
-    if (this.#started().firewall === undefined) throw noFirewall(holderOf(owner));
+    this.#started();
+    if (!this.#shared.firewall.covers(4)) throw noFirewall(holderOf(owner));
     const hostIp = this.#settings.hostIp;
     return this.#shared.ports.take(
       holderOf(owner),
@@ -235,10 +238,10 @@ export class BridgeNetwork implements NetworkDriver {
   }
 
   async publish(owner: PortOwner, published: readonly PublishedPort[]): Promise<void> {
-    const firewall = this.#started().firewall;
-    if (published.length === 0 || firewall === undefined) return;
+    const { firewall } = this.#shared;
+    if (published.length === 0) return;
     try {
-      firewall.publish(owner.endpointId, portRules(owner.containerIp, published));
+      firewall.publish(this.#settings.bridge, owner.endpointId, portRules(owner.containerIp, published));
       await firewall.apply();
     } catch (cause) {
       throw external(holderOf(owner), cause instanceof Error ? cause.message : String(cause), { cause });
@@ -248,8 +251,8 @@ export class BridgeNetwork implements NetworkDriver {
 
   async withdraw(endpointId: string, published: readonly PublishedPort[]): Promise<void> {
     this.#shared.ports.release(endpointId);
-    const firewall = this.#running?.firewall;
-    if (!firewall?.withdraw(endpointId)) return;
+    const { firewall } = this.#shared;
+    if (!firewall.withdraw(this.#settings.bridge, endpointId)) return;
     try {
       await firewall.apply();
       forgetFlows(published);
@@ -263,22 +266,21 @@ export class BridgeNetwork implements NetworkDriver {
    */
   leave(endpointId: string, published: readonly PublishedPort[]): Promise<void> {
     this.#shared.ports.release(endpointId);
-    const firewall = this.#running?.firewall;
-    if (!firewall?.withdraw(endpointId)) {
+    if (!this.#shared.firewall.withdraw(this.#settings.bridge, endpointId)) {
       this.#shared.leases.release(endpointId);
       return Promise.resolve();
     }
     this.#lingering.add(endpointId);
-    return this.#dropRules(firewall, published).catch((error: unknown) => this.#complain(error));
+    return this.#dropRules(published).catch((error: unknown) => this.#complain(error));
   }
 
   #complain(error: unknown): void {
     this.#shared.logger.warn("removing the rules of published ports failed", { error: String(error) });
   }
 
-  async #dropRules(firewall: BridgeFirewall, published: readonly PublishedPort[]): Promise<void> {
+  async #dropRules(published: readonly PublishedPort[]): Promise<void> {
     const gone = [...this.#lingering];
-    await firewall.apply();
+    await this.#shared.firewall.apply();
     forgetFlows(published);
     for (const endpoint of gone) {
       this.#lingering.delete(endpoint);
@@ -321,15 +323,12 @@ export class BridgeNetwork implements NetworkDriver {
     const { bridge } = this.#settings;
     await this.stop();
     if (!this.#record.config.foundBridge) await removeBridgeLink(bridge);
-    if (this.#shared.options.iptables) {
-      await removeBridgeRules(bridge);
-      if (this.hasIpv6) await removeBridgeRules(bridge, 6);
-    }
+    await this.#shared.firewall.remove(bridge);
     this.#running = undefined;
   }
 
   async stop(): Promise<void> {
-    await this.#running?.firewall?.settled();
+    await this.#shared.firewall.settled();
   }
 
   #started(): Running {

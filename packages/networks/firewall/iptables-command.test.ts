@@ -20,14 +20,23 @@ function standIns(fresh: number): void {
 
 test("what has become stale is made again from what is there, but not for ever", async () => {
   process.env.PATH = `${directory}:${process.env.PATH}`;
-  const { changeRules } = await import("#networks/firewall/iptables-command.ts");
+  const { IptablesCommand } = await import("#networks/firewall/iptables-command.ts");
+  const command = new IptablesCommand();
   const tries = () => Number(readFileSync(join(directory, "count"), "utf8"));
   standIns(3);
-  await changeRules((saved) => saved);
+  await command.change(
+    (saved) => saved,
+    (text) => command.restore(text, 4),
+    4,
+  );
   assert.equal(tries(), 3);
   standIns(100);
   await assert.rejects(
-    changeRules((saved) => saved),
+    command.change(
+      (saved) => saved,
+      (text) => command.restore(text, 4),
+      4,
+    ),
     /iptables-restore failed \(exit status 1\): line 1 failed/,
   );
   assert.equal(tries(), 5);

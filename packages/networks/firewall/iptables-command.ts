@@ -15,33 +15,46 @@ const attempts = 5;
 /** iptables lives where the path of a service often does not look. */
 const path = [process.env.PATH, "/usr/sbin", "/sbin", "/usr/local/sbin"].filter(Boolean).join(":");
 
-/** The commands of a family. */
-function commandOf(family: Family, verb: "save" | "restore"): string {
-  return `${family === 4 ? "iptables" : "ip6tables"}-${verb}`;
-}
+/** The commands of one variant: "iptables" for what the host has chosen, "iptables-nft" or "iptables-legacy". */
+export class IptablesCommand {
+  readonly #variant: string;
 
-/** All rules of all tables, as iptables-save prints them. */
-async function saveRules(family: Family = 4): Promise<string> {
-  return await run(commandOf(family, "save"), [], "");
-}
+  constructor(variant: "iptables" | "iptables-nft" | "iptables-legacy" = "iptables") {
+    this.#variant = variant;
+  }
 
-/** Applies a text of rules, leaving alone what it does not name. Each table changes all at once or not at all. */
-export async function restoreRules(text: string, family: Family = 4): Promise<void> {
-  if (text === "") return;
-  await run(commandOf(family, "restore"), ["--noflush", "-w", String(lockSeconds)], text);
-}
+  #name(family: Family, verb: "save" | "restore"): string {
+    const variant = family === 4 ? this.#variant : this.#variant.replace("iptables", "ip6tables");
+    return `${variant}-${verb}`;
+  }
 
-/**
- * Applies what `compose` makes of all rules as they are. Others change rules, too: where one that was seen is gone by
- * then, the whole text is refused, and made again.
- */
-export async function changeRules(compose: (saved: string) => string, family: Family = 4): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await restoreRules(compose(await saveRules(family)), family);
-      return;
-    } catch (error) {
-      if (attempt === attempts) throw error;
+  /** All rules of all tables, as iptables-save prints them. */
+  save(family: Family): Promise<string> {
+    return run(this.#name(family, "save"), [], "");
+  }
+
+  /** Applies a text of rules, leaving alone what it does not name. Each table changes all at once or not at all. */
+  async restore(text: string, family: Family): Promise<void> {
+    if (text === "") return;
+    await run(this.#name(family, "restore"), ["--noflush", "-w", String(lockSeconds)], text);
+  }
+
+  /**
+   * Gives what `compose` makes of all rules as they are to `restore`. Others change rules, too: where one that was seen is gone by
+   * then, the whole text is refused, and made again.
+   */
+  async change(
+    compose: (saved: string) => string,
+    restore: (text: string) => Promise<void>,
+    family: Family,
+  ): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await restore(compose(await this.save(family)));
+        return;
+      } catch (error) {
+        if (attempt === attempts) throw error;
+      }
     }
   }
 }

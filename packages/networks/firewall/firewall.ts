@@ -1,0 +1,251 @@
+/**
+ * The daemon's firewall: what should be there for all bridges, and bringing the kernel to it.
+ *
+ * Owns the desired state. Changes that come while one is applied are applied together by the next, those of all networks
+ * in one transaction. What another program takes away is put back, but never in a race: each time it happens again soon
+ * after, the wait is longer. It knows no rule: how they look is the back ends'.
+ */
+import type { Logger } from "#errors/logger-types.ts";
+import {
+  type BridgeRules,
+  type BridgeState,
+  familyOf,
+  type LinkRule,
+  type PortRule,
+} from "#networks/firewall/desired-rules.ts";
+import type { FirewallBackend } from "#networks/firewall/firewall-backend.ts";
+import type { FirewallRecord, FirewallTrace } from "#networks/firewall/firewall-record.ts";
+import type { Family } from "#networks/ipam/prefix.ts";
+
+/** How often it is asked whether anybody changed rules, ms; asking takes microseconds. */
+const ASK_EVERY = 250;
+/** The shortest time between two looks at the rules themselves, ms. */
+const LOOK_GAP = 1000;
+/** Somebody who takes rules away again and again has them put back at this interval, ms. */
+const LONGEST_GAP = 60_000;
+
+interface Bridge {
+  rules: Partial<Record<Family, BridgeRules>>;
+  ports: Map<string, readonly PortRule[]>;
+  links: Map<string, readonly LinkRule[]>;
+  /** What of it is not in the kernel yet. */
+  due: "nothing" | "ports" | "whole";
+}
+
+export interface FirewallParts {
+  /** Undefined where the firewall is not to be touched at all. */
+  backend: FirewallBackend | undefined;
+  /** The families whose rules may be touched. */
+  families: readonly Family[];
+  record: FirewallRecord;
+  /** What a bridge's rules are in the record. */
+  traceOf: (bridge: string) => FirewallTrace;
+  /** Removes what a former daemon has left. */
+  removeTrace: (trace: FirewallTrace) => Promise<void>;
+  logger: Logger;
+}
+
+export class Firewall {
+  readonly #parts: FirewallParts;
+  readonly #bridges = new Map<string, Bridge>();
+  readonly #gone = new Map<string, readonly Family[]>();
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #looking = false;
+  #lookDue = false;
+  #lastLook = 0;
+  #lastRepair = 0;
+  #gap = LOOK_GAP;
+
+  constructor(parts: FirewallParts) {
+    this.#parts = parts;
+  }
+
+  /** Are there rules for this family? Without, nothing of it is translated or kept apart. */
+  covers(family: Family): boolean {
+    return this.#parts.backend !== undefined && this.#parts.families.includes(family);
+  }
+
+  /**
+   * Begins to look after the rules, and removes what a former daemon of this data root has left of bridges that are not
+   * among `bridges`.
+   */
+  async start(bridges: ReadonlySet<string>): Promise<void> {
+    const { backend, record, traceOf, removeTrace, logger } = this.#parts;
+    if (backend === undefined) return;
+    const kept = new Set([...bridges].map((bridge) => JSON.stringify(traceOf(bridge))));
+    for (const trace of record.all().filter((each) => !kept.has(JSON.stringify(each)))) {
+      try {
+        await removeTrace(trace);
+        record.forget(trace);
+      } catch (error) {
+        // It is tried again by the next start.
+        logger.warn("rules of a former daemon cannot be removed", { name: trace.name, error: String(error) });
+      }
+    }
+    this.#timer = setInterval(() => this.#ask(), ASK_EVERY).unref();
+  }
+
+  /** Notes how a bridge shall behave, in one family or both; with the next `apply`, all its rules are made anew. */
+  set(bridge: string, rules: readonly BridgeRules[]): void {
+    const known = this.#bridges.get(bridge) ?? { ports: new Map(), links: new Map() };
+    const covered = rules.filter(({ subnet }) => this.covers(subnet.family));
+    const byFamily = Object.fromEntries(covered.map((each) => [each.subnet.family, each]));
+    this.#bridges.set(bridge, { ...known, rules: byFamily, due: "whole" });
+    this.#gone.delete(bridge);
+  }
+
+  /** Notes what a holder publishes on a bridge, in place of what it published before. */
+  publish(bridge: string, holder: string, ports: readonly PortRule[]): void {
+    const found = this.#bridges.get(bridge);
+    if (found === undefined) return;
+    const covered = ports.filter(({ containerIp }) => this.covers(familyOf(containerIp)));
+    // Last, so that what is only added is only appended.
+    found.ports.delete(holder);
+    found.ports.set(holder, covered);
+    if (found.due === "nothing") found.due = "ports";
+  }
+
+  /** Notes that a holder publishes nothing any more. Did it publish anything? */
+  withdraw(bridge: string, holder: string): boolean {
+    const found = this.#bridges.get(bridge);
+    if (!found?.ports.delete(holder)) return false;
+    if (found.due === "nothing") found.due = "ports";
+    return true;
+  }
+
+  /** Notes whom a holder may connect to where containers are kept apart. Has anything changed? */
+  permit(bridge: string, holder: string, links: readonly LinkRule[]): boolean {
+    const found = this.#bridges.get(bridge);
+    const before = found?.links.get(holder) ?? [];
+    if (found === undefined || JSON.stringify(before) === JSON.stringify(links)) return false;
+    if (links.length === 0) found.links.delete(holder);
+    else found.links.set(holder, links);
+    found.due = "whole";
+    return true;
+  }
+
+  /** Removes all rules of a bridge. Resolves when they are gone. */
+  async remove(bridge: string): Promise<void> {
+    const known = this.#bridges.get(bridge);
+    this.#bridges.delete(bridge);
+    if (this.#parts.backend === undefined) return;
+    this.#gone.set(bridge, known === undefined ? this.#parts.families : familiesOf(known));
+    await this.apply();
+    const { record, traceOf } = this.#parts;
+    const trace = traceOf(bridge);
+    // A table of nftables is there for all bridges.
+    if ([...this.#bridges.keys()].every((other) => traceOf(other).name !== trace.name)) record.forget(trace);
+  }
+
+  /** Resolves when what is noted by now is in the kernel. */
+  apply(): Promise<void> {
+    if (this.#running === undefined) {
+      const running = this.#work().finally(() => {
+        this.#running = undefined;
+      });
+      this.#running = running;
+      return running;
+    }
+    this.#next ??= this.#running
+      .catch(() => {})
+      .then(() => {
+        this.#next = undefined;
+        return this.apply();
+      });
+    return this.#next;
+  }
+
+  /** This host was no router until now, and shall not become one for everybody. */
+  async denyForwarding(family: Family): Promise<void> {
+    if (this.covers(family)) await this.#parts.backend?.denyForwarding(family);
+  }
+
+  /** Resolves when nothing is being applied. */
+  async settled(): Promise<void> {
+    while (this.#running !== undefined || this.#next !== undefined) {
+      await (this.#next ?? this.#running)?.catch(() => {});
+    }
+  }
+
+  /** The rules stay; nobody looks after them any more. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.settled();
+    while (this.#looking) await new Promise((resolve) => setTimeout(resolve, 5));
+    this.#parts.backend?.close();
+  }
+
+  async #work(): Promise<void> {
+    // Who notes something in the same turn of the event loop has it applied along.
+    await null;
+    const { backend, record, traceOf } = this.#parts;
+    const due = [...this.#bridges].filter(([, bridge]) => bridge.due !== "nothing");
+    const gone = [...this.#gone];
+    if (backend === undefined || (due.length === 0 && gone.length === 0)) return;
+    const states = (what: Bridge["due"]) =>
+      due.filter(([, bridge]) => bridge.due === what).map(([name, bridge]) => stateOf(name, bridge));
+    const whole = states("whole");
+    const ports = states("ports");
+    for (const [, bridge] of due) bridge.due = "nothing";
+    this.#gone.clear();
+    try {
+      record.note(whole.map(({ bridge }) => traceOf(bridge)));
+      await backend.apply({ whole, ports, gone: gone.map(([bridge, families]) => ({ bridge, families })) });
+    } catch (error) {
+      // Nobody knows what of it is there.
+      for (const [, bridge] of due) bridge.due = "whole";
+      for (const [bridge, families] of gone) {
+        if (!this.#bridges.has(bridge)) this.#gone.set(bridge, families);
+      }
+      throw error;
+    }
+  }
+
+  #ask(): void {
+    const { backend, logger } = this.#parts;
+    if (backend?.disturbed()) this.#lookDue = true;
+    if (!this.#lookDue || this.#looking || Date.now() - this.#lastLook < this.#gap) return;
+    this.#lookDue = false;
+    this.#looking = true;
+    this.#look()
+      .catch((error: unknown) => logger.warn("the firewall cannot be looked after", { error: String(error) }))
+      .finally(() => {
+        this.#lastLook = Date.now();
+        this.#looking = false;
+      });
+  }
+
+  async #look(): Promise<void> {
+    const { backend, logger } = this.#parts;
+    await this.settled();
+    // What has yet to be applied, or failed to be, is not missed.
+    const settled = [...this.#bridges].filter(([, bridge]) => bridge.due === "nothing");
+    const before = settled.map(([name, bridge]) => stateOf(name, bridge));
+    if (before.length === 0 || (await backend?.intact(before)) !== false) return;
+    // A change of our own in between is no reason; the next look tells.
+    if (this.#running !== undefined) {
+      this.#lookDue = true;
+      return;
+    }
+    const sinceLast = Date.now() - this.#lastRepair;
+    this.#gap = sinceLast < 2 * this.#gap ? Math.min(2 * this.#gap, LONGEST_GAP) : LOOK_GAP;
+    if (sinceLast > LONGEST_GAP) {
+      logger.warn("another program has removed rules of the firewall; they are put back", {
+        bridges: before.map(({ bridge }) => bridge).join(" "),
+      });
+    }
+    for (const [, bridge] of settled) bridge.due = "whole";
+    await this.apply();
+    this.#lastRepair = Date.now();
+  }
+}
+
+function stateOf(bridge: string, { rules, ports, links }: Bridge): BridgeState {
+  return { bridge, rules, ports: [...ports.values()].flat(), links: [...links.values()].flat() };
+}
+
+function familiesOf({ rules }: Bridge): Family[] {
+  return Object.values(rules).map(({ subnet }) => subnet.family);
+}
