@@ -1,18 +1,27 @@
 /** The same work on every storage driver gives the same answers; a data root keeps its driver. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
+import { LoopFileSystem } from "#test/fixtures/loop-file-system.ts";
 
-const drivers = ["overlay2", "vfs"];
+const withoutBtrfs = LoopFileSystem.missing("btrfs");
+const drivers = ["overlay2", "vfs", ...(withoutBtrfs === undefined ? ["btrfs"] : [])];
 
 describe("storage drivers beside each other", { skip: process.geteuid?.() !== 0 && "needs root" }, () => {
   const daemons = new Map<string, TestDaemon>();
+  let disk: LoopFileSystem | undefined;
   before(async () => {
+    if (withoutBtrfs === undefined) disk = LoopFileSystem.make("btrfs");
     for (const [index, driver] of drivers.entries()) {
-      const daemon = await TestDaemon.start({ flags: ["-s", driver], subnet: 79 + index });
+      const daemon = await TestDaemon.start({
+        flags: ["-s", driver],
+        subnet: 79 + index,
+        ...(driver === "btrfs" && disk && { place: disk.path }),
+      });
       daemons.set(driver, daemon);
       daemon.loadBusybox();
       docker(daemon, "run", "--name", "work", "--network", "none", "berth/busybox", "sh", "-c", work);
@@ -20,6 +29,7 @@ describe("storage drivers beside each other", { skip: process.geteuid?.() !== 0 
   });
   after(async () => {
     for (const daemon of daemons.values()) await daemon.stop();
+    disk?.[Symbol.dispose]();
   });
 
   const work = [
@@ -106,7 +116,7 @@ describe("storage drivers beside each other", { skip: process.geteuid?.() !== 0 
       return JSON.stringify([list(file(top)), size, history]);
     });
     const script =
-      "cat /new/hard /etc/passwd; ls -lA /new /home /var; stat -c '%h %u %g %a' /new/hard; ls /etc/group";
+      "cat /new/hard /etc/passwd; find /new /home /var | sort | xargs stat -c '%A %u %g %Y %N'; stat -c '%h %u %g %a' /new/hard; ls /etc/group";
     same((daemon) => {
       const ran = daemon.docker("run", "--rm", "--network", "none", "committed:1", "sh", "-c", script);
       return ran.stdout + ran.stderr;
@@ -114,20 +124,20 @@ describe("storage drivers beside each other", { skip: process.geteuid?.() !== 0 
   });
 
   test("an image goes from one to the other and back, the same", () => {
-    const [first, second] = drivers.map((driver) => daemons.get(driver) as TestDaemon) as [
-      TestDaemon,
-      TestDaemon,
-    ];
+    const [first, ...others] = drivers.map((driver) => daemons.get(driver) as TestDaemon);
+    assert.ok(first !== undefined);
     const id = (daemon: TestDaemon) => docker(daemon, "image", "inspect", "-f", "{{.Id}}", "committed:1");
     const original = id(first);
-    docker(second, "rmi", "committed:1");
-    const loaded = second.dockerWith({ input: archive(first, "save", "committed:1") }, "load");
-    assert.equal(loaded.code, 0, loaded.stderr);
-    assert.equal(id(second), original);
-    docker(first, "rmi", "committed:1");
-    const back = first.dockerWith({ input: archive(second, "save", "committed:1") }, "load");
-    assert.equal(back.code, 0, back.stderr);
-    assert.equal(id(first), original);
+    for (const other of others) {
+      docker(other, "rmi", "committed:1");
+      const loaded = other.dockerWith({ input: archive(first, "save", "committed:1") }, "load");
+      assert.equal(loaded.code, 0, loaded.stderr);
+      assert.equal(id(other), original);
+      docker(first, "rmi", "committed:1");
+      const back = first.dockerWith({ input: archive(other, "save", "committed:1") }, "load");
+      assert.equal(back.code, 0, back.stderr);
+      assert.equal(id(first), original);
+    }
     same((daemon) =>
       docker(daemon, "run", "--rm", "--network", "none", "committed:1", "cat", "/new/soft/file"),
     );
@@ -135,6 +145,70 @@ describe("storage drivers beside each other", { skip: process.geteuid?.() !== 0 
 
   test("docker ps --size", () => {
     same((daemon) => docker(daemon, "ps", "-as", "--filter", "name=work", "--format", "{{.Size}}"));
+  });
+
+  test("btrfs: docker info, and a subvolume for each layer", { skip: withoutBtrfs }, () => {
+    const daemon = daemons.get("btrfs") as TestDaemon;
+    const pairs = JSON.parse(docker(daemon, "info", "--format", "{{json .DriverStatus}}"));
+    assert.deepEqual(
+      pairs.map(([key]: [string, string]) => key),
+      ["Build Version", "Library Version"],
+    );
+    assert.match(pairs[0][1], /^Btrfs v\d/);
+    const subvolumes = join(daemon.dataRoot, "btrfs/subvolumes");
+    const work = docker(daemon, "inspect", "-f", "{{.Id}}", "work").trim();
+    const names = readdirSync(subvolumes);
+    assert.ok(names.includes(work) && names.includes(`${work}-init`), names.join());
+    for (const name of names) {
+      assert.match(name, /^[0-9a-f]{64}(-init)?$/);
+      // Every subvolume's root has this number.
+      assert.equal(statSync(join(subvolumes, name)).ino, 256);
+    }
+  });
+
+  const fill = "dd if=/dev/zero of=/file bs=1M count=64; echo $?; rm /file && echo again >/note && cat /note";
+
+  test("btrfs: a container is stopped by its size, its neighbour goes on", { skip: withoutBtrfs }, () => {
+    const daemon = daemons.get("btrfs") as TestDaemon;
+    const limited = daemon.docker(
+      ...["run", "--rm", "--network", "none", "--storage-opt", "size=40M", "berth/busybox", "sh", "-c", fill],
+    );
+    assert.match(limited.stderr, /Disk quota exceeded/);
+    assert.equal(limited.stdout, "1\nagain\n", limited.stderr);
+    const free = docker(daemon, "run", "--rm", "--network", "none", "berth/busybox", "sh", "-c", fill);
+    assert.equal(free, "0\nagain\n");
+  });
+
+  test("a size that cannot be kept is refused, and why", { skip: withoutBtrfs }, () => {
+    const refused = (driver: string, option: string) =>
+      (daemons.get(driver) as TestDaemon).refused("create", "--storage-opt", option, "berth/busybox");
+    assert.match(refused("overlay2", "size=1G"), /supported only for overlay over .*'pquota' mount option/);
+    assert.match(refused("vfs", "size=1G"), /--storage-opt is not supported for vfs/);
+    assert.match(refused("btrfs", "size=0"), /invalid storage size: 0B/);
+    assert.match(refused("btrfs", "size=much"), /invalid size: 'much'/);
+    assert.match(refused("btrfs", "speed=1"), /Unknown option speed/);
+  });
+
+  test("btrfs: what a container leaves goes, subvolumes it made itself too", {
+    skip: withoutBtrfs,
+  }, async () => {
+    const daemon = daemons.get("btrfs") as TestDaemon;
+    const subvolumes = join(daemon.dataRoot, "btrfs/subvolumes");
+    const before = readdirSync(subvolumes).sort();
+    const id = docker(daemon, "create", "berth/busybox").trim();
+    const own = join(subvolumes, id);
+    // As a program of the container's may.
+    const script = [
+      "btrfs subvolume create one && btrfs subvolume create one/two && mkdir -p one/two/deep/er",
+      "btrfs subvolume create one/two/deep/er/three && touch one/two/deep/er/three/file",
+      "btrfs subvolume snapshot -r one/two/deep/er/three home/taken && btrfs property set one/two ro true",
+      "btrfs property set . ro true",
+    ].join(" && ");
+    execFileSync("sh", ["-ec", script], { cwd: own });
+    docker(daemon, "rm", id);
+    await eventually(() => assert.deepEqual(readdirSync(subvolumes).sort(), before));
+    const list = execFileSync("btrfs", ["subvolume", "list", daemon.dataRoot], { encoding: "utf8" });
+    assert.equal(list.trim().split("\n").length, before.length, list);
   });
 
   test("another driver is refused while there are layers, and its name is in what it says", async () => {
