@@ -8,10 +8,9 @@
  *
  * All of it happens in network and mount namespaces of its own: nothing of the machine's is flushed or filled.
  */
-import { spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
-import { enterOwnPlace, insideOwnPlace } from "./place.ts";
+import { inOwnPlace } from "./place.ts";
 import { chaosRun } from "./run.ts";
 
 const { values } = parseArgs({
@@ -23,8 +22,7 @@ const { values } = parseArgs({
   },
 });
 
-if (insideOwnPlace()) {
-  enterOwnPlace();
+await inOwnPlace(import.meta.filename, values, async () => {
   const report = await chaosRun({
     milliseconds: Number(values.minutes) * 60_000,
     seed: Number(values.seed),
@@ -33,17 +31,5 @@ if (insideOwnPlace()) {
     say: (line) => console.error(line),
   });
   console.log(report.text);
-  process.exitCode = report.violations.length === 0 ? 0 : 1;
-} else {
-  const again = ["--net", "--mount", "--propagation", "private", process.execPath, ...process.execArgv];
-  const { status } = spawnSync(
-    "unshare",
-    [...again, import.meta.filename, ...Object.entries(values).flatMap(flagsOf)],
-    { stdio: "inherit", env: { ...process.env, BERTH_CHAOS_INSIDE: "1" } },
-  );
-  process.exitCode = status ?? 1;
-}
-
-function flagsOf([name, value]: [string, string | string[]]): string[] {
-  return [value].flat().flatMap((one) => [`--${name}`, one]);
-}
+  return report.violations.length === 0;
+});

@@ -1,0 +1,240 @@
+/**
+ * Many requests, most of them wrong, from several clients at once. Afterwards the daemon is there, holds no more than
+ * before, and every failure it called its own has its cause in the log.
+ */
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ContainerSummary } from "#api-types/container.ts";
+import { TestDaemon } from "#test/fixtures/daemon.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
+import { heldBy, moreThan } from "../check-leftovers.ts";
+import { Dice } from "../dice.ts";
+import { Grammar, operations } from "./grammar.ts";
+import { mutated } from "./mutate.ts";
+import { type Outcome, send, sendRaw } from "./send.ts";
+
+export interface FuzzOptions {
+  requests: number;
+  seed: number;
+  /** Clients at once. */
+  workers: number;
+  say(line: string): void;
+}
+
+export interface FuzzReport {
+  findings: readonly string[];
+  text: string;
+}
+
+/** Milliseconds for answers that come at once, however busy the daemon is; only a hang gets there. */
+const PATIENCE = 60_000;
+/** For those that may be as long as the client likes. */
+const LOOK = 250;
+const ENDLESS =
+  /Events|Logs|Wait|Attach|Stats|ExecStart|Stop|Restart|Top|ImageCreate|ImagePush|SystemAuth|ImageSearch|Distribution|Archive|Export|ContainerDelete|ContainerStart/;
+/** After so many requests what has gathered is removed: a full machine refuses everything alike. */
+const SWEEP = 2000;
+
+const WORDS = [
+  ...[
+    "a",
+    "name",
+    "berth/busybox",
+    "berth/busybox:latest",
+    "none",
+    "host",
+    "bridge",
+    "default",
+    "true",
+    "false",
+    "0",
+    "1",
+  ],
+  ...[
+    "80",
+    "80/tcp",
+    "127.0.0.1",
+    "10.1.0.0/16",
+    "fd00::/64",
+    "container:a",
+    "service:a",
+    "private",
+    "local",
+    "json-file",
+  ],
+  ...[
+    "always",
+    "no",
+    "running",
+    "tmpfs",
+    "volume",
+    "bind",
+    "/data",
+    "/data:ro",
+    "vol:/data",
+    "nobody",
+    "1000:1000",
+    "SIGTERM",
+  ],
+  ...[
+    "KEY=value",
+    "max-size",
+    "1m",
+    "net.ipv4.ip_forward",
+    "size",
+    "apparmor=unconfined",
+    "seccomp=unconfined",
+    "-1",
+    "",
+  ],
+  ...[
+    "../..",
+    "%00",
+    "\u0000",
+    "x y",
+    "ü",
+    "a".repeat(300),
+    "latest",
+    "nofile",
+    "all",
+    "nvidia",
+    "macvlan",
+    "parent",
+  ],
+];
+
+export async function fuzzRun(options: FuzzOptions): Promise<FuzzReport> {
+  const daemon = await TestDaemon.start({ subnet: 91 });
+  try {
+    return await fuzz(daemon, options);
+  } finally {
+    await daemon.stop();
+  }
+}
+
+async function fuzz(daemon: TestDaemon, { requests, seed, workers, say }: FuzzOptions): Promise<FuzzReport> {
+  const dice = new Dice(seed);
+  const names: string[] = [];
+  const grammar = new Grammar(dice, () => [...WORDS, ...names]);
+  const statuses = new Map<number, number>();
+  const failures = new Map<string, number>();
+  const findings: string[] = [];
+  await refresh(daemon, names);
+  daemon.ok("run", "--rm", "berth/busybox", "true");
+  await sleep(1000);
+  const first = heldBy(daemon, new Set());
+  let memory = 0;
+  for (let done = 0; done < requests && daemon.running; done += SWEEP) {
+    let left = Math.min(SWEEP, requests - done);
+    const work = async () => {
+      while (left-- > 0 && daemon.running) {
+        const { operation, outcome } = await one(daemon, grammar, dice);
+        statuses.set(outcome.status, (statuses.get(outcome.status) ?? 0) + 1);
+        if (outcome.status === 500) add(failures, `${operation}: ${outcome.body.trim()}`);
+        if (outcome.timedOut && !ENDLESS.test(operation)) findings.push(`${operation} has no end`);
+        learn(names, outcome);
+      }
+    };
+    await Promise.all(Array.from({ length: workers }, work));
+    await refresh(daemon, names);
+    memory = residentOf(daemon.pid);
+    say(`${Math.min(done + SWEEP, requests)} requests; ${memory} MiB resident`);
+  }
+  if (!daemon.running) findings.push(`the daemon came to its end:\n${daemon.log().slice(-3000)}`);
+  else findings.push(...(await leftovers(daemon, first)));
+  findings.push(...unexplained(failures, daemon.log()));
+  const text = [
+    `seed ${seed}, ${requests} requests; ${memory} MiB resident at the end`,
+    [...statuses]
+      .sort(([a], [b]) => a - b)
+      .map(([status, times]) => `${times} × ${status || "no answer"}`)
+      .join(", "),
+    ...[...failures]
+      .sort((a, b) => b[1] - a[1])
+      .map(([what, times]) => `  500 × ${times}: ${what.slice(0, 300)}`),
+    `${findings.length} findings`,
+    ...findings.map((finding) => `  ${finding}`),
+  ].join("\n");
+  return { findings, text };
+}
+
+async function one(
+  daemon: TestDaemon,
+  grammar: Grammar,
+  dice: Dice,
+): Promise<{ operation: string; outcome: Outcome }> {
+  const operation = dice.pick(operations) ?? "SystemPing";
+  const request = grammar.request(operation);
+  const patience = ENDLESS.test(operation) ? LOOK : PATIENCE;
+  const outcome = await dice.weighted<() => Promise<Outcome>>([
+    [() => send(daemon.socket, request, patience), 10],
+    // With another path it may have become an endless one.
+    [() => send(daemon.socket, mutated(request, dice), LOOK), 8],
+    [() => sendRaw(daemon.socket, dice.oneIn(2) ? request : mutated(request, dice), dice, LOOK), 3],
+  ])();
+  return { operation, outcome: patience === LOOK ? { ...outcome, timedOut: false } : outcome };
+}
+
+/** What was just made is what the next requests are about. */
+function learn(names: string[], { status, body }: Outcome): void {
+  const id = status === 201 ? /"I[dD]":"([0-9a-f]{64})"/.exec(body)?.[1] : undefined;
+  if (id === undefined) return;
+  names.push(id);
+  if (names.length > 60) names.splice(0, 10);
+}
+
+/** Everything is removed, the image comes back, and something is there for the next ones. */
+async function refresh(daemon: TestDaemon, names: string[]): Promise<void> {
+  if (!daemon.running) return;
+  await clear(daemon);
+  daemon.loadBusybox();
+  daemon.docker("network", "create", "net");
+  names.splice(0, names.length, "running", "stopped", "net", "vol");
+  daemon.ok("run", "-d", "--name", "running", "-v", "vol:/data", "berth/busybox", "sleep", "1000");
+  daemon.ok("run", "--name", "stopped", "berth/busybox", "true");
+}
+
+async function clear(daemon: TestDaemon): Promise<void> {
+  const { body } = await daemon.api("GET", "/containers/json?all=1");
+  const ids = (JSON.parse(body) as ContainerSummary[]).map(({ Id }) => Id);
+  for (let at = 0; at < ids.length; at += 50) daemon.docker("rm", "-f", "-v", ...ids.slice(at, at + 50));
+  daemon.docker("network", "prune", "-f");
+  daemon.docker("volume", "prune", "-af");
+  daemon.docker("image", "prune", "-af");
+}
+
+async function leftovers(daemon: TestDaemon, first: ReturnType<typeof heldBy>): Promise<string[]> {
+  await refresh(daemon, []);
+  let more = "";
+  const check = () => {
+    more = moreThan(first, heldBy(daemon, new Set()));
+    // What the refreshed scene holds is not left behind by anybody.
+    if (/links|rules|mounts|cgroups|descriptors/.test(more)) throw new Error(more);
+  };
+  await clear(daemon);
+  return await eventually(check).then(
+    () => [],
+    () => [`left behind: ${more}`],
+  );
+}
+
+/** Failures whose text the log does not have. */
+function unexplained(failures: ReadonlyMap<string, number>, log: string): string[] {
+  return [...failures.keys()].flatMap((failure) => {
+    const reference = /reference ([0-9a-f]{8})/.exec(failure)?.[1];
+    const message = /"message":"((?:[^"\\]|\\.)*)"/.exec(failure)?.[1] ?? "";
+    const explained = log.includes(reference ?? message.slice(0, 60).split("\\")[0] ?? "");
+    return explained ? [] : [`no cause in the log: ${failure}`];
+  });
+}
+
+function residentOf(pid: number): number {
+  return Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024);
+}
+
+function add(counts: Map<string, number>, text: string): void {
+  const key = text.replace(/[0-9a-f]{64}|reference [0-9a-f]{8}/g, (found) =>
+    found.length === 64 ? "…" : found,
+  );
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}
