@@ -15,7 +15,7 @@ ${CC:-gcc} -std=gnu17 -O2 -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wm
   -ffreestanding -fno-builtin -fno-stack-protector -fno-tree-loop-distribute-patterns -fno-asynchronous-unwind-tables \
   -fno-pic -fno-pie -ffunction-sections -nostdlib -static -no-pie -Wl,--gc-sections -Wl,--build-id=none \
   -Wl,-z,noseparate-code -Wl,-z,noexecstack -Wl,-s ${CFLAGS:-} \
-  main.c mem.c load.c execute.c frames.c relay.c stream.c relay_end.c attach.c connection.c log.c log_json.c log_local.c log_rotate.c init.c shim.c zygote.c \
+  main.c mem.c load.c execute.c frames.c relay.c stream.c relay_end.c attach.c connection.c log.c log_json.c log_local.c log_rotate.c init.c shim.c rendezvous.c zygote.c proxy.c proxy_tcp.c proxy_udp.c \
   -o "$out/launcher.new"
 # Running shims keep the old file; the new one comes at once or not at all.
 mv -f "$out/launcher.new" "$out/launcher"

@@ -2,6 +2,7 @@
  * The launcher's command line, and the first instructions of the process.
  *
  *   launcher zygote PATH      serve programs on a socket made there; returns when it answers
+ *   launcher proxy PATH [S]   relay what published ports get, as a socket made there is told; returns when it answers
  *   launcher run [FD]         run one program from the socket that is descriptor FD, by default 0
  *   launcher init -- ARGV…    run a command as a container's PID 1
  *   launcher version          the version of the program format
@@ -15,7 +16,7 @@
 
 static int usage(void)
 {
-	static const char text[] = "usage: launcher zygote PATH | run [FD] | init -- COMMAND... | version\n";
+	static const char text[] = "usage: launcher zygote PATH | proxy PATH [SECONDS] | run [FD] | init -- COMMAND... | version\n";
 
 	CALL3(write, 2, text, sizeof text - 1);
 	return EXIT_USAGE;
@@ -62,6 +63,8 @@ static int run_command(int argc, char **argv, char **environment)
 {
 	if (argc == 3 && string_equal(argv[1], "zygote"))
 		return zygote(argv[2]);
+	if ((argc == 3 || argc == 4) && string_equal(argv[1], "proxy"))
+		return proxy_command(argv[2], argc == 4 ? number(argv[3]) : 0);
 	if (argc >= 4 && string_equal(argv[1], "init") && string_equal(argv[2], "--"))
 		return init_command(argv + 3, environment);
 	/* As Docker calls it inside a container: /sbin/docker-init -- COMMAND... */

@@ -19,6 +19,9 @@ struct process {
 /* zygote.c: bind the socket, serve it for ever. Answers an exit code when it cannot. */
 int zygote(const char *path);
 
+/* proxy.c: serve ports by relaying, as the socket at `path` is told. Answers an exit code when it cannot. */
+int proxy_command(const char *path, int patience);
+
 /* shim.c: read a program from a connection and run it. */
 __attribute__((noreturn)) void shim(s32 connection);
 
