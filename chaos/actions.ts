@@ -2,6 +2,8 @@
  * What clients do to containers. Each action takes something nobody else is using, asks for one change, and writes what
  * it was told into the ledger.
  */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ContainerInspect } from "#api-types/container.ts";
 import type { Answer, Clients } from "./clients.ts";
 import type { Dice } from "./dice.ts";
 import type { ChaosContainer, Ledger, Life } from "./ledger.ts";
@@ -144,9 +146,12 @@ async function exec(scene: Scene): Promise<void> {
     if (made.status !== 201) return;
     const { Id } = JSON.parse(made.body) as { Id: string };
     const { status, body } = await scene.clients.ask("POST", `/exec/${Id}/start`, { Detach: false });
-    // Its container may have come to its end in between, and the daemon to its own in mid-answer.
-    if (status === 200 && body !== "" && !body.includes("said inside"))
-      scene.violation(`exec in ${container.name} answered ${JSON.stringify(body)}`);
+    if (status !== 200 || body === "" || body.includes("said inside")) return;
+    // Its container may have come to its end in between; then it is told so soon.
+    await sleep(2000);
+    const seen = await scene.clients.ask("GET", `/containers/${container.id}/json`);
+    if (seen.status !== 200 || !(JSON.parse(seen.body) as ContainerInspect).State.Running) return;
+    scene.violation(`exec in ${container.name}, which runs, answered ${JSON.stringify(body)}`);
   });
 }
 
