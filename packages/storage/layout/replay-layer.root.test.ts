@@ -216,6 +216,11 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
     { maxLength: 8 },
   );
 
+  /** Of a symlink: up to 180 bytes, but never none, which the kernel refuses. */
+  const targetOf = (length: number) => "../".repeat(1 + (length % 60));
+  /** What the headers of V7 and ustar have room for. */
+  const SHORT_TARGET = 100;
+
   function makeTree(
     root: string,
     items: { name: string; long: boolean; length: number; kind: string }[],
@@ -227,7 +232,7 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
       const below = join(root, `d${index}${long ? "-long".repeat(30) : ""}`, ...parts);
       mkdirSync(below, { recursive: true });
       const path = join(below, "last");
-      if (kind === "symlink") symlinkSync("../".repeat(length % 60), path);
+      if (kind === "symlink") symlinkSync(targetOf(length), path);
       else if (kind === "fifo") execFileSync("mkfifo", [path]);
       else if (kind === "hardlink" && first !== undefined) execFileSync("ln", [first, path]);
       else {
@@ -261,7 +266,11 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
         rmSync(tree, { recursive: true, force: true });
         makeTree(tree, items);
         for (const form of [...forms, ...paxSparse]) {
-          if (/ustar|v7/.test(form[0] ?? "") && items.some(({ long }) => long)) continue;
+          const tooLong = items.some(
+            ({ long, kind, length }) =>
+              long || (kind === "symlink" && targetOf(length).length > SHORT_TARGET),
+          );
+          if (/ustar|v7/.test(form[0] ?? "") && tooLong) continue;
           // V7 had no pipes: tar leaves them out and fails.
           if (/v7/.test(form[0] ?? "") && items.some(({ kind }) => kind === "fifo")) continue;
           execFileSync("tar", [...form, "-C", tree, "-cf", join(base, "tar"), "."]);
@@ -273,7 +282,7 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
         unpack(ours);
         assert.ok(replay().equals(ours), "ours");
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 
