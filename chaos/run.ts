@@ -172,6 +172,8 @@ class Run {
     const { image, volume, network } = this.#ledger.things;
     if (network.size > 0) await this.#must(ask("network", "rm", ...network.keys()));
     if (volume.size > 0) await this.#must(ask("volume", "rm", ...volume.keys()));
+    // What a removal could not take along while the disk failed is listed, and goes like this.
+    await this.#must(ask("volume", "prune", "-f"));
     if (image.size > 0) await this.#must(ask("rmi", "-f", ...image.keys()));
     await this.#must(ask("image", "prune", "-f"));
     let more = "";
