@@ -171,11 +171,12 @@ export class PortProxy {
     }, pause).unref();
   }
 
-  #connect(): Promise<void> {
+  async #connect(): Promise<void> {
+    if (this.#connection !== undefined) return;
     this.#connecting ??= this.#open().finally(() => {
       this.#connecting = undefined;
     });
-    return this.#connecting;
+    await this.#connecting;
   }
 
   async #open(): Promise<void> {
