@@ -166,13 +166,14 @@ async function one(
   const operation = dice.pick(operations) ?? "SystemPing";
   const request = grammar.request(operation);
   const patience = ENDLESS.test(operation) ? LOOK : PATIENCE;
+  const short = (outcome: Promise<Outcome>) => outcome.then((ended) => ({ ...ended, timedOut: false }));
   const outcome = await dice.weighted<() => Promise<Outcome>>([
     [() => send(daemon.socket, request, patience), 10],
-    // With another path it may have become an endless one.
-    [() => send(daemon.socket, mutated(request, dice), LOOK), 8],
-    [() => sendRaw(daemon.socket, dice.oneIn(2) ? request : mutated(request, dice), dice, LOOK), 3],
+    // With another path it may have become an endless one, and without its rest it waits for that.
+    [() => short(send(daemon.socket, mutated(request, dice), LOOK)), 8],
+    [() => short(sendRaw(daemon.socket, dice.oneIn(2) ? request : mutated(request, dice), dice, LOOK)), 3],
   ])();
-  return { operation, outcome: patience === LOOK ? { ...outcome, timedOut: false } : outcome };
+  return { operation, outcome };
 }
 
 /** What was just made is what the next requests are about. */
