@@ -35,7 +35,14 @@ const DEPTH = 6;
 const description = JSON.parse(
   readFileSync(resolve(import.meta.dirname, "../../test/api-table/engine-api.json"), "utf8"),
 ) as Description;
-export const operations: readonly string[] = Object.keys(description.operations);
+
+/** Every operation; those of an engine without a swarm, plugins and builds more often than the rest. */
+export function anyOperation(dice: Dice): string {
+  const rare = /Swarm|Node|Service|Task|Secret|Config|Plugin|Build|Distribution|Auth|Search/;
+  const all = Object.keys(description.operations);
+  const chosen = dice.oneIn(8) ? all : all.filter((name) => !rare.test(name));
+  return dice.pick(chosen) ?? "SystemPing";
+}
 
 /**
  * Where a word may not be just any: a parent cgroup is a place on the machine, and a command is run.

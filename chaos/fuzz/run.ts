@@ -9,7 +9,7 @@ import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 import { heldBy, moreThan } from "../check-leftovers.ts";
 import { Dice } from "../dice.ts";
-import { Grammar, operations } from "./grammar.ts";
+import { anyOperation, Grammar } from "./grammar.ts";
 import { mutated } from "./mutate.ts";
 import { type Outcome, send, sendRaw } from "./send.ts";
 
@@ -152,6 +152,7 @@ async function fuzz(daemon: TestDaemon, { requests, seed, workers, say }: FuzzOp
     ...[...failures]
       .sort((a, b) => b[1] - a[1])
       .map(([what, times]) => `  500 × ${times}: ${what.slice(0, 300)}`),
+    ...surprises(daemon.log()).map((surprise) => `  not expected: ${surprise}`),
     `${findings.length} findings`,
     ...findings.map((finding) => `  ${finding}`),
   ].join("\n");
@@ -163,7 +164,7 @@ async function one(
   grammar: Grammar,
   dice: Dice,
 ): Promise<{ operation: string; outcome: Outcome }> {
-  const operation = dice.pick(operations) ?? "SystemPing";
+  const operation = anyOperation(dice);
   const request = grammar.request(operation);
   const patience = ENDLESS.test(operation) ? LOOK : PATIENCE;
   const short = (outcome: Promise<Outcome>) => outcome.then((ended) => ({ ...ended, timedOut: false }));
@@ -227,6 +228,18 @@ function unexplained(failures: ReadonlyMap<string, number>, log: string): string
     const explained = log.includes(reference ?? message.slice(0, 60).split("\\")[0] ?? "");
     return explained ? [] : [`no cause in the log: ${failure}`];
   });
+}
+
+/** What the daemon had no words for, each once by its first lines. */
+function surprises(log: string): string[] {
+  const seen = new Map<string, string>();
+  for (const [, operation = "", stack = ""] of log.matchAll(
+    /msg="unexpected failure" operation=(\S+) .*stack="(.*)"/g,
+  )) {
+    const lines = stack.split("\\n").slice(0, 4);
+    seen.set(`${operation} ${lines[1]}`, `${operation}: ${lines.join(" ")}`);
+  }
+  return [...seen.values()];
 }
 
 function residentOf(pid: number): number {
