@@ -28,6 +28,7 @@ import { joinRunning, leaveRunning } from "#networks/sandbox/changes.ts";
 import { HeldSandboxes, isHosts } from "#networks/sandbox/held-sandboxes.ts";
 import { joinNetworks, ownerOf } from "#networks/sandbox/joining.ts";
 import { toldNames } from "#networks/told-names.ts";
+import { Plugins } from "#plugins/plugins.ts";
 import type { Database } from "#state/database.ts";
 
 export { networkMigrations } from "#networks/schema.ts";
@@ -37,8 +38,9 @@ export function createNetworkController(
   database: Database,
   options: NetworkOptions,
   logger: Logger = silentLogger,
+  plugins: Plugins = new Plugins({ sockets: [], specs: [] }),
 ): NetworkController {
-  return new Controller(database, options, logger);
+  return new Controller(database, options, logger, plugins);
 }
 
 class Controller implements NetworkController {
@@ -55,7 +57,7 @@ class Controller implements NetworkController {
   /** Has the kernel what leads questions to the name server? Known once one was asked for. */
   #redirects: boolean | undefined;
 
-  constructor(database: Database, options: NetworkOptions, logger: Logger) {
+  constructor(database: Database, options: NetworkOptions, logger: Logger, plugins: Plugins) {
     this.#options = options;
     this.#logger = logger;
     this.#dns = new DnsService(logger);
@@ -66,7 +68,7 @@ class Controller implements NetworkController {
       records: () => this.#users().map(({ record }) => record),
       save: (record: NetworkRecord) => records.saveNetwork(record),
     };
-    this.#drivers = new NetworkDrivers(database, options, others, logger);
+    this.#drivers = new NetworkDrivers(database, options, others, plugins, logger);
     this.#networks = new NetworkTable(records, (record) => this.#drivers.make(record));
     this.#sweeper = new LinkSweeper(
       () => this.#sandboxes.links(),
@@ -76,6 +78,7 @@ class Controller implements NetworkController {
     this.#admin = new NetworkAdmin({
       table: this.#networks,
       options,
+      plugins,
       kernelHasIpv6: this.#drivers.kernelHasIpv6,
       usersOf: ({ record }) => this.#sandboxes.usersOf(record.name),
       settled: async () => void (await Promise.all(this.#background)),
@@ -183,7 +186,9 @@ class Controller implements NetworkController {
     for (const [name, endpoint] of Object.entries(held.endpoints)) {
       const network = this.#networks.find(name);
       if (network === undefined) continue;
-      this.#later(network.driver.leave(endpoint.EndpointID, name === held.publishedOn ? held.published : []));
+      const { EndpointID } = endpoint;
+      this.#later(network.driver.leave(EndpointID, name === held.publishedOn ? held.published : []));
+      network.addresses?.release(EndpointID);
       if (held.links[name] !== undefined) this.#sweeper.later(network);
     }
   }
@@ -202,7 +207,10 @@ class Controller implements NetworkController {
       this.#networks.find(held.publishedOn)?.driver.resume(ownerOf(held, endpoint), held.published);
     }
     const endpoints = this.#sandboxes.endpointIds();
-    for (const { driver } of this.#networks.all()) driver.releaseOthers(endpoints);
+    for (const { driver, addresses } of this.#networks.all()) {
+      driver.releaseOthers(endpoints);
+      addresses?.releaseOthers(endpoints);
+    }
     await this.#sweeper.now(this.#networks.all());
   }
 

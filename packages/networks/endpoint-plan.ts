@@ -7,10 +7,13 @@ import { firstIndex } from "#networks/drivers/sandbox-program.ts";
 import type { HeldLink } from "#networks/network-record.ts";
 import { type Network, type NetworkTable, predefined } from "#networks/network-table.ts";
 import type { SandboxRequest } from "#networks/network-types.ts";
+import type { GivenAddresses } from "#networks/plugins/plugin-addresses.ts";
 
 export interface PlannedEndpoint {
   network: Network;
   wishes: Partial<EndpointSettings>;
+  /** What a plugin has given it already, under the id it will have. */
+  reserved?: { endpointId: string; addresses: GivenAddresses };
 }
 
 /**

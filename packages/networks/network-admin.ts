@@ -12,10 +12,13 @@ import type { NetworkRecord } from "#networks/network-record.ts";
 import { type Network, type NetworkTable, predefined } from "#networks/network-table.ts";
 import { madeFrom } from "#networks/network-template.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
+import { type PreparedCreate, prepareCreate } from "#networks/plugins/plugin-create.ts";
+import type { Plugins } from "#plugins/plugins.ts";
 
 export interface AdminParts {
   table: NetworkTable;
   options: NetworkOptions;
+  plugins: Plugins;
   kernelHasIpv6: boolean;
   /** Names of the containers on a network. */
   usersOf: (network: Network) => string[];
@@ -31,8 +34,25 @@ export class NetworkAdmin {
     this.#parts = parts;
   }
 
-  create(request: NetworkCreateRequest): Promise<NetworkRecord> {
-    return this.#oneAtATime(() => this.#create(request));
+  /** Plugins are asked while others' networks are made: only who wants theirs waits for them. */
+  async create(request: NetworkCreateRequest): Promise<NetworkRecord> {
+    const prepared = await prepareCreate(request, this.#parts.plugins);
+    let network: Network;
+    try {
+      network = await this.#oneAtATime(() => this.#create(prepared));
+    } catch (error) {
+      await prepared.undo();
+      throw error;
+    }
+    try {
+      await network.driver.create?.();
+    } catch (error) {
+      this.#parts.table.hide(network);
+      this.#parts.table.forget(network);
+      await prepared.undo();
+      throw error;
+    }
+    return network.record;
   }
 
   /** Answers the network that was removed. */
@@ -45,7 +65,7 @@ export class NetworkAdmin {
     await this.#changing;
   }
 
-  async #create(request: NetworkCreateRequest): Promise<NetworkRecord> {
+  async #create({ request, complete }: PreparedCreate): Promise<Network> {
     const { table, options, kernelHasIpv6 } = this.#parts;
     const record = composeNetwork(
       request,
@@ -57,6 +77,7 @@ export class NetworkAdmin {
       },
       options,
     );
+    complete(record);
     const network = table.add(record);
     try {
       await network.driver.start(new Map());
@@ -68,7 +89,7 @@ export class NetworkAdmin {
       table.forget(network);
       throw error;
     }
-    return record;
+    return network;
   }
 
   async #remove(nameOrId: string): Promise<Network> {
@@ -81,6 +102,7 @@ export class NetworkAdmin {
       // Addresses of containers just gone may still be on their way back.
       await this.#parts.settled();
       await network.driver.remove();
+      await network.addresses?.releasePools();
     } catch (error) {
       table.show(network);
       throw error;

@@ -19,9 +19,16 @@ import { readLinks } from "#networks/host-survey.ts";
 import { AddressLeases } from "#networks/ipam/address-leases.ts";
 import { subnetsOf } from "#networks/network-create.ts";
 import type { NetworkRecord } from "#networks/network-record.ts";
-import { predefined } from "#networks/network-table.ts";
+import { type Network, predefined } from "#networks/network-table.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
+import { IpamPlugin } from "#networks/plugins/ipam-plugin.ts";
+import { NetworkPlugin } from "#networks/plugins/network-plugin.ts";
+import { PluginAddresses } from "#networks/plugins/plugin-addresses.ts";
+import { isOwnDriver } from "#networks/plugins/plugin-create.ts";
+import { PluginHoldings } from "#networks/plugins/plugin-holdings.ts";
+import { PluginNetwork } from "#networks/plugins/plugin-network.ts";
 import { PortAllocator } from "#networks/ports/port-allocator.ts";
+import type { Plugins } from "#plugins/plugins.ts";
 import type { Database } from "#state/database.ts";
 
 /** What a network's driver needs of the other networks. */
@@ -34,14 +41,17 @@ export interface OtherNetworks {
 export class NetworkDrivers {
   readonly #shared: BridgeShared;
   readonly #others: OtherNetworks;
+  readonly #plugins: Plugins;
 
   constructor(
     database: Database,
     options: NetworkOptions,
     others: OtherNetworks,
+    plugins: Plugins,
     logger: Logger = silentLogger,
   ) {
     this.#others = others;
+    this.#plugins = plugins;
     let indexes: LinkIndexes | undefined;
     const ipv6 = readSysctl("net/ipv6/conf/all/disable_ipv6") !== undefined;
     this.#shared = {
@@ -63,8 +73,26 @@ export class NetworkDrivers {
     return this.#shared.ipv6;
   }
 
-  /** The driver of one network; nothing is made before its `start`. */
-  make(record: NetworkRecord): NetworkDriver {
+  /** What runs one network; nothing is made before its `start`. */
+  make(record: NetworkRecord): Omit<Network, "record"> {
+    const { ipamDriver = "default", ipamPools } = record.config;
+    const addresses =
+      ipamPools === undefined
+        ? undefined
+        : new PluginAddresses(
+            record,
+            new IpamPlugin(ipamDriver, this.#plugins),
+            this.#holdings(record),
+            this.#shared.logger,
+          );
+    return { driver: this.#driver(record), addresses };
+  }
+
+  #holdings({ id }: NetworkRecord): PluginHoldings {
+    return new PluginHoldings(this.#shared.database, id);
+  }
+
+  #driver(record: NetworkRecord): NetworkDriver {
     if (record.driver === "host") return hostNetwork(record);
     if (record.driver === "null") return nullNetwork(record);
     if (predefined.has(record.name)) {
@@ -80,6 +108,11 @@ export class NetworkDrivers {
         shared: (parent) =>
           this.#others.records().some(({ id, config }) => id !== record.id && config.parent === parent),
       });
+    }
+    if (!isOwnDriver(record.driver)) {
+      const { leases, logger } = this.#shared;
+      const plugin = new NetworkPlugin(record.driver, this.#plugins);
+      return new PluginNetwork(record, { plugin, leases, holdings: this.#holdings(record), logger });
     }
     return new BridgeNetwork(record, userBridgeSettings(record), this.#shared);
   }

@@ -11,7 +11,8 @@ export interface NetworkRecord {
   /** 64 hexadecimal digits, for ever the same. */
   id: string;
   name: string;
-  driver: "bridge" | "host" | "null" | "macvlan" | "ipvlan";
+  /** "bridge", "host", "null", "macvlan", "ipvlan", or the name of a plugin. */
+  driver: string;
   created: string;
   config: NetworkConfig;
 }
@@ -45,6 +46,9 @@ export interface NetworkConfig {
   scope?: string;
   /** Of the addresses; "default" where undefined. */
   ipamDriver?: string;
+  /** A driver of addresses that is a plugin: its names of the pools, and of the space they are in. */
+  ipamPools?: { ipv4?: string; ipv6?: string };
+  ipamSpace?: string;
   /** The link of the host's that a macvlan or ipvlan network lies on. */
   parent?: string;
   /** That link was made for the network, and goes with the last network on it. */
@@ -81,6 +85,8 @@ export interface HeldLink {
   index: number;
   /** Families whose default route is the link itself. */
   onLink?: readonly Family[];
+  /** What it was called on the host, where it goes back to when the container leaves the network. */
+  former?: string;
 }
 
 /** What a container holds while it runs. */
@@ -148,6 +154,7 @@ export class NetworkRecords {
     this.#database.durably(() =>
       this.#database.transaction(() => {
         this.#database.run("DELETE FROM network_address WHERE network_id = ?", id);
+        this.#database.run("DELETE FROM network_plugin_holding WHERE network_id = ?", id);
         this.#database.run("DELETE FROM network WHERE id = ?", id);
       }),
     );

@@ -5,6 +5,7 @@
 import { BerthError } from "#errors/errors.ts";
 import type { NetworkDriver } from "#networks/drivers/driver-types.ts";
 import { type NetworkRecord, type NetworkRecords, randomId } from "#networks/network-record.ts";
+import type { PluginAddresses } from "#networks/plugins/plugin-addresses.ts";
 
 /** The default networks; no other may have these names. "default" is how the API writes the default bridge. */
 export const predefined: ReadonlyMap<string, NetworkRecord["driver"]> = new Map([
@@ -17,16 +18,18 @@ export interface Network {
   /** Changed in place when the default bridge moves to another subnet. */
   record: NetworkRecord;
   driver: NetworkDriver;
+  /** Where a plugin gives the addresses. */
+  addresses?: PluginAddresses | undefined;
 }
 
 export class NetworkTable {
   readonly #records: NetworkRecords;
-  readonly #makeDriver: (record: NetworkRecord) => NetworkDriver;
+  readonly #make: (record: NetworkRecord) => Omit<Network, "record">;
   readonly #byName = new Map<string, Network>();
 
-  constructor(records: NetworkRecords, makeDriver: (record: NetworkRecord) => NetworkDriver) {
+  constructor(records: NetworkRecords, make: (record: NetworkRecord) => Omit<Network, "record">) {
     this.#records = records;
-    this.#makeDriver = makeDriver;
+    this.#make = make;
   }
 
   /** Reads the networks; without `bridge` the default one is left out (and kept in the database). */
@@ -40,7 +43,7 @@ export class NetworkTable {
     }
     for (const record of records) {
       if (record.name === "bridge" && !bridge) continue;
-      this.#byName.set(record.name, { record, driver: this.#makeDriver(record) });
+      this.#byName.set(record.name, { record, ...this.#make(record) });
     }
   }
 
@@ -53,7 +56,7 @@ export class NetworkTable {
         hint: `choose another name, or remove it first: docker network rm ${record.name}`,
       });
     }
-    const network = { record, driver: this.#makeDriver(record) };
+    const network = { record, ...this.#make(record) };
     this.#records.saveNetwork(record);
     this.#byName.set(record.name, network);
     return network;

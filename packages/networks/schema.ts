@@ -46,5 +46,15 @@ export const networkMigrations: Migrations = {
     INSERT INTO network_firewall
       SELECT 'iptables', json_extract(config, '$.bridge') FROM network WHERE json_extract(config, '$.bridge') <> '';
     `,
+    `
+    -- What plugins have made for endpoints and not taken back yet.
+    CREATE TABLE network_plugin_holding (
+      network_id TEXT NOT NULL,
+      endpoint_id TEXT NOT NULL,
+      kind TEXT NOT NULL,
+      value TEXT NOT NULL,
+      PRIMARY KEY (network_id, endpoint_id, kind, value)
+    ) STRICT, WITHOUT ROWID;
+    `,
   ],
 };

@@ -55,7 +55,11 @@ export class Plugins {
   }
 
   /** Undefined where there is none of that name. Throws Error if it cannot be used, or is of other kinds. */
-  async get(name: string, kind: PluginKind): Promise<PluginAddress | undefined> {
+  async get(
+    name: string,
+    kind: PluginKind,
+    patience = this.#patience,
+  ): Promise<PluginAddress | undefined> {
     const plugin = await findPlugin(name, this.#directories);
     if (plugin === undefined) {
       this.#active.delete(name);
@@ -65,7 +69,7 @@ export class Plugins {
     if (active?.plugin.address === plugin.address) return ofKind(active, kind);
     const under = this.#activating.get(name);
     if (under !== undefined) return ofKind(await under, kind);
-    const activation = this.#activate(plugin, ACTIVATION, this.#patience);
+    const activation = this.#activate(plugin, ACTIVATION, patience);
     this.#activating.set(name, activation);
     try {
       return ofKind(await activation, kind);

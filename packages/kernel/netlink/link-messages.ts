@@ -162,12 +162,12 @@ export function changeLink(index: number, change: LinkChange): Buffer {
  */
 export function moveLink(
   index: number,
-  to: { name: string; index: number },
+  to: { name: string; index?: number },
 ): { bytes: Buffer; pidAt: number } {
   const message = new MessageWriter(RTM_NEWLINK, NLM_F_ACK);
   message.bytes(interfaceHeader(index));
   message.text(IFLA_IFNAME, to.name);
-  message.u32(IFLA_NEW_IFINDEX, to.index);
+  if (to.index !== undefined) message.u32(IFLA_NEW_IFINDEX, to.index);
   const pidAt = message.u32(IFLA_NET_NS_PID, 0);
   return { bytes: message.finish(), pidAt };
 }

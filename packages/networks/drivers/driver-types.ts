@@ -30,6 +30,16 @@ export interface EndpointRequest {
   publishes: boolean;
 }
 
+/** The same for drivers that have others make their links: what those want to know. */
+export interface AttachRequest extends EndpointRequest {
+  sandboxKey: string;
+  /** "80/tcp" */
+  exposedPorts: readonly string[];
+  wanted: readonly WantedPort[];
+  /** A name for the interface inside that begins so, and is free there. */
+  nameLink: (prefix: string) => string;
+}
+
 export interface DriverEndpoint {
   settings: EndpointSettings;
   /** This interface's part of the program. */
@@ -38,6 +48,8 @@ export interface DriverEndpoint {
   veth: string;
   /** Families whose default route is the link itself, without a gateway. */
   onLink?: readonly Family[];
+  /** The interface inside where it is a link of the host's: its name there, and the one it goes back with. */
+  moved?: { name: string; former: string };
 }
 
 /** Who publishes: the endpoint, and its address. */
@@ -61,8 +73,12 @@ export interface NetworkDriver {
   readonly gateway: string | undefined;
   /** Makes what the network has on the host, or finds it again. Idempotent. */
   start(published: PublishedBefore): Promise<void>;
+  /** Once in a network's life, before its first start. Where it rejects, nothing is made. */
+  create?(): Promise<void>;
   /** Takes addresses. Call inside a transaction that also writes the row of the holder; a failure undoes both. */
   take(request: EndpointRequest): DriverEndpoint;
+  /** Completes what was taken, where that takes time; after the transaction. What it rejects with, `leave` undoes. */
+  attach?(request: AttachRequest, taken: DriverEndpoint): Promise<DriverEndpoint>;
   /** Takes ports of the host, or none of them. Synchronous; nothing is reachable yet. */
   takePorts(owner: PortOwner, wanted: readonly WantedPort[]): PublishedPort[];
   /** Resolves when the ports lead to the container. */

@@ -4,7 +4,7 @@
  */
 import type { EndpointSettings } from "#api-types/network.ts";
 import { BerthError } from "#errors/errors.ts";
-import { deleteLink } from "#kernel/netlink/link-messages.ts";
+import { deleteLink, moveLink } from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { findLink } from "#networks/drivers/bridge-link.ts";
 import { bridgePort, defaultRoute, noDefaultRoute } from "#networks/drivers/sandbox-program.ts";
@@ -15,6 +15,12 @@ import type { Network } from "#networks/network-table.ts";
 import type { SandboxRequest } from "#networks/network-types.ts";
 import type { WantedPort } from "#networks/ports/port-spec.ts";
 import { ownerOf, takeEndpoint } from "#networks/sandbox/joining.ts";
+import {
+  attachEndpoint,
+  giveBackAddresses,
+  reserveAddresses,
+  type TakenEndpoint,
+} from "#networks/sandbox/plugin-steps.ts";
 import { changeNamespace } from "#networks/sandbox/running-namespace.ts";
 import type { NetlinkRequest } from "#runtime/launch-types.ts";
 import type { Database } from "#state/database.ts";
@@ -34,7 +40,7 @@ export interface Change {
 
 /** When it rejects, the container is on the networks it was on. */
 export async function joinRunning(change: Change & { wishes: Partial<EndpointSettings> }): Promise<void> {
-  const { request, held, pid, network, wishes } = change;
+  const { held, pid, network, wishes } = change;
   const { name } = network.record;
   if (held.endpoints[name] !== undefined) {
     throw new BerthError("forbidden", `endpoint with name ${held.name} already exists in network ${name}`, {
@@ -45,24 +51,14 @@ export async function joinRunning(change: Change & { wishes: Partial<EndpointSet
   const present = presentEndpoints(change);
   const before = chooseGateways(present);
   const after = chooseGateways([...present, { network, wishes }]);
-  const made = change.database.transaction(() => {
-    const taken = takeEndpoint({
-      request,
-      held,
-      endpoint: { network, wishes },
-      gateways: after,
-      namespaceHasIpv6: present.some((endpoint) => endpoint.network.driver.hasIpv6),
-      primary: false,
-      publishes: false,
-    });
-    change.save();
-    return taken;
-  });
+  const planned = await reserveAddresses([{ network, wishes }]);
+  const taken = takeNew(change, planned, after, present);
   try {
+    const program = await attachEndpoint(taken, change);
     const formerWays = routes(held, before, after, noDefaultRoute);
     await changeNamespace(pid, {
-      ...made.program,
-      container: [...formerWays, ...made.program.container],
+      ...program,
+      container: [...formerWays, ...program.container],
     });
     await movePorts(change, after);
   } catch (error) {
@@ -72,6 +68,28 @@ export async function joinRunning(change: Change & { wishes: Partial<EndpointSet
     await restoreRoutes(change, after, before).catch(() => {
       // As above.
     });
+    throw error;
+  }
+}
+
+/** The transaction. */
+function takeNew(
+  { request, held, database, save }: Change,
+  planned: readonly PlannedEndpoint[],
+  gateways: Gateways,
+  present: readonly PlannedEndpoint[],
+): TakenEndpoint {
+  try {
+    return database.transaction(() => {
+      const [endpoint] = planned as [PlannedEndpoint];
+      const namespaceHasIpv6 = present.some(({ network }) => network.driver.hasIpv6);
+      const asked = { request, held, endpoint, gateways, namespaceHasIpv6 };
+      const taken = takeEndpoint({ ...asked, primary: false, publishes: false });
+      save();
+      return taken;
+    });
+  } catch (error) {
+    giveBackAddresses(planned);
     throw error;
   }
 }
@@ -165,7 +183,10 @@ async function removeEndpoint(change: Change): Promise<void> {
   const link = held.links[name];
   const published = held.publishedOn === name ? held.published : [];
   if (link !== undefined) await removeLink(change.pid, link);
-  if (endpoint !== undefined) await network.driver.leave(endpoint.EndpointID, published);
+  if (endpoint !== undefined) {
+    await network.driver.leave(endpoint.EndpointID, published);
+    network.addresses?.release(endpoint.EndpointID);
+  }
   delete held.endpoints[name];
   delete held.links[name];
   if (held.publishedOn === name) {
@@ -179,14 +200,24 @@ async function removeEndpoint(change: Change): Promise<void> {
 const noSuchLink = 19;
 
 /** By its end on the host, where it has one; the other goes with it. Does not hold up the event loop. */
-async function removeLink(pid: number, { veth, name, index }: HeldLink): Promise<void> {
+async function removeLink(pid: number, { veth, name, index, former }: HeldLink): Promise<void> {
   if (veth === "") {
-    const why = `remove ${name}`;
-    const container = [{ why, bytes: deleteLink(index), pidAt: [], ignore: noSuchLink }];
+    const [why, bytes] =
+      former === undefined
+        ? [`remove ${name}`, deleteLink(index)]
+        : [`give ${former} back`, returnLink(index, former)];
+    const container = [{ why, bytes, pidAt: [], ignore: noSuchLink }];
     await changeNamespace(pid, { host: [], container, sysctls: {} });
     return;
   }
   using netlink = new NetlinkSocket();
   const link = findLink(netlink, veth);
   if (link !== undefined) await netlink.requestSlowly(deleteLink(link.index));
+}
+
+/** A link that was the host's before goes back there, for who made it. */
+function returnLink(index: number, name: string): Buffer {
+  const { bytes, pidAt } = moveLink(index, { name });
+  bytes.writeUInt32LE(process.pid, pidAt);
+  return bytes;
 }

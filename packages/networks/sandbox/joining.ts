@@ -4,7 +4,7 @@
  */
 import type { EndpointSettings, PortBinding } from "#api-types/network.ts";
 import { BerthError } from "#errors/errors.ts";
-import type { DriverEndpoint, PortOwner } from "#networks/drivers/driver-types.ts";
+import type { EndpointRequest, PortOwner } from "#networks/drivers/driver-types.ts";
 import { sandboxProgram } from "#networks/drivers/sandbox-program.ts";
 import {
   chooseGateways,
@@ -17,6 +17,13 @@ import {
 import { type HeldSandbox, randomId } from "#networks/network-record.ts";
 import type { SandboxRequest } from "#networks/network-types.ts";
 import { portMap, type WantedPort } from "#networks/ports/port-spec.ts";
+import {
+  attachEndpoint,
+  giveBackAddresses,
+  reserveAddresses,
+  type TakenEndpoint,
+  wishesOf,
+} from "#networks/sandbox/plugin-steps.ts";
 import type { SandboxProgram } from "#runtime/launch-types.ts";
 import type { Database } from "#state/database.ts";
 
@@ -36,13 +43,34 @@ export interface Joining {
 
 /** Resolves when everything is in place, with what the namespace is to be told; when it rejects, nothing is held. */
 export async function joinNetworks(joining: Joining): Promise<SandboxProgram> {
+  const planned = await reserveAddresses(joining.planned);
+  let taken: TakenEndpoint[];
+  try {
+    taken = takeAll({ ...joining, planned });
+  } catch (error) {
+    giveBackAddresses(planned);
+    throw error;
+  }
+  try {
+    const programs = await attachAll(joining, taken);
+    await publishAll(joining);
+    const namespaceHasIpv6 = planned.some(({ network }) => network.driver.hasIpv6);
+    return sandboxProgram(programs, { kernel: joining.kernelHasIpv6, wanted: namespaceHasIpv6 });
+  } catch (error) {
+    await joining.undo();
+    throw error;
+  }
+}
+
+/** The transaction. */
+function takeAll(joining: Joining): TakenEndpoint[] {
   const { request, planned, held, wanted, database } = joining;
   const gateways = chooseGateways(planned);
   const namespaceHasIpv6 = planned.some(({ network }) => network.driver.hasIpv6);
   const outward = gateways.ipv4;
-  const programs = database.transaction(() => {
-    const parts = planned.map((endpoint, position) => {
-      const made = takeEndpoint({
+  return database.transaction(() => {
+    const parts = planned.map((endpoint, position) =>
+      takeEndpoint({
         request,
         held,
         endpoint,
@@ -50,9 +78,8 @@ export async function joinNetworks(joining: Joining): Promise<SandboxProgram> {
         namespaceHasIpv6,
         primary: position === 0,
         publishes: endpoint.network === outward && wanted.length > 0,
-      });
-      return made.program;
-    });
+      }),
+    );
     takePorts(joining, outward?.record.name);
     try {
       joining.save();
@@ -62,18 +89,23 @@ export async function joinNetworks(joining: Joining): Promise<SandboxProgram> {
     }
     return parts;
   });
-  if (held.published.length > 0 && outward !== undefined) {
-    const endpoint = held.endpoints[outward.record.name];
-    if (endpoint !== undefined) {
-      try {
-        await outward.driver.publish(ownerOf(held, endpoint), held.published);
-      } catch (error) {
-        await joining.undo();
-        throw error;
-      }
-    }
-  }
-  return sandboxProgram(programs, { kernel: joining.kernelHasIpv6, wanted: namespaceHasIpv6 });
+}
+
+/** Only plugins take time here; what they say is saved once they have said it. */
+async function attachAll(joining: Joining, taken: readonly TakenEndpoint[]): Promise<SandboxProgram[]> {
+  if (taken.every(({ endpoint }) => endpoint.network.driver.attach === undefined))
+    return taken.map(({ made }) => made.program);
+  const programs: SandboxProgram[] = [];
+  for (const one of taken) programs.push(await attachEndpoint(one, joining));
+  joining.save();
+  return programs;
+}
+
+async function publishAll({ planned, held }: Joining): Promise<void> {
+  const endpoint = held.endpoints[held.publishedOn];
+  const outward = planned.find(({ network }) => network.record.name === held.publishedOn)?.network;
+  if (held.published.length === 0 || outward === undefined || endpoint === undefined) return;
+  await outward.driver.publish(ownerOf(held, endpoint), held.published);
 }
 
 function takePorts({ request, planned, held, wanted }: Joining, outward: string | undefined): void {
@@ -118,7 +150,7 @@ export interface Taking {
 }
 
 /** Takes one endpoint and enters it into `held`. Inside a transaction. */
-export function takeEndpoint(taking: Taking): DriverEndpoint {
+export function takeEndpoint(taking: Taking): TakenEndpoint {
   const { request, held, endpoint, gateways } = taking;
   const { network, wishes } = endpoint;
   const { name } = network.record;
@@ -130,16 +162,17 @@ export function takeEndpoint(taking: Taking): DriverEndpoint {
     });
   }
   const link = nextLink(Object.values(held.links), wishes);
-  const made = network.driver.take({
-    endpointId: randomId(),
+  const asked: EndpointRequest = {
+    endpointId: endpoint.reserved?.endpointId ?? randomId(),
     containerName: request.name,
-    wishes,
+    wishes: wishesOf(endpoint),
     macAddress: wishes.MacAddress || (taking.primary && request.macAddress) || "",
     link,
     defaultRoute: { ipv4: gateways.ipv4 === network, ipv6: gateways.ipv6 === network },
     namespaceHasIpv6: taking.namespaceHasIpv6,
     publishes: taking.publishes,
-  });
+  };
+  const made = network.driver.take(asked);
   held.endpoints[name] = {
     ...made.settings,
     IPAMConfig: wishes.IPAMConfig ?? null,
@@ -149,10 +182,11 @@ export function takeEndpoint(taking: Taking): DriverEndpoint {
     GwPriority: wishes.GwPriority ?? 0,
     DNSNames: isUserDefined(network) ? dnsNames(request, wishes) : null,
   };
-  if (made.program.host.length > 0) {
+  // Where a plugin makes the link, its place inside is kept for it.
+  if (made.program.host.length > 0 || network.driver.attach !== undefined) {
     held.links[name] = { veth: made.veth, ...link, ...(made.onLink && { onLink: made.onLink }) };
   }
-  return made;
+  return { endpoint, asked, made };
 }
 
 export function ownerOf(held: HeldSandbox, endpoint: EndpointSettings): PortOwner {
