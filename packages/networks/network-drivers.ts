@@ -11,6 +11,7 @@ import { defaultBridgeSettings, userBridgeSettings } from "#networks/drivers/bri
 import { ChildLinkNetwork } from "#networks/drivers/child-link.ts";
 import { childLinkSettings, isChildDriver } from "#networks/drivers/child-link-settings.ts";
 import type { NetworkDriver } from "#networks/drivers/driver-types.ts";
+import { DyingLinks } from "#networks/drivers/dying-links.ts";
 import { hostNetwork } from "#networks/drivers/host.ts";
 import { LinkIndexes } from "#networks/drivers/link-indexes.ts";
 import { nullNetwork } from "#networks/drivers/null.ts";
@@ -41,6 +42,7 @@ export interface OtherNetworks {
 export class NetworkDrivers {
   readonly #shared: BridgeShared;
   readonly #others: OtherNetworks;
+  readonly #dying = new DyingLinks();
   readonly #plugins: Plugins;
 
   constructor(
@@ -105,6 +107,7 @@ export class NetworkDrivers {
     if (isChildDriver(record.driver)) {
       return new ChildLinkNetwork(record, childLinkSettings(record), {
         leases: this.#shared.leases,
+        dying: this.#dying,
         shared: (parent) =>
           this.#others.records().some(({ id, config }) => id !== record.id && config.parent === parent),
       });

@@ -90,14 +90,14 @@ export function createDummy(name: string): Buffer {
   return message.finish();
 }
 
-/** Makes a veth pair with both ends in the sender's namespace, the first one up. */
+/** Makes a veth pair with both ends in the sender's namespace, not up: that takes a peer that is there. */
 export function createVethPair(name: string, peer: string): Buffer {
-  const message = newLink(0, name, IFF_UP);
+  const message = newLink(0, name);
   message.nested(IFLA_LINKINFO, () => {
     message.text(IFLA_INFO_KIND, "veth");
     message.nested(IFLA_INFO_DATA, () => {
       message.nested(VETH_INFO_PEER, () => {
-        message.bytes(interfaceHeader(0, IFF_UP, IFF_UP));
+        message.bytes(interfaceHeader(0));
         message.text(IFLA_IFNAME, peer);
       });
     });

@@ -4,15 +4,17 @@
  *
  * Owns the parent only where it made it. The parent's own addresses, and who is on the wire, are the host's business.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { BerthError } from "#errors/errors.ts";
 import { createChildLink } from "#kernel/netlink/child-link-messages.ts";
-import { parseMac } from "#kernel/netlink/link-messages.ts";
+import { formatMac, parseMac } from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { endpointOptions } from "#networks/drivers/bridge-endpoint.ts";
 import { findLink } from "#networks/drivers/bridge-link.ts";
 import type { ChildLinkSettings } from "#networks/drivers/child-link-settings.ts";
 import type { DriverEndpoint, EndpointRequest, NetworkDriver } from "#networks/drivers/driver-types.ts";
-import { ensureParent, removeParent } from "#networks/drivers/parent-link.ts";
+import type { DyingLinks } from "#networks/drivers/dying-links.ts";
+import { canHave, ensureParent, removeParent } from "#networks/drivers/parent-link.ts";
 import { joinAddress, linkProgram, macOf } from "#networks/drivers/sandbox-program.ts";
 import { addressedEndpoint, bareEndpoint } from "#networks/endpoint-settings.ts";
 import type { AddressLeases } from "#networks/ipam/address-leases.ts";
@@ -20,9 +22,13 @@ import { type Pool, poolsOf, takeAddress, wish } from "#networks/ipam/network-po
 import type { Family } from "#networks/ipam/prefix.ts";
 import type { NetworkRecord } from "#networks/network-record.ts";
 
+/** Milliseconds between looks whether a link is gone. */
+const pause = 20;
+
 /** What such a network needs of the others. */
 export interface ChildLinkParts {
   leases: AddressLeases;
+  dying: DyingLinks;
   /** Does another network lie on this link? */
   shared: (parent: string) => boolean;
 }
@@ -35,6 +41,9 @@ export class ChildLinkNetwork implements NetworkDriver {
   readonly #parts: ChildLinkParts;
   readonly #ipv4: readonly Pool[];
   readonly #ipv6: readonly Pool[];
+
+  /** By endpoint, of those that have come since the daemon started. */
+  readonly #macs = new Map<string, string>();
 
   constructor(record: NetworkRecord, settings: ChildLinkSettings, parts: ChildLinkParts) {
     this.#record = record;
@@ -87,12 +96,15 @@ export class ChildLinkNetwork implements NetworkDriver {
         object: request.macAddress,
       });
     }
+    if (child.mode === "passthru") this.#checkWhole();
     const parent = this.#parent();
+    const own = endpointOptions(wishes, link.name);
     const { leases } = this.#parts;
     const wanted = wishes.IPAMConfig;
     const ipv4 = takeAddress(leases, this.#record, this.#ipv4, endpointId, wish(wanted?.IPv4Address));
     const ipv6 = takeAddress(leases, this.#record, this.#ipv6, endpointId, wish(wanted?.IPv6Address));
     const mac = child.kind === "ipvlan" ? undefined : this.#mac(request, parent.mac, ipv4 ?? ipv6);
+    if (mac !== undefined) this.#macs.set(endpointId, formatMac(mac));
     const made = createChildLink({ parent: parent.index, child, link, mtu, mac });
     const ways = [
       ...(defaultRoute.ipv4 && ipv4 ? [{ family: 4 as const, gateway: ipv4.pool.gateway }] : []),
@@ -118,7 +130,8 @@ export class ChildLinkNetwork implements NetworkDriver {
           gateways: byItself ? [] : ways.flatMap(({ gateway }) => gateway ?? []),
           onLink: byItself ? ways.map(({ family }) => family) : [],
           namespaceHasIpv6: request.namespaceHasIpv6,
-          ...endpointOptions(wishes, link.name),
+          linkLocal: own.linkLocal,
+          sysctls: { ...announcing(link.name, ipv6 !== undefined), ...own.sysctls },
         }),
       },
       veth: "",
@@ -143,6 +156,16 @@ export class ChildLinkNetwork implements NetworkDriver {
     );
   }
 
+  #checkWhole(): void {
+    if (!this.#parts.leases.isHeld(this.#record.id)) return;
+    const { parent } = this.#settings;
+    throw new BerthError("conflict", `${parent} is passed through (mode passthru) to another container`, {
+      operation: "create endpoint",
+      object: this.#record.name,
+      hint: "only one container at a time has such a network; macvlan_mode=bridge has room for many",
+    });
+  }
+
   /** A link that is passed through as a whole keeps its address. */
   #mac(request: EndpointRequest, parent: string, taken: Parameters<typeof macOf>[1]): Uint8Array {
     const { child } = this.#settings;
@@ -162,7 +185,21 @@ export class ChildLinkNetwork implements NetworkDriver {
 
   leave(endpointId: string): Promise<void> {
     this.#parts.leases.release(endpointId);
+    this.#parts.dying.left(this.#macs.get(endpointId));
+    this.#macs.delete(endpointId);
     return Promise.resolve();
+  }
+
+  /** Until a link is gone, the kernel lets nobody else on its parent have the address. */
+  async clear(mac: string): Promise<void> {
+    const bytes = parseMac(mac);
+    const { child } = this.#settings;
+    if (bytes === undefined) return;
+    const link = { name: `mv${this.#record.id.slice(0, 12)}`, index: 0 };
+    while (this.#parts.dying.mayHave(mac)) {
+      if (await canHave({ parent: this.#parent().index, child, link, mac: bytes })) return;
+      await sleep(pause);
+    }
   }
 
   releaseOthers(endpoints: ReadonlySet<string>): void {
@@ -178,4 +215,12 @@ export class ChildLinkNetwork implements NetworkDriver {
   }
 
   async stop(): Promise<void> {}
+}
+
+/** Others on the wire may remember the address with a MAC address of before: they are told when the link comes up. */
+function announcing(name: string, ipv6: boolean): Record<string, string> {
+  return {
+    [`net/ipv4/conf/${name}/arp_notify`]: "1",
+    ...(ipv6 && { [`net/ipv6/conf/${name}/ndisc_notify`]: "1" }),
+  };
 }

@@ -77,6 +77,8 @@ export interface NetworkDriver {
   create?(): Promise<void>;
   /** Takes addresses. Call inside a transaction that also writes the row of the holder; a failure undoes both. */
   take(request: EndpointRequest): DriverEndpoint;
+  /** Resolves when no link of a container that has just ended stands in the way of one with this MAC address. */
+  clear?(mac: string): Promise<void>;
   /** Completes what was taken, where that takes time; after the transaction. What it rejects with, `leave` undoes. */
   attach?(request: AttachRequest, taken: DriverEndpoint): Promise<DriverEndpoint>;
   /** Takes ports of the host, or none of them. Synchronous; nothing is reachable yet. */

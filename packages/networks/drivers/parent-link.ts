@@ -4,12 +4,14 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import {
+  type ChildLinkOptions,
+  createChildLink,
   createDummy,
   createVethPair,
   createVlan,
   probeChildKind,
 } from "#kernel/netlink/child-link-messages.ts";
-import { deleteLink, type Link } from "#kernel/netlink/link-messages.ts";
+import { changeLink, deleteLink, type Link } from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { findLink } from "#networks/drivers/bridge-link.ts";
 import { type ChildLinkSettings, parseVlan } from "#networks/drivers/child-link-settings.ts";
@@ -36,8 +38,13 @@ export function ensureParent(
 function makeLonely(netlink: NetlinkSocket, name: string): void {
   const errno = netlink.tryRequest(createDummy(name));
   if (errno === 0) return;
-  if (errno === EOPNOTSUPP) netlink.request(createVethPair(name, name.replace("-", "p")), `create ${name}`);
-  else throw refused(`failed to create the link ${name}: errno ${errno}`, name);
+  if (errno !== EOPNOTSUPP) throw refused(`failed to create the link ${name}: errno ${errno}`, name);
+  const ends = [name, name.replace("-", "p")] as const;
+  netlink.request(createVethPair(...ends), `create ${name}`);
+  for (const end of ends) {
+    const link = findLink(netlink, end);
+    if (link !== undefined) netlink.request(changeLink(link.index, { up: true }), `bring ${end} up`);
+  }
 }
 
 function makeVlan(netlink: NetlinkSocket, name: string): void {
@@ -53,6 +60,20 @@ function makeVlan(netlink: NetlinkSocket, name: string): void {
   if (netlink.tryRequest(probeChildKind("vlan")) === EOPNOTSUPP) throw missing("vlan");
   const errno = netlink.tryRequest(createVlan({ name, parent: below.index, id }));
   if (errno !== 0) throw refused(`failed to create ${name} vlan link: errno ${errno}`, name);
+}
+
+/** Can a link be made on the parent that has this MAC address? Makes one on the host for a moment. */
+export async function canHave(
+  options: Pick<ChildLinkOptions, "parent" | "child" | "link" | "mac">,
+): Promise<boolean> {
+  using netlink = new NetlinkSocket();
+  const { bytes } = createChildLink({ ...options, mtu: undefined, pid: process.pid });
+  if (netlink.tryRequest(bytes) !== 0) return false;
+  const made = findLink(netlink, options.link.name);
+  if (made === undefined) return false;
+  const errno = netlink.tryRequest(changeLink(made.index, { up: true }));
+  await netlink.requestSlowly(deleteLink(made.index));
+  return errno === 0;
 }
 
 /** Deletes a link that was made for networks. */

@@ -66,6 +66,12 @@ export class AddressLeases {
     );
   }
 
+  /** Has anybody an address of this network? */
+  isHeld(networkId: string): boolean {
+    const query = "SELECT 1 FROM network_address WHERE network_id = ? AND holder IS NOT NULL LIMIT 1";
+    return this.#database.get(query, networkId) !== undefined;
+  }
+
   /** Takes back what those have that `keeps` says no to. */
   releaseOthers(networkId: string, keeps: (holder: string) => boolean): void {
     const holders = this.#database.all<{ holder: string }>(

@@ -54,6 +54,7 @@ export async function joinRunning(change: Change & { wishes: Partial<EndpointSet
   const planned = await reserveAddresses([{ network, wishes }]);
   const taken = takeNew(change, planned, after, present);
   try {
+    await network.driver.clear?.(taken.made.settings.MacAddress);
     const program = await attachEndpoint(taken, change);
     const formerWays = routes(held, before, after, noDefaultRoute);
     await changeNamespace(pid, {

@@ -52,6 +52,7 @@ export async function joinNetworks(joining: Joining): Promise<SandboxProgram> {
     throw error;
   }
   try {
+    await clearWay(joining);
     const programs = await attachAll(joining, taken);
     await publishAll(joining);
     const namespaceHasIpv6 = planned.some(({ network }) => network.driver.hasIpv6);
@@ -106,6 +107,11 @@ async function publishAll({ planned, held }: Joining): Promise<void> {
   const outward = planned.find(({ network }) => network.record.name === held.publishedOn)?.network;
   if (held.published.length === 0 || outward === undefined || endpoint === undefined) return;
   await outward.driver.publish(ownerOf(held, endpoint), held.published);
+}
+
+async function clearWay({ planned, held }: Joining): Promise<void> {
+  for (const { network } of planned)
+    await network.driver.clear?.(held.endpoints[network.record.name]?.MacAddress ?? "");
 }
 
 function takePorts({ request, planned, held, wanted }: Joining, outward: string | undefined): void {
