@@ -54,6 +54,11 @@ describe("error answers", () => {
     );
   });
 
+  it("are not logged for a client that went away", () => {
+    const logger = { ...silentLogger, error: () => assert.fail("this is no defect") };
+    assert.equal(answerFor(new DOMException("gone", "AbortError"), logger, "x").status, 500);
+  });
+
   it("tell nothing of a defect but a reference into the log", () => {
     const lines: [string, LogFields | undefined][] = [];
     const logger: Logger = { ...silentLogger, error: (message, fields) => lines.push([message, fields]) };

@@ -49,6 +49,10 @@ export function streamErrorText(error: unknown, logger: Logger, operation: strin
 }
 
 function unexpected(error: unknown, logger: Logger, operation: string): ErrorAnswer {
+  // A client that went away before its answer is no defect; nobody reads this.
+  if (error instanceof DOMException && error.name === "AbortError") {
+    return { status: 500, body: { message: error.message } };
+  }
   const reference = randomBytes(4).toString("hex");
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   logger.error("unexpected failure", { operation, reference, stack });

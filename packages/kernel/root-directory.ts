@@ -83,10 +83,10 @@ export class RootDirectory implements Disposable {
     return new FileDescriptor(fd);
   }
 
-  /** Like `open`; undefined if the path or a part of it does not exist or a part is no directory. */
+  /** Like `open`; undefined if the path or a part of it does not exist (as no name can that is too long), or a part is no directory. */
   openIfExists(path: string, flags: number): FileDescriptor | undefined {
     const fd = this.#tryOpen(path, flags, 0);
-    if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR) return undefined;
+    if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ENAMETOOLONG) return undefined;
     if (fd < 0) throw new SyscallError("openat2", -fd, [path, flags]);
     return new FileDescriptor(fd);
   }
