@@ -23,9 +23,10 @@ launch() {
   case $bundle in
     # The daemon stays for weeks and is mostly idle: small young generation, memory before throughput.
     # Two arenas: what its worker threads free is used again by the others, 50 MiB less at the height of a pull.
+    # gc(): threads that stream collect what they leave before it is much (packages/kernel/buffer-garbage.ts).
     berthd.cjs)
       export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"
-      exec "$node" --disable-warning=ExperimentalWarning --max-semi-space-size=2 "$root/dist/$bundle" "$@"
+      exec "$node" --disable-warning=ExperimentalWarning --max-semi-space-size=2 --expose-gc "$root/dist/$bundle" "$@"
       ;;
     *) exec "$node" --disable-warning=ExperimentalWarning "$root/dist/$bundle" "$@" ;;
   esac

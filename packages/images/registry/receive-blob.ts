@@ -8,9 +8,13 @@ import { createHash, type Hash } from "node:crypto";
 import { writeSync } from "node:fs";
 import { type FileHandle, mkdir, open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
+import { discarded } from "#kernel/buffer-garbage.ts";
 import type { BlobRequest, BlobResult } from "./blob-messages.ts";
 import { refusalOf } from "./blob-refusal.ts";
 import { ExchangeError, type ExchangeResponse, exchange } from "./http-exchange.ts";
+
+/** Bytes read at once of what is there already. */
+const rereadSize = 256 * 1024;
 
 /** One attempt. Throws ExchangeError where the network fails, the disk's errors as they come. */
 export async function receiveBlob(
@@ -48,11 +52,13 @@ async function resume(file: FileHandle, request: BlobRequest, signal: AbortSigna
   const { size } = await file.stat();
   if (size > request.size) await file.truncate(0);
   else if (size > 0) {
-    const existing = file.createReadStream({ start: 0, autoClose: false, highWaterMark: 1 << 20 });
-    for await (const piece of existing as AsyncIterable<Buffer>) {
+    const buffer = Buffer.allocUnsafeSlow(rereadSize);
+    for (;;) {
       signal.throwIfAborted();
-      state.hash.update(piece);
-      state.received += piece.length;
+      const { bytesRead } = await file.read(buffer, 0, rereadSize, state.received);
+      if (bytesRead === 0) break;
+      state.hash.update(buffer.subarray(0, bytesRead));
+      state.received += bytesRead;
     }
   }
   return state;
@@ -112,6 +118,8 @@ async function write(
       }
       state.hash.update(piece);
       for (let at = 0; at < piece.length; ) at += writeSync(file.fd, piece, at);
+      // Once as it was read, once without HTTP's framing.
+      discarded(2 * piece.length);
       onProgress(state.received, false);
       const now = performance.now();
       if (now - since < patience) continue;

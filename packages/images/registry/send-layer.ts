@@ -6,6 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { setImmediate as turn } from "node:timers/promises";
+import { discarded } from "#kernel/buffer-garbage.ts";
 import type { BlobResult, SendRequest } from "./blob-messages.ts";
 import { refusalOf } from "./blob-refusal.ts";
 import { gzipped } from "./compress.ts";
@@ -30,6 +31,7 @@ export async function sendLayer(
       hash.update(piece);
       size += piece.length;
       yield piece;
+      discarded(piece.length);
     }
   };
   try {
