@@ -23,6 +23,7 @@ import {
   encodeNetlinkAddress,
   recv,
   SO_RCVTIMEO,
+  SO_SNDBUFFORCE,
   SOCK_RAW,
   SOL_SOCKET,
   sendto,
@@ -36,6 +37,8 @@ export const NETLINK_NETFILTER = 12;
 
 /** The kernel sends dumps in pieces of at most 32 KiB. */
 const receiveSize = 64 * 1024;
+/** What a socket takes in one datagram as it comes (net.core.wmem_default) is more than this. */
+const sendSize = 64 * 1024;
 /** Dumps change under the reader now and then; so often are they read again. */
 const dumpAttempts = 4;
 
@@ -89,25 +92,46 @@ export class NetlinkSocket implements Disposable {
 
   /** Sends several messages in one datagram; answers the first errno the kernel tells of any, 0 for success. */
   tryBatch(messages: Buffer): number {
+    const sequence = this.#numberBatch(messages);
+    sendto(this.#fd.number, messages, 0, kernelAddress);
+    return this.#acknowledgement(sequence);
+  }
+
+  /** As `tryBatch`, with the kernel's work done off the event loop. One at a time per socket. */
+  async batchSlowly(messages: Buffer): Promise<number> {
+    const sequence = this.#numberBatch(messages);
+    await this.#sendSlowly(messages);
+    return this.#acknowledgement(sequence);
+  }
+
+  /** Gives all messages of a datagram one number, and the socket room for them. */
+  #numberBatch(messages: Buffer): number {
     const sequence = ++this.#sequence;
     for (let at = 0; at < messages.length; at += messages.readUInt32LE(at)) {
       setSequence(messages.subarray(at), sequence);
     }
-    sendto(this.#fd.number, messages, 0, kernelAddress);
-    return this.#acknowledgement(sequence);
+    // The kernel counts its own bookkeeping in, and doubles what it is told for that.
+    if (messages.length > sendSize) {
+      setsockopt(this.#fd.number, SOL_SOCKET, SO_SNDBUFFORCE, 2 * messages.length);
+    }
+    return sequence;
   }
 
   /** As `tryRequest`, with the kernel's work done off the event loop. One at a time per socket. */
   async requestSlowly(message: Uint8Array): Promise<number> {
     const sequence = ++this.#sequence;
     setSequence(message, sequence);
-    await new Promise<void>((resolve, reject) => {
+    await this.#sendSlowly(message);
+    return this.#acknowledgement(sequence);
+  }
+
+  #sendSlowly(message: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
       sendSlowly.async(this.#fd.number, message, message.length, 0, (error: unknown, sent: number) => {
         if (error || sent < 0) reject(error ?? new Error("netlink send failed"));
         else resolve();
       });
     });
-    return this.#acknowledgement(sequence);
   }
 
   /** Sends a dump request; answers the messages of all its pieces. */

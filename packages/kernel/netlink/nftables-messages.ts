@@ -9,6 +9,7 @@ import {
   MessageWriter,
   NLM_F_ACK,
   NLM_F_CREATE,
+  NLM_F_DUMP,
   parseAttributes,
   setSequence,
 } from "#kernel/netlink/message-codec.ts";
@@ -20,10 +21,14 @@ const NFT_MSG_NEWTABLE = 0;
 const NFT_MSG_DELTABLE = 2;
 const NFT_MSG_NEWCHAIN = 3;
 const NFT_MSG_NEWRULE = 6;
+const NFT_MSG_GETRULE = 7;
 const NFT_MSG_GETGEN = 16;
 const NLM_F_APPEND = 0x800;
 
 export const NFPROTO_IPV4 = 2;
+export const NFPROTO_IPV6 = 10;
+export const NF_INET_PRE_ROUTING = 0;
+export const NF_INET_FORWARD = 2;
 export const NF_INET_LOCAL_OUT = 3;
 export const NF_INET_POST_ROUTING = 4;
 
@@ -36,16 +41,17 @@ const NFTA_HOOK_HOOKNUM = 1;
 const NFTA_HOOK_PRIORITY = 2;
 const NFTA_RULE_TABLE = 1;
 const NFTA_RULE_CHAIN = 2;
+const NFTA_RULE_HANDLE = 3;
 const NFTA_RULE_EXPRESSIONS = 4;
-const NFTA_LIST_ELEM = 1;
+export const NFTA_LIST_ELEM = 1;
 const NFTA_EXPR_NAME = 1;
 const NFTA_EXPR_DATA = 2;
-const NFTA_DATA_VALUE = 1;
+export const NFTA_DATA_VALUE = 1;
 const NFTA_GEN_ID = 1;
 const NFT_REG_1 = 1;
 
 /** One message of a batch. */
-type BatchMessage = MessageWriter;
+export type BatchMessage = MessageWriter;
 
 /** What a rule does, one step after the other. */
 export interface Expression {
@@ -53,13 +59,15 @@ export interface Expression {
   write(message: MessageWriter): void;
 }
 
-function be32(value: number): Buffer {
+/** A number as attributes have it. */
+export function be32(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeInt32BE(value | 0);
   return bytes;
 }
 
-function request(type: number, flags: number, family: number): MessageWriter {
+/** A message of nf_tables with its family, without attributes. */
+export function request(type: number, flags: number, family: number): MessageWriter {
   return new MessageWriter((NFNL_SUBSYS_NFTABLES << 8) | type, flags).bytes(Uint8Array.of(family, 0, 0, 0));
 }
 
@@ -77,12 +85,13 @@ export function deleteTable(family: number, name: string): BatchMessage {
   return message;
 }
 
-/** A chain of type "filter" at a hook of the stack; lower priorities see packets earlier. */
+/** A chain at a hook of the stack; lower priorities see packets earlier. "nat" ones see a connection's first alone. */
 export function newBaseChain(
   family: number,
   table: string,
   name: string,
   at: { hook: number; priority: number },
+  type: "filter" | "nat" = "filter",
 ): BatchMessage {
   const message = request(NFT_MSG_NEWCHAIN, NLM_F_CREATE, family);
   message.text(NFTA_CHAIN_TABLE, table);
@@ -91,7 +100,15 @@ export function newBaseChain(
     message.attribute(NFTA_HOOK_HOOKNUM, be32(at.hook));
     message.attribute(NFTA_HOOK_PRIORITY, be32(at.priority));
   });
-  message.text(NFTA_CHAIN_TYPE, "filter");
+  message.text(NFTA_CHAIN_TYPE, type);
+  return message;
+}
+
+/** A chain that rules jump to. */
+export function newChain(family: number, table: string, name: string): BatchMessage {
+  const message = request(NFT_MSG_NEWCHAIN, NLM_F_CREATE, family);
+  message.text(NFTA_CHAIN_TABLE, table);
+  message.text(NFTA_CHAIN_NAME, name);
   return message;
 }
 
@@ -224,4 +241,16 @@ export function getGeneration(): Buffer {
 /** The answer to `getGeneration`: a number that each change of any rule by anybody makes another. */
 export function parseGeneration(answer: Message): number {
   return parseAttributes(answer.payload, 4).get(NFTA_GEN_ID)?.readUInt32BE(0) ?? 0;
+}
+
+/** Asks for all rules of a table; none where there is no such table. */
+export function dumpRules(family: number, table: string): Buffer {
+  const message = request(NFT_MSG_GETRULE, NLM_F_DUMP, family);
+  message.text(NFTA_RULE_TABLE, table);
+  return message.finish();
+}
+
+/** The number of a rule, which no other rule of its table has had or will have. */
+export function parseRuleHandle(answer: Message): bigint {
+  return parseAttributes(answer.payload, 4).get(NFTA_RULE_HANDLE)?.readBigUInt64BE(0) ?? 0n;
 }
