@@ -103,14 +103,19 @@ const tests: Readonly<Record<string, Test>> = {
   scope: (network, value) => network.Scope === value,
   type: (network, value) => builtIn.has(network.Name) === (value === "builtin"),
   dangling: (network, value) =>
-    (!builtIn.has(network.Name) && Object.keys(network.Containers).length === 0) ===
-    (value === "true" || value === "1"),
+    (!builtIn.has(network.Name) && Object.keys(network.Containers).length === 0) === truths[value],
 };
+
+/** What Docker takes for a yes or a no in a filter. */
+const truths: Readonly<Record<string, boolean>> = { true: true, "1": true, false: false, "0": false };
 
 /** Throws "invalid" for a filter that doesn't exist or a value it doesn't know. */
 export function filterNetworks(networks: NetworkResource[], filters: Filters): NetworkResource[] {
   for (const [name, values] of Object.entries(filters)) {
     if (name !== "label" && !Object.hasOwn(tests, name)) throw invalid(`invalid filter '${name}'`);
+    if (name === "dangling" && !values.every((value) => Object.hasOwn(truths, value))) {
+      throw invalid(`invalid filter 'dangling=[${values.join(" ")}]'`);
+    }
     if (name === "type" && !values.every((value) => value === "custom" || value === "builtin")) {
       throw invalid(`invalid filter: 'type'='${values.join(",")}'`);
     }

@@ -16,10 +16,10 @@ export interface CheckFacts {
 /** Throws for everything that is refused. */
 export function checkRequest(request: NetworkCreateRequest, name: string, facts: CheckFacts): void {
   checkName(name, facts);
-  if (request.Scope === "swarm" || request.Ingress) {
-    throw refuse("unavailable", "This node is not a swarm manager.", name);
+  if (!request.ConfigOnly) {
+    checkScope(request, name);
+    checkDrivers(request, name);
   }
-  if (!request.ConfigOnly) checkDrivers(request, name);
   if (request.EnableIPv4 === false && !request.EnableIPv6) {
     throw refuse("invalid", "IPv4 or IPv6 must be enabled", name, "--ipv4=false needs --ipv6");
   }
@@ -41,6 +41,22 @@ function checkName(name: string, { networks }: CheckFacts): void {
   }
 }
 
+/** Networks here are of one host. */
+function checkScope({ Scope, Ingress, Driver }: NetworkCreateRequest, name: string): void {
+  if (Scope === "swarm") {
+    throw refuse("forbidden", "cannot create a swarm scoped network when swarm is not active", name);
+  }
+  if ((Scope && Scope !== "local") || Driver === "overlay") {
+    throw refuse(
+      "unavailable",
+      'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
+      name,
+      "networks here are of this host alone (--scope local)",
+    );
+  }
+  if (Ingress) throw refuse("forbidden", "Ingress network can only be global scope network", name);
+}
+
 function checkDrivers(request: NetworkCreateRequest, name: string): void {
   const driver = request.Driver || "bridge";
   if (driver === "host" || driver === "null") {
@@ -51,9 +67,10 @@ function checkDrivers(request: NetworkCreateRequest, name: string): void {
   }
   const ipamDriver = request.IPAM?.Driver || "default";
   if (ipamDriver === "null") {
+    const asked = (request.IPAM?.Config ?? []).some(({ Subnet }) => Subnet);
     throw refuse(
       "invalid",
-      "ipv4 pool is empty",
+      asked ? "null ipam driver does not handle specific address pool requests" : "ipv4 pool is empty",
       name,
       "the networks here give addresses: use --ipam-driver default",
     );
@@ -62,12 +79,7 @@ function checkDrivers(request: NetworkCreateRequest, name: string): void {
 }
 
 function noPlugin(plugin: string, name: string, hint: string): BerthError {
-  return refuse(
-    "not-found",
-    `could not find plugin ${plugin} in v1 plugin registry: plugin not found`,
-    name,
-    hint,
-  );
+  return refuse("not-found", `plugin ${JSON.stringify(plugin)} not found`, name, hint);
 }
 
 export function refuse(code: ErrorCode, message: string, object: string, hint?: string): BerthError {

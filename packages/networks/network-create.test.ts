@@ -130,6 +130,7 @@ test("one network's configuration is another's", () => {
   assert.deepEqual([config.parent, config.gateway, config.configFrom], ["wire0", "10.1.0.9", "template"]);
   assert.deepEqual(config.labels, { a: "b" });
   const refusals: [NetworkCreateRequest, string, RegExp][] = [
+    [{ ConfigFrom, Options: { c: "d" } }, "forbidden", /^network driver options are not supported/],
     [{ ConfigFrom, Labels: { c: "d" } }, "forbidden", /^user specified configurations are not supported/],
     [{ ConfigFrom: { Network: "x" } }, "not-found", /^configuration network "x" does not exist$/],
     [{ ConfigOnly: true, ConfigFrom }, "forbidden", /^a configuration network cannot depend on/],
@@ -146,12 +147,12 @@ test("refusals, by kind", () => {
     [{ Name: "none" }, "forbidden", /^operation is not permitted on predefined none network$/],
     [{ Name: "other" }, "conflict", /^network with name other already exists$/],
     [{ Driver: "null" }, "forbidden", /^only one instance of "null" network is allowed$/],
-    [
-      { Driver: "weave" },
-      "not-found",
-      /^could not find plugin weave in v1 plugin registry: plugin not found$/,
-    ],
-    [{ Ingress: true }, "unavailable", /^This node is not a swarm manager/],
+    [{ Driver: "weave" }, "not-found", /^plugin "weave" not found$/],
+    [{ Ingress: true }, "forbidden", /^Ingress network can only be global scope network$/],
+    [{ Scope: "swarm" }, "forbidden", /^cannot create a swarm scoped network when swarm is not active$/],
+    [{ Scope: "global" }, "unavailable", /^This node is not a swarm manager/],
+    [{ Driver: "overlay" }, "unavailable", /^This node is not a swarm manager/],
+    [{ IPAM: { Driver: "null" } }, "invalid", /^ipv4 pool is empty$/],
     [{ EnableIPv4: false }, "invalid", /^IPv4 or IPv6 must be enabled$/],
     [
       { IPAM: { Config: [{ Subnet: "10.1.0.0/16" }, { Subnet: "10.2.0.0/16" }] } },
@@ -195,7 +196,6 @@ test("refusals, by kind", () => {
       /bridge name/,
     ],
     [{ Options: { "com.docker.network.driver.mtu": "1" } }, "invalid", /mtu/],
-    [{ Options: { "com.docker.network.bridge.gateway_mode_ipv4": "routed" } }, "not-implemented", /routed/],
     [
       { Options: { "com.docker.network.bridge.gateway_mode_ipv6": "x" } },
       "invalid",

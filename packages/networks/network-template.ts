@@ -41,6 +41,13 @@ export function fromTemplate(
   const from = request.ConfigFrom?.Network;
   if (!from) return request;
   const name = request.Name ?? "";
+  if (Object.keys(request.Options ?? {}).length > 0) {
+    throw refuse(
+      "forbidden",
+      "network driver options are not supported if the network depends on a configuration network",
+      name,
+    );
+  }
   if (hasOwnConfiguration(request)) {
     throw refuse(
       "forbidden",
@@ -67,12 +74,12 @@ export function fromTemplate(
   };
 }
 
-function hasOwnConfiguration({ IPAM, EnableIPv6, Labels, Options }: NetworkCreateRequest): boolean {
+function hasOwnConfiguration({ IPAM, EnableIPv6, Labels }: NetworkCreateRequest): boolean {
   const { Driver = "default", Config, Options: ipamOptions } = IPAM ?? {};
   return (
     (Driver !== "default" && Driver !== "") ||
     (EnableIPv6 ?? false) ||
-    [Config, Labels, Options, ipamOptions].some((part) => Object.keys(part ?? {}).length > 0)
+    [Config, Labels, ipamOptions].some((part) => Object.keys(part ?? {}).length > 0)
   );
 }
 

@@ -65,22 +65,22 @@ export class Networks implements NetworkService {
   }
 
   async connect(nameOrId: string, request: NetworkConnectRequest): Promise<void> {
-    const network = this.inspect(nameOrId);
     const container = this.#context.containers.get(request.Container ?? "");
+    const network = this.inspect(nameOrId);
     await container.queue.run(() => this.#connect(container, network, request.EndpointConfig ?? {}));
   }
 
   async disconnect(nameOrId: string, request: NetworkDisconnectRequest): Promise<void> {
-    const network = this.inspect(nameOrId);
     const name = request.Container ?? "";
     // By force, what a container left behind may be taken off too; nothing ever is.
     if (request.Force && this.#context.containers.find(name) === undefined) {
       throw new BerthError("not-found", `endpoint ${name} not found`, {
         operation: "disconnect network",
-        object: network.Name,
+        object: this.inspect(nameOrId).Name,
       });
     }
     const container = this.#context.containers.get(name);
+    const network = this.inspect(nameOrId);
     await container.queue.run(() => this.#disconnect(container, network));
   }
 
