@@ -126,7 +126,7 @@ export class NetworkAdmin {
     );
     if (network.record.config.template !== undefined && copies.length > 0) {
       throw refuse(
-        `configuration network ${JSON.stringify(name)} is in use`,
+        `error while removing network: configuration network ${JSON.stringify(name)} is in use`,
         `these networks are made of it: ${copies.join(", ")}`,
       );
     }
