@@ -128,7 +128,7 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
     plugins,
     onEvent: (action, name, attributes) => events.publish("volume", action, name, attributes),
   });
-  const networks = createNetworkController(database, config, logger, plugins);
+  const networks = createNetworkController(database, config, logger, plugins, launcherPath());
   const launcher = createLauncherClient({
     launcherPath: launcherPath(),
     socketPath: join(config.execRoot, "launcher.sock"),

@@ -20,6 +20,7 @@ export interface DaemonConfig {
   mtu: number;
   iptables: boolean;
   ip6tables: boolean;
+  userlandProxy: boolean;
   firewallBackend: "iptables" | "nftables";
   ipForward: boolean;
   ipMasq: boolean;

@@ -84,7 +84,7 @@ for (const [what, argv, file, message] of REFUSED) {
 }
 
 test("what has no effect yet says so", () => {
-  assert.deepEqual(load(["--userland-proxy=false"]).warnings, ["userland-proxy has no effect yet"]);
+  assert.deepEqual(load(["--raw-logs"]).warnings, ["raw-logs has no effect yet"]);
 });
 
 test("no command line makes the parser fail in any other way", () => {

@@ -39,6 +39,11 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "mtu", kind: "number", help: "MTU of the default bridge" },
   { flag: "iptables", kind: "boolean", help: "Set firewall rules" },
   { flag: "ip6tables", kind: "boolean", help: "Set firewall rules for IPv6, too" },
+  {
+    flag: "userland-proxy",
+    kind: "boolean",
+    help: "Relay what published ports get that cannot be translated",
+  },
   { flag: "firewall-backend", kind: "string", help: "What sets them: iptables or nftables" },
   { flag: "ip-forward", kind: "boolean", help: "Switch IP forwarding on" },
   { flag: "ip-masq", kind: "boolean", help: "Masquerade the bridge's addresses" },
@@ -104,7 +109,6 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "tlskey", kind: "string", help: "TLS key" },
   // Accepted for the sake of existing command lines and files.
   { flag: "add-runtime", key: "runtimes", kind: "object", help: "Register a runtime", inert: true },
-  { flag: "userland-proxy", kind: "boolean", help: "No proxy is ever needed", inert: true },
   { flag: "ipv6", kind: "boolean", help: "IPv6 on the default bridge", inert: true },
   { flag: "exec-opt", key: "exec-opts", kind: "list", help: "Runtime options", inert: true },
   { flag: "containerd", kind: "string", help: "No containerd is used", inert: true },

@@ -71,6 +71,7 @@ function complete(raw: RawConfig): DaemonConfig {
     mtu: get("mtu", 1500),
     iptables: get("iptables", true),
     ip6tables: get("ip6tables", true),
+    userlandProxy: get("userland-proxy", true),
     firewallBackend: get("firewall-backend", "iptables"),
     ipForward: get("ip-forward", true),
     ipMasq: get("ip-masq", true),

@@ -17,7 +17,7 @@ import { networkResource } from "#networks/endpoint-settings.ts";
 import { hostsFile, hostsFileOfHost } from "#networks/hosts-file.ts";
 import { LinkSweeper } from "#networks/link-sweeper.ts";
 import { NetworkAdmin } from "#networks/network-admin.ts";
-import { NetworkDrivers } from "#networks/network-drivers.ts";
+import { type DriverParts, NetworkDrivers } from "#networks/network-drivers.ts";
 import { type HeldSandbox, type NetworkRecord, NetworkRecords } from "#networks/network-record.ts";
 import { type Network, NetworkTable } from "#networks/network-table.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
@@ -33,14 +33,15 @@ import type { Database } from "#state/database.ts";
 
 export { networkMigrations } from "#networks/schema.ts";
 
-/** Makes the controller; nothing on the host changes before `start()`. */
+/** Makes the controller; nothing on the host changes before `start()`. Without a launcher there is no port proxy. */
 export function createNetworkController(
   database: Database,
   options: NetworkOptions,
   logger: Logger = silentLogger,
   plugins: Plugins = new Plugins({ sockets: [], specs: [] }),
+  launcherPath?: string,
 ): NetworkController {
-  return new Controller(database, options, logger, plugins);
+  return new Controller(database, options, { logger, plugins, launcherPath });
 }
 
 class Controller implements NetworkController {
@@ -57,7 +58,8 @@ class Controller implements NetworkController {
   /** Has the kernel what leads questions to the name server? Known once one was asked for. */
   #redirects: boolean | undefined;
 
-  constructor(database: Database, options: NetworkOptions, logger: Logger, plugins: Plugins) {
+  constructor(database: Database, options: NetworkOptions, parts: DriverParts) {
+    const { logger, plugins } = parts;
     this.#options = options;
     this.#logger = logger;
     this.#dns = new DnsService(logger);
@@ -68,7 +70,7 @@ class Controller implements NetworkController {
       records: () => this.#users().map(({ record }) => record),
       save: (record: NetworkRecord) => records.saveNetwork(record),
     };
-    this.#drivers = new NetworkDrivers(database, options, others, plugins, logger);
+    this.#drivers = new NetworkDrivers(database, options, others, parts);
     this.#networks = new NetworkTable(records, (record) => this.#drivers.make(record));
     this.#sweeper = new LinkSweeper(
       () => this.#sandboxes.links(),
@@ -92,6 +94,7 @@ class Controller implements NetworkController {
   async start(): Promise<void> {
     this.#sandboxes.load();
     this.#networks.load(this.#options.bridge !== "none");
+    await this.#drivers.findProxy();
     await this.#drivers.startFirewall(this.#networks.all().map(({ record }) => record));
     const start = ({ record, driver }: Network) => driver.start(this.#sandboxes.publishedOn(record.name));
     const bridge = this.#networks.find("bridge");
@@ -124,7 +127,7 @@ class Controller implements NetworkController {
       request,
       planned,
       held,
-      wanted: wantedPorts(request, this.#options.ip),
+      wanted: wantedPorts(request),
       database: this.#database,
       kernelHasIpv6: this.#drivers.kernelHasIpv6,
       save: () => this.#sandboxes.save(held),
@@ -206,6 +209,7 @@ class Controller implements NetworkController {
       if (endpoint === undefined || held.published.length === 0) continue;
       this.#networks.find(held.publishedOn)?.driver.resume(ownerOf(held, endpoint), held.published);
     }
+    this.#drivers.forgetUnclaimedPorts();
     const endpoints = this.#sandboxes.endpointIds();
     for (const { driver, addresses } of this.#networks.all()) {
       driver.releaseOthers(endpoints);
@@ -246,7 +250,7 @@ class Controller implements NetworkController {
       request,
       held,
       pid,
-      wanted: wantedPorts(request, this.#options.ip),
+      wanted: wantedPorts(request),
       database: this.#database,
       networkOf: (name: string) => this.#networks.find(name),
       save: () => {

@@ -3,7 +3,8 @@
  *
  * Owns nothing on the host; makes drivers and hands them what they need of one another.
  */
-import { type Logger, silentLogger } from "#errors/logger-types.ts";
+import { join } from "node:path";
+import type { Logger } from "#errors/logger-types.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { BridgeNetwork, type BridgeShared } from "#networks/drivers/bridge.ts";
 import { readSysctl } from "#networks/drivers/bridge-link.ts";
@@ -29,6 +30,8 @@ import { isOwnDriver } from "#networks/plugins/plugin-create.ts";
 import { PluginHoldings } from "#networks/plugins/plugin-holdings.ts";
 import { PluginNetwork } from "#networks/plugins/plugin-network.ts";
 import { PortAllocator } from "#networks/ports/port-allocator.ts";
+import { hostHasIpv6 } from "#networks/ports/port-reservation.ts";
+import { PortProxy } from "#networks/proxy/port-proxy.ts";
 import type { Plugins } from "#plugins/plugins.ts";
 import type { Database } from "#state/database.ts";
 
@@ -39,29 +42,36 @@ export interface OtherNetworks {
   save: (record: NetworkRecord) => void;
 }
 
+export interface DriverParts {
+  logger: Logger;
+  plugins: Plugins;
+  /** The port proxy's program; undefined for no proxy. */
+  launcherPath: string | undefined;
+}
+
 export class NetworkDrivers {
   readonly #shared: BridgeShared;
+  readonly #proxy: PortProxy | undefined;
   readonly #others: OtherNetworks;
   readonly #dying = new DyingLinks();
   readonly #plugins: Plugins;
 
-  constructor(
-    database: Database,
-    options: NetworkOptions,
-    others: OtherNetworks,
-    plugins: Plugins,
-    logger: Logger = silentLogger,
-  ) {
+  constructor(database: Database, options: NetworkOptions, others: OtherNetworks, parts: DriverParts) {
+    const { logger, plugins, launcherPath } = parts;
     this.#others = others;
     this.#plugins = plugins;
     let indexes: LinkIndexes | undefined;
+    const proxy = portProxy(options, launcherPath, logger);
+    this.#proxy = proxy;
     const ipv6 = readSysctl("net/ipv6/conf/all/disable_ipv6") !== undefined;
     this.#shared = {
       database,
       options,
       logger,
       leases: new AddressLeases(database),
-      ports: new PortAllocator(),
+      ports: new PortAllocator(proxy === undefined ? {} : { proxy }),
+      hasProxy: proxy !== undefined,
+      hostHasIpv6: once(hostHasIpv6),
       firewall: createFirewall(database, options, ipv6, logger),
       indexes: () => {
         indexes ??= new LinkIndexes(presentLinks());
@@ -134,10 +144,39 @@ export class NetworkDrivers {
     await this.#shared.firewall.close();
   }
 
-  /** Lets go of all ports of the host: the next daemon takes them. */
+  /** What the port proxy of a former daemon serves is there for who asks for it. */
+  async findProxy(): Promise<void> {
+    await this.#proxy?.adopt();
+  }
+
+  /** Everybody has asked for what was published before. */
+  forgetUnclaimedPorts(): void {
+    this.#proxy?.forgetUnclaimed();
+  }
+
+  /** Lets go of all ports of the host: the next daemon takes them. The port proxy goes on. */
   releasePorts(): void {
+    this.#proxy?.close();
     this.#shared.ports.releaseAll();
   }
+}
+
+/** Undefined where it is not wanted, or there is no program for it. */
+function portProxy(
+  { userlandProxy, execRoot }: NetworkOptions,
+  launcherPath: string | undefined,
+  logger: Logger,
+): PortProxy | undefined {
+  if (userlandProxy === false || launcherPath === undefined) return undefined;
+  return new PortProxy({ launcherPath, socketPath: join(execRoot, "proxy.sock"), logger });
+}
+
+function once<T>(find: () => T): () => T {
+  let found: { value: T } | undefined;
+  return () => {
+    found ??= { value: find() };
+    return found.value;
+  };
 }
 
 function presentLinks() {

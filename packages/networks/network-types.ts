@@ -115,8 +115,10 @@ export interface NetworkOptions {
   ipForward: boolean;
   ipMasq: boolean;
   icc: boolean;
-  /** Default host address for published ports. */
+  /** Default host address for ports published on the default bridge. */
   ip: string;
+  /** May the port proxy serve what cannot be translated? True where it is not said. */
+  userlandProxy?: boolean;
   dns: string[];
   dnsSearch: string[];
   dnsOptions: string[];

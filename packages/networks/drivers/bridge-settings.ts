@@ -4,7 +4,8 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import { isInterfaceName } from "#kernel/netlink/link-messages.ts";
-import { parseAddress } from "#networks/ipam/prefix.ts";
+import type { GatewayMode } from "#networks/firewall/desired-rules.ts";
+import { type Family, parseAddress } from "#networks/ipam/prefix.ts";
 import type { NetworkRecord } from "#networks/network-record.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
 
@@ -16,8 +17,10 @@ export interface BridgeSettings {
   icc: boolean;
   /** Containers leave with the host's address. */
   masquerade: boolean;
-  /** Where ports are published that name no address; undefined for the daemon's choice. */
-  hostIp: string | undefined;
+  /** Where ports are published that name no address; "0.0.0.0" for all of the host's, IPv6 too. */
+  hostIp: string;
+  /** How it meets the world, by family. */
+  modes: Record<Family, GatewayMode>;
   /** No way in or out but through the host itself. */
   internal: boolean;
   /** The host has no address on it either. */
@@ -47,7 +50,8 @@ export function defaultBridgeSettings(options: NetworkOptions): BridgeSettings {
     mtu: options.mtu,
     icc: options.icc,
     masquerade: options.ipMasq,
-    hostIp: undefined,
+    hostIp: options.ip,
+    modes: { 4: "nat", 6: "nat" },
     internal: false,
     isolated: false,
   };
@@ -57,10 +61,9 @@ export function defaultBridgeSettings(options: NetworkOptions): BridgeSettings {
 export function userBridgeSettings(record: Pick<NetworkRecord, "id" | "config">): BridgeSettings {
   const { id, config } = record;
   const options = config.options ?? {};
-  const mode = options[optionNames.gatewayMode] || "nat";
-  checkGatewayMode(mode);
-  checkGatewayMode(options[optionNames.gatewayMode6] || "nat");
-  if (mode === "isolated" && !config.internal) {
+  const mode = gatewayModeOf(options[optionNames.gatewayMode]);
+  const mode6 = gatewayModeOf(options[optionNames.gatewayMode6]);
+  if ((mode === "isolated" || mode6 === "isolated") && !config.internal) {
     throw invalid("gateway mode 'isolated' can only be used for an internal network");
   }
   const bridge = options[optionNames.bridge] || config.bridge || `br-${id.slice(0, 12)}`;
@@ -74,7 +77,9 @@ export function userBridgeSettings(record: Pick<NetworkRecord, "id" | "config">)
     mtu: mtuOf(options) ?? usualMtu,
     icc: truthOf(options, optionNames.icc, true),
     masquerade: truthOf(options, optionNames.masquerade, true),
-    hostIp,
+    hostIp: hostIp ?? everywhere,
+    // What an internal network is, whatever else is said.
+    modes: { 4: mode === "isolated" ? "nat" : mode, 6: mode6 === "isolated" ? "nat" : mode6 },
     internal: config.internal ?? false,
     isolated: mode === "isolated",
   };
@@ -85,19 +90,15 @@ export function mtuOf(options: Record<string, string>): number | undefined {
   return numberOf(options, optionNames.mtu) || undefined;
 }
 
-const gatewayModes = ["nat", "isolated"];
-/** Docker's others: containers reached by their own addresses. */
-const missingModes = ["routed", "nat-unprotected"];
+const everywhere = "0.0.0.0";
 
-function checkGatewayMode(mode: string): void {
-  if (gatewayModes.includes(mode)) return;
-  const hint = `the gateway modes here are ${gatewayModes.join(" and ")}`;
-  if (!missingModes.includes(mode)) throw invalid(`unknown gateway mode ${mode}`, hint);
-  throw new BerthError("not-implemented", `gateway mode ${mode} is not supported`, {
-    operation: "create network",
-    object: mode,
-    hint,
-  });
+const gatewayModes = ["nat", "nat-unprotected", "routed", "isolated"] as const;
+
+function gatewayModeOf(text: string | undefined): (typeof gatewayModes)[number] {
+  const wanted = text || "nat";
+  const mode = gatewayModes.find((known) => known === wanted);
+  if (mode !== undefined) return mode;
+  throw invalid(`unknown gateway mode ${wanted}`, `the gateway modes are ${gatewayModes.join(", ")}`);
 }
 
 /** What Go's ParseBool takes. */

@@ -44,7 +44,13 @@ import { takeAddress, wish } from "#networks/ipam/network-pools.ts";
 import { type Family, formatAddress, type Prefix, parseAddress } from "#networks/ipam/prefix.ts";
 import type { NetworkConfig, NetworkRecord } from "#networks/network-record.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
-import { external, type PortAllocator, type PublishedPort } from "#networks/ports/port-allocator.ts";
+import { type PublishingSide, planBindings, proxyTarget, ruleOf } from "#networks/ports/bindings.ts";
+import {
+  external,
+  type PortAllocator,
+  type PublishedPort,
+  type TargetOf,
+} from "#networks/ports/port-allocator.ts";
 import type { WantedPort } from "#networks/ports/port-spec.ts";
 import { forgetFlows } from "#networks/ports/udp-flows.ts";
 import type { Database } from "#state/database.ts";
@@ -56,6 +62,10 @@ export interface BridgeShared {
   readonly logger: Logger;
   readonly leases: AddressLeases;
   readonly ports: PortAllocator;
+  /** May ports be served by the port proxy? */
+  readonly hasProxy: boolean;
+  /** Does the host take connections over IPv6? Asked of the kernel once. */
+  readonly hostHasIpv6: () => boolean;
   readonly firewall: Firewall;
   /** Read when the first bridge starts. */
   readonly indexes: () => LinkIndexes;
@@ -163,15 +173,18 @@ export class BridgeNetwork implements NetworkDriver {
   }
 
   async #raiseFirewall(plan: BridgePlan, published: PublishedBefore): Promise<void> {
-    const { bridge, masquerade, icc, internal } = this.#settings;
+    const { bridge, masquerade, icc, internal, modes } = this.#settings;
     const { firewall } = this.#shared;
     const pools = [plan.ipv4, plan.ipv6].flatMap((pool) => pool ?? []);
     firewall.set(
       bridge,
-      pools.map(({ subnet }) => ({ bridge, subnet, masquerade, icc, internal })),
+      pools.map(({ subnet }) => {
+        const gatewayMode = modes[subnet.family];
+        return { bridge, subnet, masquerade, icc, internal, gatewayMode };
+      }),
     );
-    for (const [endpoint, { address, ports }] of published) {
-      firewall.publish(bridge, endpoint, portRules(address, ports));
+    for (const [endpoint, { owner, ports }] of published) {
+      firewall.publish(bridge, endpoint, this.#rules(owner, ports));
     }
     await firewall.apply();
     // Only behind the rules that keep loopback addresses off the wire.
@@ -226,22 +239,32 @@ export class BridgeNetwork implements NetworkDriver {
     };
   }
 
-  takePorts(owner: PortOwner, wanted: readonly WantedPort[]): PublishedPort[] {
+  async takePorts(owner: PortOwner, wanted: readonly WantedPort[]): Promise<PublishedPort[]> {
     if (wanted.length === 0 || this.#settings.internal) return [];
     this.#started();
-    if (!this.#shared.firewall.covers(4)) throw noFirewall(holderOf(owner));
-    const hostIp = this.#settings.hostIp;
-    return this.#shared.ports.take(
-      holderOf(owner),
-      wanted.map((port) => (hostIp === undefined || port.chosenIp ? port : { ...port, hostIp })),
-    );
+    const side = this.#side(owner);
+    if (!side.translates(4) && !side.proxy) throw noFirewall(holderOf(owner));
+    const target: TargetOf = (port) => proxyTarget(port, side);
+    return await this.#shared.ports.take(holderOf(owner), planBindings(wanted, side), target);
+  }
+
+  #side({ containerIp, containerIp6 }: PortOwner): PublishingSide {
+    const { firewall, hasProxy, hostHasIpv6 } = this.#shared;
+    const { hostIp, modes } = this.#settings;
+    const translates = (family: Family) => firewall.covers(family);
+    return { containerIp, containerIp6, modes, defaultIp: hostIp, proxy: hasProxy, translates, hostHasIpv6 };
+  }
+
+  #rules(owner: PortOwner, published: readonly PublishedPort[]): PortRule[] {
+    const side = this.#side(owner);
+    return published.flatMap((port) => ruleOf(port, side) ?? []);
   }
 
   async publish(owner: PortOwner, published: readonly PublishedPort[]): Promise<void> {
     const { firewall } = this.#shared;
     if (published.length === 0) return;
     try {
-      firewall.publish(this.#settings.bridge, owner.endpointId, portRules(owner.containerIp, published));
+      firewall.publish(this.#settings.bridge, owner.endpointId, this.#rules(owner, published));
       await firewall.apply();
     } catch (cause) {
       throw external(holderOf(owner), cause instanceof Error ? cause.message : String(cause), { cause });
@@ -289,7 +312,9 @@ export class BridgeNetwork implements NetworkDriver {
   }
 
   resume(owner: PortOwner, published: readonly PublishedPort[]): void {
-    for (const lost of this.#shared.ports.retake(holderOf(owner), published)) {
+    const side = this.#side(owner);
+    const target: TargetOf = (port) => proxyTarget(port, side);
+    for (const lost of this.#shared.ports.retake(holderOf(owner), published, target)) {
       this.#shared.logger.warn("another process has a published port", {
         container: owner.containerName,
         port: `${lost.hostIp}:${lost.hostPort}/${lost.protocol}`,
@@ -348,18 +373,8 @@ function holderOf(owner: PortOwner) {
   return { containerId: endpointId, name: containerName, endpointId, containerIp };
 }
 
-function portRules(containerIp: string, published: readonly PublishedPort[]): PortRule[] {
-  return published.map(({ protocol, hostIp, hostPort, containerPort }) => ({
-    protocol,
-    hostIp,
-    hostPort,
-    containerIp,
-    containerPort,
-  }));
-}
-
 function noFirewall(holder: { name: string; endpointId: string }): BerthError {
-  return external(holder, "ports cannot be published with --iptables=false", {
-    hint: "start the daemon without --iptables=false, publish nothing, or use --network host",
+  return external(holder, "ports cannot be published with neither firewall nor port proxy", {
+    hint: "start the daemon without --iptables=false or without --userland-proxy=false, or use --network host",
   });
 }

@@ -52,15 +52,17 @@ export interface DriverEndpoint {
   moved?: { name: string; former: string };
 }
 
-/** Who publishes: the endpoint, and its address. */
+/** Who publishes: the endpoint, and its addresses. */
 export interface PortOwner {
   endpointId: string;
   containerName: string;
+  /** "" where it has none of that family. */
   containerIp: string;
+  containerIp6: string;
 }
 
 /** What containers of a former daemon have published, by endpoint id. */
-export type PublishedBefore = ReadonlyMap<string, { address: string; ports: readonly PublishedPort[] }>;
+export type PublishedBefore = ReadonlyMap<string, { owner: PortOwner; ports: readonly PublishedPort[] }>;
 
 export interface NetworkDriver {
   /** Whether its containers have a namespace of their own. */
@@ -81,8 +83,8 @@ export interface NetworkDriver {
   clear?(mac: string): Promise<void>;
   /** Completes what was taken, where that takes time; after the transaction. What it rejects with, `leave` undoes. */
   attach?(request: AttachRequest, taken: DriverEndpoint): Promise<DriverEndpoint>;
-  /** Takes ports of the host, or none of them. Synchronous; nothing is reachable yet. */
-  takePorts(owner: PortOwner, wanted: readonly WantedPort[]): PublishedPort[];
+  /** Takes ports of the host, or none of them. What the port proxy serves of them is reachable from then on. */
+  takePorts(owner: PortOwner, wanted: readonly WantedPort[]): PublishedPort[] | Promise<PublishedPort[]>;
   /** Resolves when the ports lead to the container. */
   publish(owner: PortOwner, published: readonly PublishedPort[]): Promise<void>;
   /** Gives ports back, and nothing else. Never rejects. */

@@ -2,15 +2,22 @@
  * Which container has which port of the host.
  *
  * Owns the reservations (sockets) and the table of holders; two containers conflict here, a container and another
- * process at the socket. Random ports go round the range, so that one just given back is not given out at once.
+ * process at the socket. Random ports go round the range, so that one just given back is not given out at once. Many
+ * ports are taken and given back in slices, between which the event loop goes on.
  */
 import { readFileSync } from "node:fs";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { BerthError } from "#errors/errors.ts";
 import type { FileDescriptor } from "#kernel/fd.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
-import { reservePort } from "#networks/ports/port-reservation.ts";
-import type { Protocol, WantedPort } from "#networks/ports/port-spec.ts";
+import { isUnspecified } from "#networks/firewall/desired-rules.ts";
+import type { Binding } from "#networks/ports/bindings.ts";
+import { findPortOwner } from "#networks/ports/port-owner.ts";
+import { openServedPort, reservePort } from "#networks/ports/port-reservation.ts";
+import type { Protocol } from "#networks/ports/port-spec.ts";
+import type { PortProxy } from "#networks/proxy/port-proxy.ts";
 
+/** `hostPort` is 0 where a routed network publishes the container's own address. */
 export interface PublishedPort {
   protocol: Protocol;
   containerPort: number;
@@ -26,46 +33,86 @@ export interface PortHolder {
   containerIp: string;
 }
 
+/** The container's address the port proxy shall relay a port to; undefined for a port that is only held. */
+export type TargetOf = (port: Pick<PublishedPort, "protocol" | "hostIp">) => string | undefined;
+
 interface Held extends PublishedPort {
   holder: PortHolder;
-  socket: FileDescriptor | undefined;
+  /** Closed to give the port back; undefined where nothing holds it but this table. */
+  socket: Pick<FileDescriptor, "close"> | undefined;
 }
 
 /** Used where the kernel's own range cannot be read. */
 const fallbackRange = { first: 49_153, last: 65_535 };
+/** Milliseconds that one slice may take. */
+const slice = 2;
+/** Of the descriptors the daemon may have, the part that ports may take; and the most that ever are. */
+const share = 0.75;
+const mostSockets = 100_000;
 
 type Reserve = typeof reservePort;
+
+export interface AllocatorParts {
+  range?: { first: number; last: number };
+  reserve?: Reserve;
+  proxy?: PortProxy;
+  /** How many descriptors this process may have. */
+  descriptorLimit?: number;
+  findOwner?: typeof findPortOwner;
+}
 
 export class PortAllocator {
   /** "tcp 8080" → who has it, one per host address. */
   readonly #held = new Map<string, Held[]>();
+  readonly #byHolder = new Map<string, Held[]>();
   readonly #reserve: Reserve;
+  readonly #proxy: PortProxy | undefined;
   readonly #range: { first: number; last: number };
+  readonly #limit: number;
+  readonly #findOwner: typeof findPortOwner;
+  readonly #closing = new Set<Promise<void>>();
+  #count = 0;
   #cursor: number;
 
-  constructor(range = readEphemeralRange(), reserve: Reserve = reservePort) {
-    this.#range = range;
-    this.#cursor = range.first;
-    this.#reserve = reserve;
+  constructor(parts: AllocatorParts = {}) {
+    this.#range = parts.range ?? readEphemeralRange();
+    this.#cursor = this.#range.first;
+    this.#reserve = parts.reserve ?? reservePort;
+    this.#proxy = parts.proxy;
+    this.#limit = parts.descriptorLimit ?? readDescriptorLimit();
+    this.#findOwner = parts.findOwner ?? findPortOwner;
   }
 
-  /** Takes all ports wanted, or none. Throws "internal" with Docker's text when one is in use. */
-  take(holder: PortHolder, wanted: readonly WantedPort[]): PublishedPort[] {
+  /**
+   * Takes all ports wanted, or none. Throws "internal" with Docker's text when one is in use, and with its owner where
+   * that is found.
+   */
+  async take(holder: PortHolder, wanted: readonly Binding[], targetOf: TargetOf): Promise<PublishedPort[]> {
+    this.#checkRoom(holder, wanted);
+    await this.#settled();
     const taken: PublishedPort[] = [];
+    let began = performance.now();
     try {
-      for (const port of wanted) taken.push(this.#takeOne(holder, port));
+      for (const binding of wanted) {
+        for (const hostIp of binding.routedIps) taken.push(published(binding, hostIp, 0));
+        if (binding.hostIps.length > 0) taken.push(...this.#takeOne(holder, binding, targetOf));
+        if (performance.now() - began < slice) continue;
+        await nextTurn();
+        began = performance.now();
+      }
       return taken;
     } catch (error) {
       this.release(holder.containerId);
-      throw error;
+      throw error instanceof PortTaken ? await error.explained(this.#findOwner) : error;
     }
   }
 
   /** Takes again what a running container has; answers those another process has meanwhile. */
-  retake(holder: PortHolder, ports: readonly PublishedPort[]): PublishedPort[] {
+  retake(holder: PortHolder, ports: readonly PublishedPort[], targetOf: TargetOf): PublishedPort[] {
     return ports.filter((port) => {
+      if (port.hostPort === 0) return false;
       try {
-        this.#hold(holder, port, this.#reserve(port.protocol, port.hostIp, port.hostPort));
+        this.#hold(holder, port, this.#open(port, targetOf(port)));
         return false;
       } catch {
         // Its rules stay: the container keeps what it had, whoever listens there now gets nothing.
@@ -75,28 +122,71 @@ export class PortAllocator {
     });
   }
 
+  /** Gives back what a holder has. Nobody else is told that these ports are taken any more. */
   release(containerId: string): void {
-    for (const [key, list] of this.#held) {
-      const kept = list.filter((held) => held.holder.containerId !== containerId);
-      if (kept.length === list.length) continue;
-      for (const held of list) if (held.holder.containerId === containerId) held.socket?.close();
-      if (kept.length === 0) this.#held.delete(key);
-      else this.#held.set(key, kept);
-    }
+    const list = this.#byHolder.get(containerId);
+    if (list === undefined) return;
+    this.#byHolder.delete(containerId);
+    for (const held of list) this.#forget(held);
+    this.#close(list);
   }
 
   releaseAll(): void {
-    for (const list of this.#held.values()) for (const held of list) held.socket?.close();
+    for (const list of this.#byHolder.values()) for (const held of list) held.socket?.close();
     this.#held.clear();
+    this.#byHolder.clear();
+    this.#count = 0;
   }
 
-  #takeOne(holder: PortHolder, wanted: WantedPort): PublishedPort {
-    const { hostPorts } = wanted;
-    if (hostPorts === undefined) return this.#takeAny(holder, wanted);
+  #forget(held: Held): void {
+    const key = keyOf(held.protocol, held.hostPort);
+    const kept = (this.#held.get(key) ?? []).filter((other) => other !== held);
+    if (kept.length === 0) this.#held.delete(key);
+    else this.#held.set(key, kept);
+    if (held.socket !== undefined) this.#count--;
+  }
+
+  /** What fits into a slice at once, the rest while others have their turn. */
+  #close(list: readonly Held[]): void {
+    const rest = closeSlice(list, 0);
+    if (rest === list.length) return;
+    const work = (async () => {
+      for (let at = rest; at < list.length; at = closeSlice(list, at)) await nextTurn();
+    })();
+    this.#closing.add(work);
+    void work.finally(() => this.#closing.delete(work));
+  }
+
+  /** A port given back may be in the hands of somebody who has not let go yet. */
+  async #settled(): Promise<void> {
+    if (this.#closing.size > 0) await Promise.all(this.#closing);
+    const leaving = this.#proxy?.settled();
+    if (leaving !== undefined) await leaving;
+  }
+
+  #checkRoom(holder: PortHolder, wanted: readonly Binding[]): void {
+    const needed = wanted.reduce((sum, { hostIps }) => sum + hostIps.length, 0);
+    const room = Math.min(Math.floor(this.#limit * share), mostSockets);
+    if (this.#count + needed <= room) return;
+    const byLimit = room < mostSockets;
+    throw external(
+      holder,
+      `too many ports: ${wanted.length} take ${needed} sockets, and of ${room} there are ${room - this.#count} left`,
+      {
+        hint: byLimit
+          ? `publish fewer, use --network host, or let the daemon have more than ${this.#limit} open files (LimitNOFILE, RLIMIT_NOFILE)`
+          : "publish fewer, or use --network host",
+      },
+    );
+  }
+
+  #takeOne(holder: PortHolder, binding: Binding, targetOf: TargetOf): PublishedPort[] {
+    const { hostPorts } = binding;
+    if (hostPorts === undefined) return this.#takeAny(holder, binding, targetOf);
     let refusal: unknown;
     for (let port = hostPorts.first; port <= hostPorts.last; port++) {
       try {
-        return this.#takeNumber(holder, wanted, port);
+        return this.#takeNumber(holder, binding, port, targetOf);
       } catch (error) {
         refusal = error;
       }
@@ -104,16 +194,16 @@ export class PortAllocator {
     throw refusal;
   }
 
-  #takeAny(holder: PortHolder, wanted: WantedPort): PublishedPort {
+  #takeAny(holder: PortHolder, binding: Binding, targetOf: TargetOf): PublishedPort[] {
     const { first, last } = this.#range;
     for (let tried = first; tried <= last; tried++) {
       const port = this.#cursor;
       this.#cursor = port === last ? first : port + 1;
-      if (this.#conflict(wanted.protocol, wanted.hostIp, port) !== undefined) continue;
+      if (binding.hostIps.some((hostIp) => this.#conflict(binding.protocol, hostIp, port))) continue;
       try {
-        return this.#takeNumber(holder, wanted, port);
+        return this.#takeNumber(holder, binding, port, targetOf);
       } catch (error) {
-        if (!(error instanceof BerthError && isErrno(error.cause, "EADDRINUSE"))) throw error;
+        if (!(error instanceof PortTaken)) throw error;
       }
     }
     throw external(holder, "all ports are allocated", {
@@ -121,51 +211,128 @@ export class PortAllocator {
     });
   }
 
-  #takeNumber(holder: PortHolder, wanted: WantedPort, hostPort: number): PublishedPort {
-    const { protocol, containerPort, hostIp } = wanted;
+  /** At every address, or at none. */
+  #takeNumber(holder: PortHolder, binding: Binding, hostPort: number, targetOf: TargetOf): PublishedPort[] {
+    const taken: Held[] = [];
+    try {
+      for (const hostIp of binding.hostIps) {
+        taken.push(this.#takeAt(holder, published(binding, hostIp, hostPort), targetOf));
+      }
+      return taken.map(({ protocol, containerPort, hostIp }) => ({
+        protocol,
+        containerPort,
+        hostIp,
+        hostPort,
+      }));
+    } catch (error) {
+      for (const held of taken) this.#giveBack(held);
+      throw error;
+    }
+  }
+
+  #takeAt(holder: PortHolder, port: PublishedPort, targetOf: TargetOf): Held {
+    const { protocol, hostIp, hostPort } = port;
     const other = this.#conflict(protocol, hostIp, hostPort);
     if (other !== undefined) {
       throw external(holder, `Bind for ${hostIp}:${hostPort} failed: port is already allocated`, {
-        hint: `container ${other.holder.name} has it`,
+        hint: other.holder === holder ? "it is asked for twice" : `container ${other.holder.name} has it`,
       });
     }
-    const port = { protocol, containerPort, hostIp, hostPort };
     try {
-      this.#hold(holder, port, this.#reserve(protocol, hostIp, hostPort));
+      return this.#hold(holder, port, this.#open(port, targetOf(port)));
     } catch (cause) {
-      const reason = isErrno(cause, "EADDRINUSE")
-        ? "address already in use"
-        : isErrno(cause, "EADDRNOTAVAIL")
-          ? "cannot assign requested address"
-          : String(cause);
-      const { containerIp } = holder;
-      throw external(
-        holder,
-        `failed to bind host port for ${hostIp}:${hostPort}:${containerIp}:${containerPort}/${protocol}: ${reason}`,
-        {
-          cause,
-          ...(isErrno(cause, "EADDRINUSE") && {
-            hint: `another process has it: ss -lnp 'sport = :${hostPort}'`,
-          }),
-        },
-      );
+      if (isErrno(cause, "EADDRINUSE")) throw new PortTaken(holder, port, cause);
+      const reason = isErrno(cause, "EADDRNOTAVAIL") ? "cannot assign requested address" : String(cause);
+      throw bindFailure(holder, port, reason, { cause });
     }
-    return port;
   }
 
-  #hold(holder: PortHolder, port: PublishedPort, socket: FileDescriptor | undefined): void {
-    const key = keyOf(port.protocol, port.hostPort);
+  #open({ protocol, hostIp, hostPort, containerPort }: PublishedPort, target: string | undefined) {
+    if (target === undefined || this.#proxy === undefined || protocol === "sctp") {
+      return this.#reserve(protocol, hostIp, hostPort);
+    }
+    const proxy = this.#proxy;
+    const to = { protocol, address: target, port: containerPort };
+    const slot = proxy.serve(hostIp, hostPort, to, () => openServedPort(protocol, hostIp, hostPort));
+    return { close: () => proxy.end(slot) };
+  }
+
+  #hold(holder: PortHolder, port: PublishedPort, socket: Held["socket"]): Held {
     const held = { ...port, holder, socket };
-    const list = this.#held.get(key);
-    if (list === undefined) this.#held.set(key, [held]);
-    else list.push(held);
+    append(this.#held, keyOf(port.protocol, port.hostPort), held);
+    append(this.#byHolder, holder.containerId, held);
+    if (socket !== undefined) this.#count++;
+    return held;
+  }
+
+  #giveBack(held: Held): void {
+    const own = this.#byHolder.get(held.holder.containerId);
+    own?.splice(own.indexOf(held), 1);
+    this.#forget(held);
+    held.socket?.close();
   }
 
   #conflict(protocol: Protocol, hostIp: string, port: number): Held | undefined {
-    return this.#held
-      .get(keyOf(protocol, port))
-      ?.find((held) => held.hostIp === hostIp || held.hostIp === "0.0.0.0" || hostIp === "0.0.0.0");
+    return this.#held.get(keyOf(protocol, port))?.find((held) => overlap(held.hostIp, hostIp));
   }
+}
+
+/** Another process has the port. Who that is takes time to find out, and is only asked for a container's last word. */
+class PortTaken extends Error {
+  readonly #holder: PortHolder;
+  readonly #port: PublishedPort;
+
+  constructor(holder: PortHolder, port: PublishedPort, cause: unknown) {
+    super("address already in use", { cause });
+    this.#holder = holder;
+    this.#port = port;
+  }
+
+  async explained(findOwner: typeof findPortOwner): Promise<BerthError> {
+    const { protocol, hostPort } = this.#port;
+    const owner =
+      protocol === "sctp" ? undefined : await findOwner(protocol, hostPort).catch(() => undefined);
+    return bindFailure(this.#holder, this.#port, this.message, {
+      cause: this.cause,
+      hint:
+        owner === undefined ? `another process has it: ss -lnp 'sport = :${hostPort}'` : `${owner} has it`,
+    });
+  }
+}
+
+function bindFailure(
+  holder: PortHolder,
+  { protocol, hostIp, hostPort, containerPort }: PublishedPort,
+  reason: string,
+  detail: { hint?: string; cause?: unknown },
+): BerthError {
+  const host = hostIp.includes(":") ? `[${hostIp}]` : hostIp;
+  const to = `${holder.containerIp}:${containerPort}/${protocol}`;
+  return external(holder, `failed to bind host port for ${host}:${hostPort}:${to}: ${reason}`, detail);
+}
+
+function published({ protocol, containerPort }: Binding, hostIp: string, hostPort: number): PublishedPort {
+  return { protocol, containerPort, hostIp, hostPort };
+}
+
+/** The sockets of one family alone know one another. */
+function overlap(one: string, other: string): boolean {
+  if (one.includes(":") !== other.includes(":")) return false;
+  return one === other || isUnspecified(one) || isUnspecified(other);
+}
+
+/** Closes from `at` on for as long as a slice lasts; answers where it stopped. */
+function closeSlice(list: readonly Held[], at: number): number {
+  const began = performance.now();
+  let next = at;
+  while (next < list.length && performance.now() - began < slice) list[next++]?.socket?.close();
+  return next;
+}
+
+function append<T>(map: Map<string, T[]>, key: string, value: T): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
 }
 
 function keyOf(protocol: Protocol, port: number): string {
@@ -184,6 +351,16 @@ export function readEphemeralRange(path = "/proc/sys/net/ipv4/ip_local_port_rang
     // No /proc: the fallback is as good.
   }
   return fallbackRange;
+}
+
+/** How many descriptors this process may have; Node has raised it as far as it may. */
+function readDescriptorLimit(): number {
+  try {
+    const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+    return limit === undefined ? mostSockets * 2 : Number(limit);
+  } catch {
+    return 1024; // What every process has.
+  }
 }
 
 /** The failure Docker reports around everything that goes wrong with a container's ports. */

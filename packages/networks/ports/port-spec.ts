@@ -11,10 +11,8 @@ export type Protocol = "tcp" | "udp" | "sctp";
 export interface WantedPort {
   protocol: Protocol;
   containerPort: number;
-  /** Address as the user gave it, or the daemon's default. */
+  /** Address as the user gave it; "" for the network's default. */
   hostIp: string;
-  /** The user gave it: a network's own default has no say. */
-  chosenIp?: boolean;
   /** Candidates, first to last; undefined for any free one. */
   hostPorts: { first: number; last: number } | undefined;
 }
@@ -44,10 +42,10 @@ export interface PortRequest {
 }
 
 /**
- * Everything to be published, sorted by protocol and container port so that the same request always gets its random
- * ports in the same order. Throws "invalid" for what cannot be parsed, with Docker's texts.
+ * Everything to be published: exact ports first, which random ones must not take away, then by protocol and container
+ * port, so that the same request always gets its random ports in the same order. Throws "invalid" for what cannot be parsed, with Docker's texts.
  */
-export function wantedPorts(request: PortRequest, defaultHostIp: string): WantedPort[] {
+export function wantedPorts(request: PortRequest): WantedPort[] {
   const wanted: WantedPort[] = [];
   const bound = new Set<string>();
   for (const [key, bindings] of Object.entries(request.portBindings)) {
@@ -60,8 +58,7 @@ export function wantedPorts(request: PortRequest, defaultHostIp: string): Wanted
       wanted.push({
         protocol: parsed.protocol,
         containerPort: parsed.port,
-        hostIp: hostAddress(binding.HostIp || defaultHostIp),
-        ...(binding.HostIp && { chosenIp: true }),
+        hostIp: binding.HostIp ? hostAddress(binding.HostIp) : "",
         hostPorts: hostPorts === "any" ? undefined : hostPorts,
       });
     }
@@ -73,12 +70,20 @@ export function wantedPorts(request: PortRequest, defaultHostIp: string): Wanted
       wanted.push({
         protocol: parsed.protocol,
         containerPort: parsed.port,
-        hostIp: hostAddress(defaultHostIp),
+        hostIp: "",
         hostPorts: undefined,
       });
     }
   }
-  return wanted.sort((a, b) => compare(a.protocol, b.protocol) || a.containerPort - b.containerPort);
+  return wanted.sort(
+    (a, b) => choices(a) - choices(b) || compare(a.protocol, b.protocol) || a.containerPort - b.containerPort,
+  );
+}
+
+/** 0 for one port, 1 for a range, 2 for any. */
+function choices({ hostPorts }: WantedPort): number {
+  if (hostPorts === undefined) return 2;
+  return hostPorts.first === hostPorts.last ? 0 : 1;
 }
 
 function compare(a: string, b: string): number {
@@ -91,13 +96,6 @@ function hostAddress(text: string): string {
     throw new BerthError("invalid", `invalid IP address: ${text}`, {
       operation: "publish port",
       object: text,
-    });
-  }
-  if (address.family === 6) {
-    throw new BerthError("invalid", `cannot publish a port on the IPv6 address ${text}`, {
-      operation: "publish port",
-      object: text,
-      hint: "the network has IPv4 addresses only; leave out the host address or give an IPv4 one",
     });
   }
   return formatAddress(address);
@@ -123,7 +121,8 @@ export function portMap(
   }
   for (const port of published) {
     const key = `${port.containerPort}/${port.protocol}`;
-    const binding = { HostIp: port.hostIp, HostPort: String(port.hostPort) };
+    // Without a port of the host where the container is reached by its own address.
+    const binding = { HostIp: port.hostIp, HostPort: port.hostPort === 0 ? "" : String(port.hostPort) };
     map[key] = [...(map[key] ?? []), binding];
   }
   return map;

@@ -142,7 +142,9 @@ async function movePorts(change: Change, gateways: Gateways): Promise<void> {
   if (to?.record.name === held.publishedOn) return;
   const from = networkOf(held.publishedOn);
   const endpointBefore = held.endpoints[held.publishedOn];
-  const wanted = held.publishedOn === "" ? change.wanted : held.published.map(asWanted);
+  // Who was reached by an address of its own has no port of the host's to keep.
+  const anew = held.publishedOn === "" || held.published.some(({ hostPort }) => hostPort === 0);
+  const wanted = anew ? change.wanted : held.published.map(asWanted);
   if (from !== undefined && endpointBefore !== undefined) {
     await from.driver.withdraw(endpointBefore.EndpointID, held.published);
   }
@@ -152,7 +154,7 @@ async function movePorts(change: Change, gateways: Gateways): Promise<void> {
   const link = held.links[held.publishedOn];
   if (to !== undefined && endpoint !== undefined) {
     const owner = ownerOf(held, endpoint);
-    held.published = to.driver.takePorts(owner, wanted);
+    held.published = await to.driver.takePorts(owner, wanted);
     change.save();
     await to.driver.publish(owner, held.published);
     if (held.published.length > 0 && link !== undefined) {
@@ -172,7 +174,6 @@ function asWanted(port: HeldSandbox["published"][number]): WantedPort {
     protocol,
     containerPort,
     hostIp,
-    chosenIp: true,
     hostPorts: { first: hostPort, last: hostPort },
   };
 }

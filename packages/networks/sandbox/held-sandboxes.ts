@@ -10,6 +10,7 @@ import { BerthError } from "#errors/errors.ts";
 import type { PublishedBefore } from "#networks/drivers/driver-types.ts";
 import { type HeldSandbox, type NetworkRecords, randomId } from "#networks/network-record.ts";
 import type { SandboxRequest } from "#networks/network-types.ts";
+import { ownerOf } from "#networks/sandbox/joining.ts";
 
 /** The last part of the key of a container in the host's namespace. */
 const HOST_KEY = "default";
@@ -112,7 +113,7 @@ export class HeldSandboxes {
       holders.flatMap((held) => {
         const endpoint = held.endpoints[network];
         if (endpoint === undefined || held.published.length === 0) return [];
-        return [[endpoint.EndpointID, { address: endpoint.IPAddress, ports: held.published }] as const];
+        return [[endpoint.EndpointID, { owner: ownerOf(held, endpoint), ports: held.published }] as const];
       }),
     );
   }

@@ -52,6 +52,7 @@ export async function joinNetworks(joining: Joining): Promise<SandboxProgram> {
     throw error;
   }
   try {
+    await takePorts({ ...joining, planned });
     await clearWay(joining);
     const programs = await attachAll(joining, taken);
     await publishAll(joining);
@@ -81,13 +82,8 @@ function takeAll(joining: Joining): TakenEndpoint[] {
         publishes: endpoint.network === outward && wanted.length > 0,
       }),
     );
-    takePorts(joining, outward?.record.name);
-    try {
-      joining.save();
-    } catch (error) {
-      releasePorts(joining, outward?.record.name);
-      throw error;
-    }
+    held.ports = exposedOn(joining);
+    joining.save();
     return parts;
   });
 }
@@ -114,34 +110,23 @@ async function clearWay({ planned, held }: Joining): Promise<void> {
     await network.driver.clear?.(held.endpoints[network.record.name]?.MacAddress ?? "");
 }
 
-function takePorts({ request, planned, held, wanted }: Joining, outward: string | undefined): void {
-  const network = planned.find((endpoint) => endpoint.network.record.name === outward)?.network;
-  const endpoint = outward === undefined ? undefined : held.endpoints[outward];
-  held.published = [];
-  held.publishedOn = "";
-  if (network !== undefined && endpoint !== undefined) {
-    held.published = network.driver.takePorts(ownerOf(held, endpoint), wanted);
-    held.publishedOn = network.record.name;
-  }
-  held.ports = exposedOn(request, planned, held);
+/** After the transaction: there may be thousands. They are saved before anything leads to them. */
+async function takePorts(joining: Joining): Promise<void> {
+  const { planned, held, wanted } = joining;
+  const outward = chooseGateways(planned).ipv4;
+  const endpoint = outward && held.endpoints[outward.record.name];
+  if (outward === undefined || endpoint === undefined) return;
+  held.publishedOn = outward.record.name;
+  if (wanted.length === 0) return;
+  held.published = await outward.driver.takePorts(ownerOf(held, endpoint), wanted);
+  held.ports = exposedOn(joining);
+  joining.save();
 }
 
 /** On the host's network, and on none, nothing is shown as exposed. */
-function exposedOn(
-  request: SandboxRequest,
-  planned: readonly PlannedEndpoint[],
-  held: HeldSandbox,
-): Record<string, PortBinding[] | null> {
+function exposedOn({ request, planned, held }: Joining): Record<string, PortBinding[] | null> {
   const bridged = planned.some(({ network }) => network.record.driver === "bridge");
   return bridged ? portMap(request.exposedPorts, held.published) : {};
-}
-
-function releasePorts({ planned, held }: Joining, outward: string | undefined): void {
-  const network = planned.find((endpoint) => endpoint.network.record.name === outward)?.network;
-  const endpoint = outward === undefined ? undefined : held.endpoints[outward];
-  if (network === undefined || endpoint === undefined) return;
-  // Nothing of it is in the kernel yet: this only closes sockets.
-  void network.driver.withdraw(endpoint.EndpointID, []);
 }
 
 export interface Taking {
@@ -200,5 +185,6 @@ export function ownerOf(held: HeldSandbox, endpoint: EndpointSettings): PortOwne
     endpointId: endpoint.EndpointID,
     containerName: held.name,
     containerIp: endpoint.IPAddress,
+    containerIp6: endpoint.GlobalIPv6Address,
   };
 }
