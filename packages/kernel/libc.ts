@@ -50,5 +50,6 @@ export const SYS = {
   openat2: 437,
   pidfd_getfd: 438,
   mount_setattr: 442,
+  quotactl_fd: 443,
   fchmodat2: 452,
 } as const;

@@ -67,6 +67,13 @@ export function refuseSize(driver: string, options: SizeOptions, reason?: string
   throw cannotLimit(driver, reason ?? `--storage-opt is not supported for ${driver}`, hint);
 }
 
+/** Bytes as Docker shows them: four significant digits and a decimal unit, "1.074GB". */
+export function showSize(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
+  return `${Number((bytes / 1000 ** power).toPrecision(4))}${units[power]}`;
+}
+
 /** Said where a container's size cannot be limited as asked. */
 export function cannotLimit(driver: string, reason: string, hint?: string): BerthError {
   return new BerthError("invalid", reason, {

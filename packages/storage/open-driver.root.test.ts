@@ -8,6 +8,9 @@ import { silentLogger } from "#errors/logger-types.ts";
 import { MNT_DETACH, mount, umount2 } from "#kernel/mount-syscalls.ts";
 import type { StorageDriver } from "#storage/driver-types.ts";
 import { openStorageDriver } from "#storage/open-driver.ts";
+import { LoopFileSystem } from "#test/fixtures/loop-file-system.ts";
+
+const withoutBtrfs = LoopFileSystem.missing("btrfs");
 
 describe("the choice of a storage driver", { skip: process.geteuid?.() !== 0 && "needs root" }, () => {
   let base: string;
@@ -31,6 +34,47 @@ describe("the choice of a storage driver", { skip: process.geteuid?.() !== 0 && 
 
   test("overlay2 comes first", () => {
     assert.equal(open("").name, "overlay2");
+  });
+
+  test("asking for btrfs elsewhere says that the file system is wrong", () => {
+    assert.throws(
+      () => open("btrfs"),
+      (error) =>
+        isBerthError(error, "unavailable") &&
+        error.message ===
+          "error initializing graphdriver: prerequisites for driver not satisfied (wrong filesystem?)" &&
+        /--storage-driver overlay2/.test(error.hint ?? ""),
+    );
+  });
+
+  test("on btrfs it is btrfs, unless another is asked for or has layers", {
+    skip: withoutBtrfs,
+  }, async () => {
+    using disk = LoopFileSystem.make("btrfs");
+    const on = (root: string, name: string, ...options: string[]) => {
+      const driver = openStorageDriver({ dataRoot: root, name, options, logger: silentLogger });
+      opened.push(driver);
+      return driver;
+    };
+    const [first, second] = ["first", "second"].map((name) => join(disk.path, name)) as [string, string];
+    mkdirSync(first);
+    mkdirSync(second);
+    try {
+      assert.equal(on(first, "").name, "btrfs");
+      const overlay = on(second, "overlay2");
+      await overlay.create(layer, undefined);
+      assert.equal(on(second, "").name, "overlay2");
+      const least = on(first, "btrfs", "btrfs.min_space=1G");
+      assert.equal(least.sizeLimit({ size: "1G" }), 1 << 30);
+      assert.throws(() => least.sizeLimit({ size: "512M" }), {
+        message: "btrfs: storage size cannot be less than 1.074GB",
+      });
+      assert.throws(() => on(first, "btrfs", "btrfs.max_space=1G"), {
+        message: "error initializing graphdriver: Unknown option btrfs.max_space",
+      });
+    } finally {
+      for (const driver of opened.splice(0)) await driver.close();
+    }
   });
 
   test("on overlayfs itself it is vfs, and asking for overlay2 says why not", () => {

@@ -10,8 +10,9 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
 import { readMountInfo } from "#kernel/mountinfo.ts";
+import { missingQuota, ProjectLimits } from "#storage/quota/project-limits.ts";
 import { isAtOrBelow, LocalMounts } from "#volumes/local-mounts.ts";
-import { checkLocalOptions, type LocalOptions, needsMount } from "#volumes/local-options.ts";
+import { checkLocalOptions, type LocalOptions, needsMount, sizeLimit } from "#volumes/local-options.ts";
 import type { DriverVolume, VolumeDriver } from "#volumes/volume-driver.ts";
 import { checkVolumeName, VOLUME_NAME } from "#volumes/volume-name.ts";
 
@@ -34,6 +35,8 @@ export class LocalDriver implements VolumeDriver {
   readonly #owner: LocalDriverOptions["owner"];
   readonly #optionsOf: (name: string) => LocalOptions;
   readonly #mounts = new LocalMounts();
+  /** Of sizes, where the file system keeps them. */
+  #limits: ProjectLimits | undefined;
 
   constructor({ dataRoot, owner, optionsOf }: LocalDriverOptions) {
     this.#root = join(dataRoot, "volumes");
@@ -50,6 +53,7 @@ export class LocalDriver implements VolumeDriver {
     // 0701: containers with a user namespace must pass through, nobody may list.
     await mkdir(this.#root, { recursive: true, mode: 0o701 });
     this.#realRoot = await realpath(this.#root);
+    this.#limits = ProjectLimits.in(this.#realRoot);
     const found: string[] = [];
     const removed: string[] = [];
     for (const entry of await readdir(this.#root)) {
@@ -85,11 +89,17 @@ export class LocalDriver implements VolumeDriver {
   /** Throws "invalid" with Docker's texts; makes nothing. */
   check(name: string, options: Record<string, string>): void {
     checkVolumeName(name);
-    checkLocalOptions(options, name);
+    checkLocalOptions(options, name, () =>
+      this.#limits === undefined ? missingQuota(this.#root) : undefined,
+    );
   }
 
-  async create(name: string): Promise<void> {
-    await mkdir(join(this.#root, name), { mode: 0o701, recursive: true });
+  async create(name: string, options: LocalOptions): Promise<void> {
+    const place = join(this.#root, name);
+    const made = await mkdir(place, { mode: 0o701, recursive: true });
+    const size = sizeLimit(options);
+    // Before there is anything in it: what is made there inherits.
+    if (made !== undefined && size !== undefined) this.#limits?.apply(place, size);
     await this.#makeData(name);
   }
 
@@ -112,7 +122,10 @@ export class LocalDriver implements VolumeDriver {
     await this.#mounts.clear(place);
     // Out of the way in one step; a crash during the deletion is finished at the next start.
     const doomed = join(this.#realRoot, `${REMOVED_PREFIX}${name}`);
-    if (existsSync(place)) await rename(place, doomed);
+    if (existsSync(place)) {
+      this.#limits?.release(place);
+      await rename(place, doomed);
+    }
     await this.#delete(doomed);
   }
 

@@ -1,5 +1,6 @@
 /** Options of volumes of the local driver, checked at their creation. Pure; the error texts are Docker's. */
 import { BerthError } from "#errors/errors.ts";
+import { parseSize } from "#storage/driver-options.ts";
 
 export interface LocalOptions {
   type?: string;
@@ -15,10 +16,13 @@ const NEEDS: readonly (readonly [option: string, others: readonly string[]])[] =
   ["type", ["device"]],
   ["o", ["device", "type"]],
 ];
-const SIZE = /^(\d+(?:\.\d*)?) ?([kmgtp]?)i?b?$/i;
 
-/** Throws "invalid". */
-export function checkLocalOptions(options: Record<string, string>, name: string): void {
+/** Throws "invalid". `noQuota`: why no size can be kept; undefined where it can. */
+export function checkLocalOptions(
+  options: Record<string, string>,
+  name: string,
+  noQuota: () => string | undefined,
+): void {
   const refuse = (why: string, hint?: string) =>
     new BerthError("invalid", `create ${name}: ${why}`, {
       operation: "create volume",
@@ -37,11 +41,12 @@ export function checkLocalOptions(options: Record<string, string>, name: string)
     throw refuse("port not allowed in CIFS device URL, include 'port' in 'o='");
   }
   if (size !== undefined) {
-    const [, amount] = SIZE.exec(size) ?? [];
-    if (amount === undefined) throw refuse(`invalid size: '${size}'`);
-    if (Number(amount) > 0) {
+    const bytes = parseSize(size);
+    if (bytes === undefined) throw refuse(`invalid size: '${size}'`);
+    const reason = bytes > 0 ? noQuota() : undefined;
+    if (reason !== undefined) {
       throw refuse(
-        "quota size requested but no quota support",
+        `quota size requested but no quota support: ${reason}`,
         "a limit can be had with a tmpfs: --opt type=tmpfs --opt device=tmpfs --opt o=size=…",
       );
     }
@@ -50,6 +55,11 @@ export function checkLocalOptions(options: Record<string, string>, name: string)
     const missing = option in options ? others.find((other) => !(other in options)) : undefined;
     if (missing !== undefined) throw refuse(`missing required option: ${JSON.stringify(missing)}`);
   }
+}
+
+/** How many bytes may be written to it; undefined for no limit. */
+export function sizeLimit({ size }: LocalOptions): number | undefined {
+  return size === undefined ? undefined : parseSize(size) || undefined;
 }
 
 /** Is it more than a directory? */

@@ -68,6 +68,7 @@ export const linesApart: Readonly<Record<string, string>> = {
   "run --rm --init berth/busybox ps": "the second process is number 2",
   "exec -w /nosuch one pwd": "127 for what isn't there, as Docker has it today",
   "exec one nosuch": "127 for a program that isn't there, as Docker has it today",
+  "create --storage-opt size=1G berth/busybox true": "says which file system that is and what it lacks, too",
   "run nosuchimage:bogus true": "with what to do about it",
   "pull localhost:1/nosuch": "with what to do about it",
   "search nosuch": "with what to do about it",
@@ -77,6 +78,8 @@ export const linesApart: Readonly<Record<string, string>> = {
     "dockerd has the client pull the image, which is not what is missing",
   "create --volume-driver nosuch -v nodriver:/x berth/busybox true":
     "dockerd has the client pull the image, which is not what is missing",
+  "volume create --opt type=tmpfs --opt device=tmpfs --opt size=1g vq":
+    "says which file system that is and what it lacks, too",
   "run --rm --network none -v vfs:/x berth/busybox true": "with what to do about it",
   "login localhost:1 -u x -p y": "with what to do about it",
 };

@@ -6,6 +6,7 @@ import {
   globSync,
   mkdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -18,7 +19,7 @@ const KERNEL = join(DIRECTORY, "kernel");
 
 /** Modules that the guest loads, each after those it needs. */
 const MODULES =
-  "overlay loop inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag nfnetlink libcrc32c nf_tables veth tun".split(
+  "overlay loop inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag nfnetlink libcrc32c nf_tables veth tun quota_tree quota_v2 xfs".split(
     " ",
   );
 
@@ -75,6 +76,12 @@ function fill(tree: string): void {
   copyProgram(tree, process.execPath, "bin/node");
   const criu = "/usr/sbin/criu";
   if (existsSync(criu)) copyProgram(tree, criu, "bin/criu");
+  // File systems with project quotas.
+  for (const program of ["mkfs.xfs", "mkfs.ext4"]) {
+    rmSync(join(tree, "bin", program), { force: true });
+    const found = `/usr/sbin/${program}`;
+    if (existsSync(found)) copyProgram(tree, realpathSync(found), `bin/${program}`);
+  }
   // criu packs file systems in memory by GNU tar.
   rmSync(join(tree, "bin/tar"));
   copyProgram(tree, "/bin/tar", "bin/tar");

@@ -26,6 +26,7 @@ import {
   cannotStart,
   checkSize,
   parseDriverOption,
+  showSize,
   sizeOption,
 } from "#storage/driver-options.ts";
 import type { Owner, SizeOptions } from "#storage/driver-types.ts";
@@ -134,7 +135,7 @@ class Subvolumes implements LayerTrees {
     if (size === undefined) return undefined;
     if (size === 0) throw cannotLimit("btrfs", "btrfs: invalid storage size: 0B");
     if (size < this.#leastSize) {
-      throw cannotLimit("btrfs", `btrfs: storage size cannot be less than ${this.#leastSize}`);
+      throw cannotLimit("btrfs", `btrfs: storage size cannot be less than ${showSize(this.#leastSize)}`);
     }
     return size;
   }

@@ -28,7 +28,6 @@ import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
 import { BackgroundRemoval } from "#storage/background-removal.ts";
-import { refuseSize } from "#storage/driver-options.ts";
 import type {
   LayerComparison,
   Owner,
@@ -53,7 +52,7 @@ import {
   newLinkName,
   parseLower,
 } from "#storage/overlay2/layer-links.ts";
-import { checkOverlay2Options } from "#storage/overlay2/overlay2-options.ts";
+import { ContainerSizes } from "#storage/overlay2/overlay2-options.ts";
 import { type OverlaySupport, probeOverlay } from "#storage/overlay2/probe.ts";
 import { makeLayerDirectory, spreadLayers } from "#storage/spread-layers.ts";
 import type { Stage } from "#storage/staging/staging-types.ts";
@@ -91,8 +90,17 @@ export function createOverlay2Driver(options: Overlay2Options): Overlay2Driver {
   mkdirSync(join(home, linkDirectory), { recursive: true, mode: 0o700 });
   const spread = spreadLayers(home);
   const support = probeOverlay(home);
-  checkOverlay2Options(options.options ?? [], support.backingFileSystem);
-  return new Overlay2Driver(home, support, spread, options.owner ?? { uid: 0, gid: 0 });
+  const sizes = ContainerSizes.from(options.options ?? [], home, support.backingFileSystem);
+  return new Overlay2Driver({ home, support, spread, sizes, owner: options.owner ?? { uid: 0, gid: 0 } });
+}
+
+interface Overlay2Parts {
+  home: string;
+  support: OverlaySupport;
+  /** What `spreadLayers` answered there. */
+  spread: boolean;
+  sizes: ContainerSizes;
+  owner: Owner;
 }
 
 export class Overlay2Driver implements StorageDriver {
@@ -102,17 +110,19 @@ export class Overlay2Driver implements StorageDriver {
   readonly #support: OverlaySupport;
   readonly #owner: Owner;
   readonly #spread: boolean;
+  readonly #sizes: ContainerSizes;
   readonly #records = new Map<string, LayerRecord>();
   /** Plans of init layers by the image layer they go on. */
   readonly #initPlans = new Map<string, InitStep[]>();
   readonly #removal = new BackgroundRemoval();
   readonly #measuring = new StorageWorkers(1);
 
-  constructor(home: string, support: OverlaySupport, spread: boolean, owner: Owner) {
+  constructor({ home, support, spread, sizes, owner }: Overlay2Parts) {
     this.#home = home;
     this.#spread = spread;
     this.#owner = owner;
     this.#support = support;
+    this.#sizes = sizes;
   }
 
   async status(): Promise<[string, string][]> {
@@ -125,10 +135,8 @@ export class Overlay2Driver implements StorageDriver {
     ];
   }
 
-  sizeLimit(options: SizeOptions): undefined {
-    const reason = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option";
-    refuseSize("overlay2", options, reason);
-    return undefined;
+  sizeLimit(options: SizeOptions): number | undefined {
+    return this.#sizes.of(options);
   }
 
   async create(cacheId: string, parent: string | undefined): Promise<void> {
@@ -142,7 +150,7 @@ export class Overlay2Driver implements StorageDriver {
     this.#create(init, parent, false, (diff) => {
       makeInitLayer(diff, this.#initPlan(parent), options.uid ?? 0, options.gid ?? 0);
     });
-    this.#create(cacheId, init, true);
+    this.#create(cacheId, init, true, undefined, options.size);
   }
 
   async remove(cacheId: string): Promise<void> {
@@ -250,9 +258,13 @@ export class Overlay2Driver implements StorageDriver {
     parent: string | undefined,
     writable: boolean,
     fill?: (diff: number) => void,
+    size?: number,
   ): void {
     if (!this.#mayBuild(cacheId)) return;
-    mkdirat(AT_FDCWD, join(this.#home, newPrefix + cacheId), 0o710);
+    const building = join(this.#home, newPrefix + cacheId);
+    mkdirat(AT_FDCWD, building, 0o710);
+    // While it is empty: what is made in it inherits.
+    if (size !== undefined) this.#sizes.limits?.apply(building, size);
     this.#build(cacheId, parent, writable, fill);
   }
 
@@ -342,6 +354,7 @@ export class Overlay2Driver implements StorageDriver {
     const link = this.#linkOf(cacheId);
     const gone = join(this.#home, gonePrefix + randomUUID());
     try {
+      this.#sizes.limits?.release(this.#path(cacheId));
       renameat2(AT_FDCWD, this.#path(cacheId), AT_FDCWD, gone);
     } catch (error) {
       if (isErrno(error, "ENOENT")) return;
@@ -367,6 +380,7 @@ export class Overlay2Driver implements StorageDriver {
   /** Moves something unfinished out of the way and deletes it. */
   #discard(name: string): void {
     const gone = join(this.#home, gonePrefix + randomUUID());
+    this.#sizes.limits?.release(join(this.#home, name));
     renameat2(AT_FDCWD, join(this.#home, name), AT_FDCWD, gone);
     this.#removal.add(gone);
   }
