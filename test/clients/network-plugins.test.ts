@@ -77,7 +77,7 @@ test("a plugin's network, with a plugin's addresses: its link is in the containe
   const [outside] = asked("NetworkDriver.ProgramExternalConnectivity");
   const told = outside?.Options as Record<string, unknown> | undefined;
   assert.deepEqual(told?.["com.docker.network.portmap"], [
-    { Proto: 6, IP: "", Port: 80, HostIP: "0.0.0.0", HostPort: 8080, HostPortEnd: 8080 },
+    { Proto: 6, IP: "", Port: 80, HostIP: "", HostPort: 8080, HostPortEnd: 8080 },
   ]);
   const [joined] = asked("NetworkDriver.Join");
   assert.match(String(joined?.SandboxKey), new RegExp(`^${daemon.execRoot}/netns/[0-9a-f]{12}$`));

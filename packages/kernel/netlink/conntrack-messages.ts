@@ -10,12 +10,14 @@ import { MessageWriter, NLM_F_ACK } from "#kernel/netlink/message-codec.ts";
 const NFNL_SUBSYS_CTNETLINK = 1;
 const IPCTNL_MSG_CT_DELETE = 2;
 const AF_INET = 2;
+const AF_INET6 = 10;
 
 const CTA_TUPLE_ORIG = 1;
 const CTA_FILTER = 25;
 const CTA_TUPLE_IP = 1;
 const CTA_TUPLE_PROTO = 2;
 const CTA_IP_V4_DST = 2;
+const CTA_IP_V6_DST = 4;
 const CTA_PROTO_NUM = 1;
 const CTA_PROTO_DST_PORT = 3;
 const CTA_FILTER_ORIG_FLAGS = 1;
@@ -33,9 +35,10 @@ const IPPROTO_UDP = 17;
  */
 export function forgetUdpFlows(address: Uint8Array, port: number): Buffer {
   const message = new MessageWriter((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
-  message.bytes(Uint8Array.of(AF_INET, 0, 0, 0));
+  const ipv4 = address.length === 4;
+  message.bytes(Uint8Array.of(ipv4 ? AF_INET : AF_INET6, 0, 0, 0));
   message.nested(CTA_TUPLE_ORIG, () => {
-    message.nested(CTA_TUPLE_IP, () => message.attribute(CTA_IP_V4_DST, address));
+    message.nested(CTA_TUPLE_IP, () => message.attribute(ipv4 ? CTA_IP_V4_DST : CTA_IP_V6_DST, address));
     message.nested(CTA_TUPLE_PROTO, () => {
       message.u8(CTA_PROTO_NUM, IPPROTO_UDP);
       message.attribute(CTA_PROTO_DST_PORT, Uint8Array.of(port >> 8, port & 0xff));

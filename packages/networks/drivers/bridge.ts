@@ -262,14 +262,16 @@ export class BridgeNetwork implements NetworkDriver {
 
   async publish(owner: PortOwner, published: readonly PublishedPort[]): Promise<void> {
     const { firewall } = this.#shared;
-    if (published.length === 0) return;
+    const rules = this.#rules(owner, published);
+    // The port proxy needs none.
+    if (rules.length === 0) return;
     try {
-      firewall.publish(this.#settings.bridge, owner.endpointId, this.#rules(owner, published));
+      firewall.publish(this.#settings.bridge, owner.endpointId, rules);
       await firewall.apply();
     } catch (cause) {
       throw external(holderOf(owner), cause instanceof Error ? cause.message : String(cause), { cause });
     }
-    forgetFlows(published);
+    await forgetFlows(published);
   }
 
   async withdraw(endpointId: string, published: readonly PublishedPort[]): Promise<void> {
@@ -278,7 +280,7 @@ export class BridgeNetwork implements NetworkDriver {
     if (!firewall.withdraw(this.#settings.bridge, endpointId)) return;
     try {
       await firewall.apply();
-      forgetFlows(published);
+      await forgetFlows(published);
     } catch (error) {
       this.#complain(error);
     }
@@ -304,7 +306,7 @@ export class BridgeNetwork implements NetworkDriver {
   async #dropRules(published: readonly PublishedPort[]): Promise<void> {
     const gone = [...this.#lingering];
     await this.#shared.firewall.apply();
-    forgetFlows(published);
+    await forgetFlows(published);
     for (const endpoint of gone) {
       this.#lingering.delete(endpoint);
       this.#shared.leases.release(endpoint);
