@@ -39,6 +39,7 @@ import { ContainerFiles } from "#storage/files/container-files.ts";
 import { openStorageDriver } from "#storage/open-driver.ts";
 import { type IdMap, rootOf } from "#storage/unpack/id-map.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
+import { keepThreadReady } from "#storage/worker/worker-threads.ts";
 import { volumeMigrations } from "#volumes/volume-rows.ts";
 import { createVolumeService } from "#volumes/volume-service.ts";
 import { launcherPath } from "./launcher-path.ts";
@@ -70,6 +71,8 @@ export async function runDaemon(config: DaemonConfig, warnings: string[]): Promi
       : {}),
   });
   logger.info("Berth is ready", { version: BERTH_VERSION, address: address.join(" ") });
+  // Later: who waits for the daemon comes first.
+  setTimeout(keepThreadReady, 1000).unref();
   process.on("SIGHUP", () => reload(daemon.context, daemon.id));
   await ending(logger);
   await daemon.server.close(config.shutdownTimeout * 1000);

@@ -65,7 +65,7 @@ export interface ImageServiceDependencies {
   layerBytes?: (cacheId: string) => LayerBytes;
 }
 
-/** Threads exist only while there is work for them. */
+/** Archives that can be on their way out. */
 const archivesAtOnce = 16;
 const sweepEveryMs = 10 * 60 * 1000;
 

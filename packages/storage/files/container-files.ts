@@ -1,6 +1,6 @@
 /**
  * The files of containers, for the engine: what changed, archives out of and into them, layers made of changes. All work is
- * done in threads of its own, which a slow client may hold up without anybody else noticing.
+ * done by workers of its own, which a slow client may hold up without anybody else noticing.
  */
 import { FileDescriptor } from "#kernel/fd.ts";
 import type { LayerChange } from "#storage/changes/change-types.ts";
@@ -12,11 +12,11 @@ import type { IdMap } from "#storage/unpack/id-map.ts";
 import type { LayerTarget } from "#storage/unpack/layer-builder.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
-/** Archives on their way at once; threads exist only while there is work. */
-const threads = 16;
+/** Archives on their way at once. */
+const archivesAtOnce = 16;
 
 export class ContainerFiles implements AsyncDisposable {
-  readonly #workers = new StorageWorkers(threads);
+  readonly #workers = new StorageWorkers(archivesAtOnce);
   readonly #idMap: IdMap | undefined;
 
   /** `idMap`: whose the containers' files are on the host; archives have the owners that are seen inside. */

@@ -17,7 +17,7 @@ export interface LayerUnpackerOptions {
   idMap?: IdMap | undefined;
 }
 
-/** Image archives that can be on their way in; threads exist only while there is work for them. */
+/** Image archives that can be on their way in. */
 const archivesAtOnce = 16;
 
 export function createLayerUnpacker(options: LayerUnpackerOptions = {}): LayerUnpacker {

@@ -4,10 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { BerthError, isBerthError } from "#errors/errors.ts";
+import { makePipe } from "#kernel/pipes.ts";
 import { packTree } from "#storage/pack/pack-tree.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
+import { defaultLimits } from "#storage/unpack/unpack-limits.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import { packError, unpackError } from "#storage/worker/worker-messages.ts";
+import { threadCount } from "#storage/worker/worker-threads.ts";
 
 describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" }, () => {
   let base: string;
@@ -77,18 +80,43 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
     await unpacker.close();
   });
 
-  test("threads start with the first task, and closing fails what is left", async () => {
-    const workers = new StorageWorkers(1);
-    assert.equal(workers.threadCount, 0);
-    await workers.run({ kind: "remove", path: join(base, "tree") });
+  test("one after another uses the same thread, and closing fails only what is its own", async () => {
+    const [some, others] = [new StorageWorkers(1), new StorageWorkers(1)];
+    await some.run({ kind: "remove", path: join(base, "tree") });
     assert.ok(!existsSync(join(base, "tree")));
-    assert.equal(workers.threadCount, 1);
-    await workers.run({ kind: "sync", path: base });
-    const left = workers.run({ kind: "remove", path: join(base, "nothing") });
-    const failed = assert.rejects(left, (error) => isBerthError(error, "unavailable"));
-    await workers.close();
-    await failed;
-    assert.equal(workers.threadCount, 0);
+    const before = threadCount();
+    await others.run({ kind: "sync", path: base });
+    await some.run({ kind: "sync", path: base });
+    assert.equal(threadCount(), before);
+    const left = ["nothing", "nothing else"].map((name) =>
+      some.run({ kind: "remove", path: join(base, name) }),
+    );
+    const failed = left.map((one) => assert.rejects(one, (error) => isBerthError(error, "unavailable")));
+    const kept = others.run({ kind: "measure", path: base });
+    await some.close();
+    await Promise.all(failed);
+    assert.equal(typeof (await kept), "number");
+    await assert.rejects(some.run({ kind: "sync", path: base }), (error) =>
+      isBerthError(error, "unavailable"),
+    );
+    await others.run({ kind: "sync", path: base });
+    await others.close();
+  });
+
+  test("what is full has its tasks wait, and nobody else's", async () => {
+    const [full, free] = [new StorageWorkers(1), new StorageWorkers(1)];
+    const { read, write } = makePipe();
+    const limits = defaultLimits;
+    const reading = full.run({ kind: "stage", task: { source: read.release(), limits } });
+    let done = false;
+    const waiting = full.run({ kind: "sync", path: base }).then(() => {
+      done = true;
+    });
+    await free.run({ kind: "sync", path: base });
+    assert.ok(!done);
+    write.close();
+    await Promise.all([reading, waiting]);
+    await Promise.all([full.close(), free.close()]);
   });
 
   test("an error keeps code, hint and cause on the way", () => {
