@@ -160,12 +160,16 @@ export const groups: Record<string, { summary: string; commands: Record<string, 
   network: {
     summary: "Work with networks",
     commands: {
+      connect: { summary: "Join a network", load: () => import("#cli/commands/network-connect.ts") },
+      create: { summary: "Make a network", load: () => import("#cli/commands/network-create.ts") },
+      disconnect: { summary: "Leave a network", load: () => import("#cli/commands/network-disconnect.ts") },
       inspect: {
         summary: "Show all there is to know of networks",
         load: () => import("#cli/commands/network-inspect.ts"),
       },
       ls: { summary: "List networks", load: () => import("#cli/commands/network-ls.ts") },
       prune: prune("networks that nobody uses", () => import("#cli/commands/network-prune.ts")),
+      rm: { summary: "Remove networks", load: () => import("#cli/commands/network-rm.ts") },
     },
   },
   volume: {
