@@ -5,6 +5,7 @@
 #include <asm/ioctls.h>
 #include <asm/termios.h>
 #include <linux/errno.h>
+#include <linux/fcntl.h>
 
 #include "relay.h"
 
@@ -95,6 +96,28 @@ static void greet(struct relay *relay, struct connection *connection)
 	}
 }
 
+/* A copy of a descriptor of whoever has connected, for the daemons to come. One that can't be had is no fault. */
+static void keep_descriptor(s32 fd, u32 theirs, u32 number)
+{
+	struct ucred peer = { 0, 0, 0 };
+	u32 size = sizeof peer;
+	long process, copy;
+
+	if (number < KEPT_FIRST || number > KEPT_LAST)
+		return;
+	if (CALL5(getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return;
+	process = CALL2(pidfd_open, peer.pid, 0);
+	if (process < 0)
+		return;
+	copy = CALL3(pidfd_getfd, process, theirs, 0);
+	if (copy >= 0) {
+		CALL3(dup3, copy, number, O_CLOEXEC);
+		CALL1(close, copy);
+	}
+	CALL1(close, process);
+}
+
 static void obey(struct relay *relay, struct connection *connection, const struct frame *frame)
 {
 	const u8 *payload = frame->payload;
@@ -110,6 +133,8 @@ static void obey(struct relay *relay, struct connection *connection, const struc
 			CALL3(ioctl, relay->out.fd, TIOCSWINSZ, &size);
 	} else if (frame->kind == FRAME_CLOSE_INPUT && frame->length == 0) {
 		input_close(relay);
+	} else if (frame->kind == FRAME_KEEP && frame->length == 8) {
+		keep_descriptor(connection->fd, *(const u32_unaligned *)payload, *(const u32_unaligned *)(payload + 4));
 	} else {
 		connection->gone = 1;
 	}

@@ -12,6 +12,7 @@ enum frame_kind {
 	FRAME_SIGNAL = 16,
 	FRAME_RESIZE = 17,
 	FRAME_CLOSE_INPUT = 18,
+	FRAME_KEEP = 19,
 };
 
 enum note_kind { NOTE_LISTENING = 1, NOTE_CREATED = 2, NOTE_STARTED = 3, NOTE_ROTATED = 100 };

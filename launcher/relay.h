@@ -12,6 +12,9 @@
 #define STREAM_HEADER 8u
 /* Besides the launch connection. */
 #define MAX_CONNECTIONS 16u
+/* Numbers a daemon may have its descriptors kept under: none of the shim's own. */
+#define KEPT_FIRST 200u
+#define KEPT_LAST 207u
 #define HELLO 8u
 
 enum connection_type { CONNECTION_NEW, CONNECTION_CONTROL, CONNECTION_ATTACH };

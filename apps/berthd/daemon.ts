@@ -31,6 +31,7 @@ import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
 import { readHostFacts, readSystemFacts } from "#kernel/host-facts.ts";
 import { LogService } from "#logs/log-service.ts";
 import { createNetworkController, networkMigrations } from "#networks/controller.ts";
+import { RESOLVER_TCP_FD, RESOLVER_UDP_FD } from "#networks/dns/resolver-program.ts";
 import { Plugins } from "#plugins/plugins.ts";
 import { createLauncherClient } from "#program/launcher-client.ts";
 import { giveRealtime, prepareParentGroup } from "#runtime/cgroups/parent-group.ts";
@@ -131,7 +132,15 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
     plugins,
     onEvent: (action, name, attributes) => events.publish("volume", action, name, attributes),
   });
-  const networks = createNetworkController(database, config, logger, plugins, launcherPath());
+  const networks = createNetworkController(database, config, logger, {
+    plugins,
+    launcherPath: launcherPath(),
+    keepSockets: (containerId, { udp, tcp }) => {
+      const shim = context.containers.find(containerId)?.live?.shim;
+      shim?.keep(udp, RESOLVER_UDP_FD);
+      shim?.keep(tcp, RESOLVER_TCP_FD);
+    },
+  });
   const launcher = createLauncherClient({
     launcherPath: launcherPath(),
     socketPath: join(config.execRoot, "launcher.sock"),

@@ -1,8 +1,19 @@
 /** The relay without a terminal: log, attach, stdin, control connections, the end. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import type { Socket } from "node:net";
 import { after, before, test } from "node:test";
+import { readProcessStatus } from "#kernel/process-status.ts";
 import { encodeFrame, FrameParser, type ShimFrame } from "#program/frames.ts";
 import type { ShimHandle } from "#program/launcher-client.types.ts";
 import { connectUnix } from "#program/unix-connect.ts";
@@ -280,6 +291,25 @@ test("stdin survives a client without STDIN_ONCE, and is closed by a control fra
     ["first\n", "second\n", "end\n"],
   );
   assert.equal(demultiplex(await firstOutput).stdout, "first\nsecond\nend\n");
+});
+
+test("a descriptor of who is connected is kept under the number that was said, and under no other", async () => {
+  const run = start("read line", { stdin: true });
+  const pid = await run.shim.started;
+  const kept = fixture.path("kept");
+  const fd = openSync(kept, "w");
+  run.shim.keep(fd, 203);
+  run.shim.keep(fd, 3);
+  run.shim.keep(1_000_000, 204);
+  const shim = readProcessStatus(pid)?.parentPid;
+  const link = (number: number) => readlinkSync(`/proc/${shim}/fd/${number}`);
+  await until("it keeps it", () => existsSync(`/proc/${shim}/fd/203`));
+  closeSync(fd);
+  assert.equal(link(203), kept);
+  assert.notEqual(link(3), kept);
+  assert.throws(() => link(204));
+  run.shim.closeStdin();
+  await run.shim.exited;
 });
 
 test("input of a client that went away at once still arrives", async () => {

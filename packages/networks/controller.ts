@@ -7,7 +7,7 @@
 import type { EndpointSettings, NetworkCreateRequest, NetworkResource } from "#api-types/network.ts";
 import { BerthError } from "#errors/errors.ts";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
-import { DnsService } from "#networks/dns/dns-service.ts";
+import { DnsService, type KeepSockets } from "#networks/dns/dns-service.ts";
 import { resolverProgram } from "#networks/dns/resolver-program.ts";
 import { canRedirect } from "#networks/dns/resolver-sockets.ts";
 import { emptyProgram } from "#networks/drivers/sandbox-program.ts";
@@ -33,15 +33,25 @@ import type { Database } from "#state/database.ts";
 
 export { networkMigrations } from "#networks/schema.ts";
 
-/** Makes the controller; nothing on the host changes before `start()`. Without a launcher there is no port proxy. */
+/** What the daemon has for the controller. */
+export interface ControllerParts extends Omit<DriverParts, "logger"> {
+  keepSockets: KeepSockets;
+}
+
+/** Makes the controller; nothing on the host changes before `start()`. */
 export function createNetworkController(
   database: Database,
   options: NetworkOptions,
   logger: Logger = silentLogger,
-  plugins: Plugins = new Plugins({ sockets: [], specs: [] }),
-  launcherPath?: string,
+  given: Partial<ControllerParts> = {},
 ): NetworkController {
-  return new Controller(database, options, { logger, plugins, launcherPath });
+  const parts = {
+    plugins: new Plugins({ sockets: [], specs: [] }),
+    launcherPath: undefined,
+    keepSockets: () => undefined,
+    ...given,
+  };
+  return new Controller(database, options, { logger, ...parts });
 }
 
 class Controller implements NetworkController {
@@ -58,11 +68,11 @@ class Controller implements NetworkController {
   /** Has the kernel what leads questions to the name server? Known once one was asked for. */
   #redirects: boolean | undefined;
 
-  constructor(database: Database, options: NetworkOptions, parts: DriverParts) {
-    const { logger, plugins } = parts;
+  constructor(database: Database, options: NetworkOptions, parts: ControllerParts & { logger: Logger }) {
+    const { logger, plugins, keepSockets } = parts;
     this.#options = options;
     this.#logger = logger;
-    this.#dns = new DnsService(logger);
+    this.#dns = new DnsService(keepSockets, logger);
     this.#database = database;
     const records = new NetworkRecords(database);
     this.#sandboxes = new HeldSandboxes(records, options.execRoot);

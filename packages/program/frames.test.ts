@@ -82,6 +82,7 @@ test("what is sent to a shim, byte for byte", () => {
   assert.equal(hex(encodeFrame({ kind: "signal", signal: 15 })), "10000000040000000f000000");
   assert.equal(hex(encodeFrame({ kind: "resize", rows: 24, columns: 80 })), "110000000400000018005000");
   assert.equal(hex(encodeFrame({ kind: "close-stdin" })), "1200000000000000");
+  assert.equal(hex(encodeFrame({ kind: "keep", fd: 23, number: 200 })), "130000000800000017000000c8000000");
   assert.equal(hex(controlHello()), "4300000000000000");
   assert.equal(hex(attachHello({ stdin: true, stdout: false, stderr: true })), "4105000000000000");
 });

@@ -19,11 +19,22 @@ export type ShimFrame =
 export type DaemonFrame =
   | { kind: "signal"; signal: number }
   | { kind: "resize"; rows: number; columns: number }
-  | { kind: "close-stdin" };
+  | { kind: "close-stdin" }
+  /** A copy of the daemon's descriptor `fd`, for the daemons to come, under a number of 200 to 207. */
+  | { kind: "keep"; fd: number; number: number };
 
 export const NOTE = { LISTENING: 1, CREATED: 2, STARTED: 3, ROTATED: 100 } as const;
 
-const KIND = { REFUSED: 1, FAILED: 2, NOTE: 3, EXIT: 4, SIGNAL: 16, RESIZE: 17, CLOSE_STDIN: 18 } as const;
+const KIND = {
+  REFUSED: 1,
+  FAILED: 2,
+  NOTE: 3,
+  EXIT: 4,
+  SIGNAL: 16,
+  RESIZE: 17,
+  CLOSE_STDIN: 18,
+  KEEP: 19,
+} as const;
 const HEADER_SIZE = 8;
 const PAYLOAD_SIZE: Readonly<Record<number, number>> = {
   [KIND.REFUSED]: 8,
@@ -83,6 +94,11 @@ export function encodeFrame(frame: ShimFrame | DaemonFrame): Uint8Array {
       });
     case "close-stdin":
       return build(KIND.CLOSE_STDIN, 0, () => undefined);
+    case "keep":
+      return build(KIND.KEEP, 8, (payload) => {
+        payload.setUint32(0, frame.fd, true);
+        payload.setUint32(4, frame.number, true);
+      });
   }
 }
 

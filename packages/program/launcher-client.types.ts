@@ -32,6 +32,8 @@ export interface ShimHandle {
   signal(signal: number): void;
   resize(rows: number, columns: number): void;
   closeStdin(): void;
+  /** The shim keeps a copy of this process's descriptor under a number of 200 to 207, for the daemons to come. */
+  keep(fd: number, number: number): void;
   /** Values of the program's own notes (kind ≥ 4). */
   onNote(listener: (kind: number, value: bigint) => void): void;
   /** Stop listening to this shim; the shim itself goes on. */

@@ -83,6 +83,10 @@ export class ShimConnection implements ShimHandle {
     this.#tell({ kind: "close-stdin" });
   }
 
+  keep(fd: number, number: number): void {
+    this.#tell({ kind: "keep", fd, number });
+  }
+
   onNote(listener: (kind: number, value: bigint) => void): void {
     this.#noteListeners.add(listener);
   }

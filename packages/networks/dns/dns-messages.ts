@@ -8,9 +8,16 @@ export type DnsMessage =
   | { kind: "serve"; containerId: string; pid: number }
   | { kind: "forget"; containerId: string };
 
+/** Descriptors of this process. */
+export interface SocketNumbers {
+  udp: number;
+  tcp: number;
+}
+
 export type DnsReport =
-  /** The container's questions are answered from now on; or it has ended. */
-  { kind: "served"; containerId: string } | { kind: "failed"; containerId: string; reason: string };
+  /** The container's questions are answered from now on; or it has ended. `made`: its shim has no copies of these sockets. */
+  | { kind: "served"; containerId: string; made?: SocketNumbers }
+  | { kind: "failed"; containerId: string; reason: string };
 
 export interface DnsThreadData {
   /** An eventfd: something was said. */

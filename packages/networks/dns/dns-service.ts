@@ -9,7 +9,7 @@ import { Worker } from "node:worker_threads";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
 import { wake, wakeDescriptor } from "#kernel/wake.ts";
 import type { ContainerNames } from "#networks/dns/container-names.ts";
-import type { DnsMessage, DnsReport, DnsThreadData } from "#networks/dns/dns-messages.ts";
+import type { DnsMessage, DnsReport, DnsThreadData, SocketNumbers } from "#networks/dns/dns-messages.ts";
 
 /** ms without a container before the thread ends. */
 const IDLE = 10_000;
@@ -25,8 +25,12 @@ interface Thread {
   stop(): void;
 }
 
+/** Has a container's shim keep copies of these sockets: its next name server finds them, with what waits there. */
+export type KeepSockets = (containerId: string, sockets: SocketNumbers) => void;
+
 export class DnsService {
   readonly #logger: Logger;
+  readonly #keep: KeepSockets;
   readonly #names = new Map<string, ContainerNames>();
   readonly #served = new Map<string, number>();
   /** Containers the thread has not said anything of yet, and who waits for that. */
@@ -35,7 +39,8 @@ export class DnsService {
   #idle: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(logger: Logger = silentLogger) {
+  constructor(keep: KeepSockets, logger: Logger = silentLogger) {
+    this.#keep = keep;
     this.#logger = logger;
   }
 
@@ -144,6 +149,7 @@ export class DnsService {
     // Node waits for its threads when it ends, and this one waits for the network.
     process.once("exit", thread.stop);
     worker.on("message", (report: DnsReport) => {
+      if (report.kind === "served" && report.made !== undefined) this.#keep(report.containerId, report.made);
       this.#settle(report.containerId);
       if (report.kind === "served") return;
       this.#logger.warn("a container has no name server", {

@@ -26,18 +26,22 @@ function take(message: DnsMessage): void {
       break;
     case "serve":
       serve(message.containerId, message.pid);
-      port?.postMessage({ kind: "served", containerId: message.containerId } satisfies DnsReport);
       break;
   }
 }
 
 function serve(containerId: string, pid: number): void {
+  const report: DnsReport = { kind: "served", containerId };
   try {
-    server.serve(containerId, socketsOfShim(pid) ?? makeSockets(pid));
+    const kept = socketsOfShim(pid);
+    const sockets = kept ?? makeSockets(pid);
+    server.serve(containerId, sockets);
+    if (kept === undefined) report.made = { udp: sockets.udp.number, tcp: sockets.tcp.number };
   } catch (error) {
     // It has ended already: nobody is left to ask anything.
     if (!isErrno(error, "ENOENT", "ESRCH")) throw error;
   }
+  port?.postMessage(report);
 }
 
 server.poller.watch(wake, EPOLLIN, () => {

@@ -49,7 +49,7 @@ before(async () => {
     [process.execPath, TOOL, "127.0.0.1=192.0.2.1", "127.0.0.2=192.0.2.2", "127.0.0.3=silent"],
     (line) => asked.push(line),
   );
-  service = new DnsService();
+  service = new DnsService(() => undefined);
   service.setNames(names());
   service.serve("c1", space.pid);
   await eventually(async () => assert.deepEqual(await space.dig("web"), ["10.1.2.3"]));

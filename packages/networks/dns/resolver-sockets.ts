@@ -3,7 +3,7 @@
  *
  * As a rule the container's shim has made them before the container's program began, and keeps them under two numbers
  * for as long as the container runs; a daemon takes copies. A container that got onto its first user-defined network
- * while it ran has a shim without: then the server makes them itself, and the next daemon makes new ones.
+ * while it ran has a shim without: then the server makes them, and the shim is told to keep copies under these numbers.
  */
 import { ERRNO } from "#kernel/errno.ts";
 import { FileDescriptor } from "#kernel/fd.ts";

@@ -5,7 +5,7 @@
 import { DnsService } from "#networks/dns/dns-service.ts";
 
 const [pid, names] = process.argv.slice(2);
-const service = new DnsService();
+const service = new DnsService(() => undefined);
 const told = JSON.parse(names ?? "");
 service.setNames(told);
 service.serve(told.containerId, Number(pid));
