@@ -1,6 +1,6 @@
 /**
- * `npm run bench [containers] [runtimes] [images]`: Berth beside Debian's dockerd, in turn, with an idle gap before every
- * run. Without arguments everything. BENCH_ONLY: of the containers' cases only those whose name has this in it.
+ * `npm run bench [containers] [networks] [runtimes] [images]`: Berth beside Debian's dockerd, in turn, with an idle gap
+ * before every run. Without arguments everything. BENCH_ONLY: of the first two's cases only those whose name has this in it.
  *
  * The gap matters: back-to-back runs hide what an idle system waits for (in cgroup v1 the first move of a process
  * waits for an RCU grace period). Prints one table, and writes build/bench.json.
@@ -9,19 +9,21 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { BenchHost } from "./bench-host.ts";
 import { makeRootArchive } from "./busybox-root.ts";
 import { CASES, type Case, docker, IMAGE } from "./cases.ts";
 import { DNS_CASES } from "./dns-cases.ts";
 import { ENGINE_CASES } from "./engine-cases.ts";
 import { benchImages } from "./images.ts";
 import { LOG_CASES } from "./log-cases.ts";
+import { NETWORK_CASES } from "./network-cases.ts";
 import { type Peer, startBerth, startDocker } from "./peer.ts";
 import { makeRow, printRows, type Row } from "./rows.ts";
 import { benchRuntimes } from "./runtimes.ts";
 
 const GAP_MS = 250;
 const ROOT = resolve(import.meta.dirname, "..");
-const PARTS = ["containers", "images", "runtimes"];
+const PARTS = ["containers", "networks", "images", "runtimes"];
 
 async function measure(peers: Peer[], bench: Case): Promise<Row> {
   const values = new Map(peers.map((peer) => [peer.name, [] as number[]]));
@@ -40,24 +42,32 @@ async function measure(peers: Peer[], bench: Case): Promise<Row> {
   return makeRow(bench.name, bench.unit, values, bench);
 }
 
-async function benchContainers(directory: string, archive: string): Promise<Row[]> {
+/** `alone`: each engine on a host of its own, for what goes through the rules of all engines on a host. */
+async function benchCases(
+  directory: string,
+  archive: string,
+  cases: readonly Case[],
+  alone = false,
+): Promise<Row[]> {
   const peers: Peer[] = [];
+  const hosts: BenchHost[] = [];
   try {
-    peers.push(await startBerth(join(directory, "berth")));
-    peers.push(await startDocker(join(directory, "docker")));
+    for (const start of [startBerth, startDocker]) {
+      const host = alone ? await BenchHost.make() : undefined;
+      if (host !== undefined) hosts.push(host);
+      peers.push(await start(join(directory, `${start.name}${alone ? "-alone" : ""}`), host));
+    }
     for (const peer of peers) await docker(peer, "import", "-c", "ENV PATH=/bin", archive, IMAGE);
     const rows: Row[] = [];
     const only = process.env.BENCH_ONLY ?? "";
-    const chosen = [...CASES, ...ENGINE_CASES, ...LOG_CASES, ...DNS_CASES].filter(({ name }) =>
-      name.includes(only),
-    );
-    for (const bench of chosen) {
+    for (const bench of cases.filter(({ name }) => name.includes(only))) {
       console.error(`bench: ${bench.name} …`);
       rows.push(await measure(peers, bench));
     }
     return rows;
   } finally {
     for (const peer of peers) await peer.stop();
+    for (const host of hosts) host.end();
   }
 }
 
@@ -73,7 +83,12 @@ const results: Record<string, unknown> = {};
 try {
   const archive = makeRootArchive(directory);
   const rows: Row[] = [];
-  if (wanted.has("containers")) rows.push(...(await benchContainers(directory, archive)));
+  if (wanted.has("containers")) {
+    rows.push(...(await benchCases(directory, archive, [...CASES, ...ENGINE_CASES, ...LOG_CASES])));
+  }
+  if (wanted.has("networks")) {
+    rows.push(...(await benchCases(directory, archive, [...DNS_CASES, ...NETWORK_CASES], true)));
+  }
   if (wanted.has("images")) rows.push(...(await benchImages(directory)));
   if (rows.length > 0) printRows(rows);
   results.rows = rows;

@@ -9,6 +9,7 @@ import { removeEmptyParents } from "#test/fixtures/cgroups.ts";
 import { debianPeers } from "#test/fixtures/debian-peers.ts";
 import { rememberChains, removeBridgeRules, removeUnusedUserChain } from "#test/fixtures/firewall.ts";
 import { claimSubnet } from "#test/fixtures/subnet.ts";
+import type { BenchHost } from "./bench-host.ts";
 
 export interface Peer {
   name: string;
@@ -20,13 +21,15 @@ export interface Peer {
   daemonProcesses(): number[];
   /** Process ids of what exists because of one running container, without the container itself. */
   shimProcesses(containerPid: number): number[];
+  /** Where it is alone; undefined for the machine itself. */
+  host: BenchHost | undefined;
   stop(): Promise<void>;
 }
 
 const ROOT = resolve(import.meta.dirname, "..");
 
-/** A Berth with everything of its own under `directory`. */
-export async function startBerth(directory: string): Promise<Peer> {
+/** A Berth with everything of its own under `directory`; with `host` the only engine in that network. */
+export async function startBerth(directory: string, host?: BenchHost): Promise<Peer> {
   const socket = join(directory, "berth.sock");
   const execRoot = join(directory, "run");
   const args = ["--data-root", join(directory, "data"), "--exec-root", execRoot, "-H", `unix://${socket}`];
@@ -34,7 +37,7 @@ export async function startBerth(directory: string): Promise<Peer> {
   const subnet = await claimSubnet(204, 4);
   const bridge = `benchb${process.pid}`;
   args.push("--pidfile", join(directory, "pid"), "--bridge", bridge, "--bip", `10.213.${subnet.number}.1/22`);
-  const daemon = start(join(ROOT, "bin/berthd"), args, directory, process.env);
+  const daemon = start([...enter(host), join(ROOT, "bin/berthd"), ...args], directory, process.env);
   await answers(socket, daemon, directory);
   const launcher = () => processesWith(join(execRoot, "launcher.sock"));
   return {
@@ -43,20 +46,23 @@ export async function startBerth(directory: string): Promise<Peer> {
     dataRoot: join(directory, "data"),
     daemonProcesses: () => [...tree(daemon.pid ?? 0), ...launcher()],
     shimProcesses: (containerPid) => [parentOf(containerPid)],
+    host,
     stop: async () => {
       await end(daemon);
       for (const pid of launcher()) process.kill(pid);
+      removeEmptyParents();
+      subnet.release();
+      // Links and rules go with the network they are in.
+      if (host !== undefined) return;
       removeLink(bridge);
       removeBridgeRules(bridge);
-      subnet.release();
       removeUnusedUserChain();
-      removeEmptyParents();
     },
   };
 }
 
-/** Debian's dockerd, with its containerd. */
-export async function startDocker(directory: string): Promise<Peer> {
+/** Debian's dockerd, with its containerd; as startBerth. */
+export async function startDocker(directory: string, host?: BenchHost): Promise<Peer> {
   const peers = debianPeers();
   const restoreChains = rememberChains();
   const socket = join(directory, "docker.sock");
@@ -65,6 +71,10 @@ export async function startDocker(directory: string): Promise<Peer> {
   writeFileSync(config, "{}");
   const subnet = await claimSubnet(208, 4);
   const bridge = `benchd${process.pid}`;
+  const ip = (...words: string[]) => {
+    const [command = "", ...args] = [...enter(host), "ip", ...words];
+    execFileSync(command, args);
+  };
   ip("link", "add", bridge, "type", "bridge");
   ip("addr", "add", `10.213.${subnet.number}.1/22`, "dev", bridge);
   ip("link", "set", bridge, "up");
@@ -77,7 +87,7 @@ export async function startDocker(directory: string): Promise<Peer> {
     `unix://${socket}`,
   ];
   args.push("--pidfile", join(directory, "pid"), "--bridge", bridge, "--config-file", config);
-  const daemon = start(peers.program("dockerd"), args, directory, peers.env);
+  const daemon = start([...enter(host), peers.program("dockerd"), ...args], directory, peers.env);
   await answers(socket, daemon, directory);
   return {
     name: "dockerd",
@@ -85,21 +95,28 @@ export async function startDocker(directory: string): Promise<Peer> {
     dataRoot: join(directory, "data"),
     daemonProcesses: () => tree(daemon.pid ?? 0),
     shimProcesses: (containerPid) => [parentOf(containerPid)],
+    host,
     stop: async () => {
       await end(daemon);
+      subnet.release();
+      if (host !== undefined) return;
       removeLink(bridge);
       removeBridgeRules(bridge);
-      subnet.release();
       restoreChains();
       removeUnusedUserChain();
     },
   };
 }
 
-function start(command: string, args: string[], directory: string, env: NodeJS.ProcessEnv): ChildProcess {
+/** Words before a command that is to run in that network. */
+function enter(host: BenchHost | undefined): string[] {
+  return host === undefined ? [] : ["nsenter", `--net=${host.networkPath}`];
+}
+
+function start(command: string[], directory: string, env: NodeJS.ProcessEnv): ChildProcess {
   mkdirSync(directory, { recursive: true });
   const shell = 'exec "$0" "$@" >>"$BENCH_LOG" 2>&1';
-  return spawn("sh", ["-c", shell, command, ...args], {
+  return spawn("sh", ["-c", shell, ...command], {
     env: { ...env, BENCH_LOG: join(directory, "log") },
     stdio: "ignore",
   });
@@ -154,10 +171,6 @@ export function pss(pid: number): number {
   return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1]);
 }
 
-function ip(...args: string[]): void {
-  execFileSync("ip", args);
-}
-
 function removeLink(name: string): void {
-  if (existsSync(`/sys/class/net/${name}`)) ip("link", "del", name);
+  if (existsSync(`/sys/class/net/${name}`)) execFileSync("ip", ["link", "del", name]);
 }
