@@ -1,8 +1,11 @@
 /** The daemon is killed while containers run: nothing is lost. */
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
 
 const IMAGE = "berth/busybox";
 let daemon: TestDaemon;
@@ -21,7 +24,7 @@ test("SIGKILL with ten containers, some printing, some ending: all accounted for
     const ran = daemon.docker("run", "-d", "--name", `c${n}`, IMAGE, "sh", "-c", script);
     assert.equal(ran.code, 0, ran.stderr);
   };
-  for (const n of sleeping) start(n, "sleep 60");
+  for (const n of sleeping) start(n, "sleep 1000");
   for (const n of printing)
     start(n, `i=0; while [ $i -lt ${lines} ]; do echo line $i; i=$((i+1)); sleep 0.05; done; exit ${n}`);
   for (const n of ending) start(n, `sleep 1; echo bye; exit ${n}`);
@@ -45,15 +48,18 @@ test("SIGKILL with ten containers, some printing, some ending: all accounted for
 });
 
 test("a published port works on after a restart and is given back after the stop", async () => {
-  daemon.docker("run", "-d", "--name", "web", "-p", "18081:80", IMAGE, "httpd", "-f", "-h", "/etc");
+  daemon.ok("run", "-d", "--name", "web", "-p", "80", IMAGE, "httpd", "-f", "-h", "/etc");
+  const port = daemon.ok("port", "web", "80").replace(/^.*:/s, "");
   await daemon.kill("SIGKILL");
   await daemon.boot();
-  const fetched = await fetch("http://127.0.0.1:18081/passwd");
-  assert.match(await fetched.text(), /root/);
-  const second = daemon.docker("run", "--rm", "-p", "18081:80", IMAGE, "true");
+  await eventually(async () => {
+    const fetched = await fetch(`http://127.0.0.1:${port}/passwd`);
+    assert.match(await fetched.text(), /root/);
+  });
+  const second = daemon.docker("run", "--rm", "-p", `${port}:80`, IMAGE, "true");
   assert.match(second.stderr, /port is already allocated/);
-  assert.equal(daemon.docker("rm", "-f", "web").code, 0);
-  assert.equal(daemon.docker("run", "--rm", "-p", "18081:80", IMAGE, "true").code, 0);
+  daemon.ok("rm", "-f", "web");
+  daemon.ok("run", "--rm", "-p", `${port}:80`, IMAGE, "true");
 });
 
 test("names, volumes and images are there after an orderly restart", async () => {
@@ -63,4 +69,27 @@ test("names, volumes and images are there after an orderly restart", async () =>
   assert.equal(daemon.docker("inspect", "-f", "{{.State.ExitCode}}", "keeper").stdout.trim(), "4");
   assert.equal(daemon.docker("run", "--rm", "-v", "kept:/k", IMAGE, "cat", "/k/file").stdout, "data\n");
   assert.match(daemon.docker("images").stdout, /berth\/busybox/);
+});
+
+test("a daemon killed between a start and its record: the next one knows the process, and runs commands beside it", async () => {
+  daemon.ok("run", "-d", "--name", "unrecorded", IMAGE, "sleep", "1000");
+  await daemon.kill("SIGKILL");
+  const database = new DatabaseSync(join(daemon.dataRoot, "berth.db"));
+  const row = database.prepare("SELECT id, record FROM container WHERE name = 'unrecorded'").get();
+  const record = JSON.parse(String(row?.record));
+  Object.assign(record.state, {
+    Status: "created",
+    Running: false,
+    Pid: 0,
+    StartedAt: "0001-01-01T00:00:00Z",
+  });
+  record.startTicks = "";
+  database
+    .prepare("UPDATE container SET record = ? WHERE id = ?")
+    .run(JSON.stringify(record), String(row?.id));
+  database.close();
+  await daemon.boot();
+  assert.equal(daemon.ok("inspect", "-f", "{{.State.Status}}", "unrecorded"), "running");
+  assert.equal(daemon.ok("exec", "unrecorded", "echo", "beside it"), "beside it");
+  daemon.ok("rm", "-f", "unrecorded");
 });

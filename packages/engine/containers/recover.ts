@@ -11,7 +11,7 @@ import { followLogs, followToExit, releaseRun } from "#engine/containers/exit.ts
 import { joinedContainers } from "#engine/containers/joined-containers.ts";
 import { purge, removeContainer } from "#engine/containers/remove.ts";
 import { wantsStartWithDaemon } from "#engine/containers/restart-policy.ts";
-import { startContainer } from "#engine/containers/start.ts";
+import { noteProcess, startContainer } from "#engine/containers/start.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { recoverExecs } from "#engine/exec/recover-execs.ts";
 import { updateHealthMonitor } from "#engine/health/health-monitor.ts";
@@ -81,7 +81,7 @@ async function findAgain(context: EngineContext, container: Container): Promise<
       record.state.FinishedAt = ZERO_TIME;
     }
     if (!record.state.Paused) container.setStatus("running");
-    if (!ended) record.state.Pid = await shim.started.catch(() => record.state.Pid);
+    if (!ended) noteProcess(record, await shim.started.catch(() => record.state.Pid));
     context.containers.save(container);
     followToExit(context, container, shim);
     if (!ended) updateHealthMonitor(context, container);

@@ -5,6 +5,7 @@
 import { mkdirSync } from "node:fs";
 import type { Container } from "#engine/containers/container.ts";
 import { runDirectory } from "#engine/containers/container-paths.ts";
+import type { ContainerRecord } from "#engine/containers/container-record.ts";
 import { followToExit, releaseRun, tellExitWaiters } from "#engine/containers/exit.ts";
 import { removeContainer } from "#engine/containers/remove.ts";
 import { discardDirectory } from "#engine/discard-directory.ts";
@@ -66,9 +67,7 @@ async function launch(context: EngineContext, container: Container): Promise<voi
   const attached = shim.listening.then(() => connectPending(context, container, compiled.controlSocket));
   attached.catch(() => abandonPending(container));
   try {
-    const pid = await shim.started;
-    record.state.Pid = pid;
-    record.startTicks = readStartTicks(pid) ?? "";
+    noteProcess(record, await shim.started);
   } catch (cause) {
     throw explainStartFailure(compiled, cause, record.path);
   }
@@ -90,6 +89,12 @@ async function launch(context: EngineContext, container: Container): Promise<voi
     context.networks.started(record.id, record.state.Pid);
     tellLinking(context, container);
   });
+}
+
+/** Which process it is: its number, and what tells it from others that get the same number later. */
+export function noteProcess(record: ContainerRecord, pid: number): void {
+  record.state.Pid = pid;
+  record.startTicks = readStartTicks(pid) ?? "";
 }
 
 async function undoStart(context: EngineContext, container: Container, error: unknown): Promise<void> {
