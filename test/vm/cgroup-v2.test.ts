@@ -13,6 +13,7 @@ const FILES = [
   // For its kernel's sake: it has to do with control groups nothing.
   "test/vm/guest/wires.test.ts",
   "packages/storage/quota/project-limits.root.test.ts",
+  "test/vm/guest/size-limits.test.ts",
 ];
 const missing = vmMissing();
 

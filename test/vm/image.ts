@@ -19,7 +19,7 @@ const KERNEL = join(DIRECTORY, "kernel");
 
 /** Modules that the guest loads, each after those it needs. */
 const MODULES =
-  "overlay loop inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag nfnetlink libcrc32c nf_tables veth tun quota_tree quota_v2 xfs".split(
+  "overlay loop inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag nfnetlink libcrc32c nf_tables veth tun quota_tree quota_v2 xfs llc stp garp mrp 8021q dummy macvlan ipvlan".split(
     " ",
   );
 

@@ -109,7 +109,11 @@ function setAllCapabilities(w: ProgramWriter, sets: Sets, ambient: bigint): void
   }
 }
 
-function setCapabilities(w: ProgramWriter, { effective, permitted, inheritable }: Sets, why: string): void {
+export function setCapabilities(
+  w: ProgramWriter,
+  { effective, permitted, inheritable }: Sets,
+  why: string,
+): void {
   const header = w.constant({ width: 4, value: CAPABILITY_VERSION }, { width: 4, value: 0 });
   const half = (set: bigint, upper: boolean) => ({
     width: 4 as const,
