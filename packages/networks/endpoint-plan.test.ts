@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { EndpointSettings } from "#api-types/network.ts";
-import { chooseGateways, dnsNames, nextLink, planEndpoints } from "#networks/endpoint-plan.ts";
+import {
+  chooseGateways,
+  dnsNames,
+  nextLink,
+  planEndpoints,
+  publishingNetwork,
+} from "#networks/endpoint-plan.ts";
 import type { Network, NetworkTable } from "#networks/network-table.ts";
 import type { SandboxRequest } from "#networks/network-types.ts";
 
@@ -56,6 +62,17 @@ test("the way out: priority, then name, and only where there is one", () => {
   assert.deepEqual(gateways({ beta: { GwPriority: 1 }, alpha: {} }), ["beta", "beta"]);
   assert.deepEqual(gateways({ inner: { GwPriority: 9 }, alpha: { GwPriority: -1 } }), ["alpha", undefined]);
   assert.deepEqual(gateways({ inner: {} }), [undefined, undefined]);
+});
+
+test("ports are published where the way out is, by IPv6 where there is none by IPv4", () => {
+  const only6 = network("only6", { ipv4: false, ipv6: true });
+  const both = network("both", { ipv4: true, ipv6: true });
+  const inner = network("inner", { ipv4: false, ipv6: false });
+  const published = (...networks: Network[]) =>
+    publishingNetwork(chooseGateways(networks.map((one) => ({ network: one, wishes: {} }))))?.record.name;
+  assert.equal(published(only6), "only6");
+  assert.equal(published(only6, both), "both");
+  assert.equal(published(inner), undefined);
 });
 
 test("interfaces get the first free number, or the name asked for", () => {

@@ -61,6 +61,11 @@ export function chooseGateways(endpoints: readonly PlannedEndpoint[]): Gateways 
   };
 }
 
+/** The network that ports are published on: the one that leads out, by IPv6 where none does by IPv4. */
+export function publishingNetwork({ ipv4, ipv6 }: Gateways): Network | undefined {
+  return ipv4 ?? ipv6;
+}
+
 /** The interface of the next endpoint in a namespace that has these. */
 export function nextLink(
   present: readonly HeldLink[],

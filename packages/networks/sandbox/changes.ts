@@ -8,7 +8,12 @@ import { deleteLink, moveLink } from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { findLink } from "#networks/drivers/bridge-link.ts";
 import { bridgePort, defaultRoute, noDefaultRoute } from "#networks/drivers/sandbox-program.ts";
-import { chooseGateways, type Gateways, type PlannedEndpoint } from "#networks/endpoint-plan.ts";
+import {
+  chooseGateways,
+  type Gateways,
+  type PlannedEndpoint,
+  publishingNetwork,
+} from "#networks/endpoint-plan.ts";
 import { parseAddress } from "#networks/ipam/prefix.ts";
 import type { HeldLink, HeldSandbox } from "#networks/network-record.ts";
 import type { Network } from "#networks/network-table.ts";
@@ -138,7 +143,7 @@ function routes(
 /** Publishes on the network that leads out now; the ports of the host stay the same. */
 async function movePorts(change: Change, gateways: Gateways): Promise<void> {
   const { held, pid, networkOf } = change;
-  const to = gateways.ipv4;
+  const to = publishingNetwork(gateways);
   if (to?.record.name === held.publishedOn) return;
   const from = networkOf(held.publishedOn);
   const endpointBefore = held.endpoints[held.publishedOn];

@@ -13,6 +13,7 @@ import {
   isUserDefined,
   nextLink,
   type PlannedEndpoint,
+  publishingNetwork,
 } from "#networks/endpoint-plan.ts";
 import { type HeldSandbox, randomId } from "#networks/network-record.ts";
 import type { SandboxRequest } from "#networks/network-types.ts";
@@ -69,7 +70,7 @@ function takeAll(joining: Joining): TakenEndpoint[] {
   const { request, planned, held, wanted, database } = joining;
   const gateways = chooseGateways(planned);
   const namespaceHasIpv6 = planned.some(({ network }) => network.driver.hasIpv6);
-  const outward = gateways.ipv4;
+  const outward = publishingNetwork(gateways);
   return database.transaction(() => {
     const parts = planned.map((endpoint, position) =>
       takeEndpoint({
@@ -113,7 +114,7 @@ async function clearWay({ planned, held }: Joining): Promise<void> {
 /** After the transaction: there may be thousands. They are saved before anything leads to them. */
 async function takePorts(joining: Joining): Promise<void> {
   const { planned, held, wanted } = joining;
-  const outward = chooseGateways(planned).ipv4;
+  const outward = publishingNetwork(chooseGateways(planned));
   const endpoint = outward && held.endpoints[outward.record.name];
   if (outward === undefined || endpoint === undefined) return;
   held.publishedOn = outward.record.name;
