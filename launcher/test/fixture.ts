@@ -282,7 +282,7 @@ export async function failureOf(
 
 /** Waits for something outside of the test's own promises: a file, a process. Fails after ten seconds. */
 export async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 90_000;
   while (!holds()) {
     if (Date.now() > deadline) throw new Error(`still not so: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -29,7 +29,7 @@ export function runInLab(file: string): void {
   const result = spawnSync("unshare", ["-n", process.execPath, "--test", file], {
     env: { ...env, [mark]: "1" },
     encoding: "utf8",
-    timeout: 180_000,
+    timeout: 550_000,
   });
   assert.equal(result.status, 0, `${result.stdout}${result.stderr}`);
 }
@@ -139,7 +139,7 @@ export function serve(port: number): Server {
 }
 
 /** The answer of a server of ours (the client's address as it sees it), or "refused", or "silent". */
-export async function ask(address: string, port: number, patience = 4000): Promise<string> {
+export async function ask(address: string, port: number, patience = 30_000): Promise<string> {
   const socket = connect({ host: address, port });
   const timer = setTimeout(() => socket.destroy(), patience);
   let answer = "";

@@ -153,7 +153,7 @@ export async function textOf(response: IncomingMessage): Promise<string> {
 
 /** Waits for something to become true; fails only after a time that nothing here needs. */
 export async function eventually(condition: () => boolean, what: string): Promise<void> {
-  for (let tries = 0; tries < 2000; tries++) {
+  for (const end = performance.now() + 90_000; performance.now() < end; ) {
     if (condition()) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
