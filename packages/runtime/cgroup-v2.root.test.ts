@@ -10,6 +10,7 @@ import { containerProcesses } from "#runtime/cgroups/processes.ts";
 import { Containers } from "#runtime/container.test-tool.ts";
 import { defaultSpec } from "#runtime/default-spec.ts";
 import type { CgroupLayout } from "#runtime/launch-types.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
 
 const containers = new Containers();
 const { v2, v2Controllers } = containers.cgroups;
@@ -36,11 +37,8 @@ describe("a container on version 2", { skip: v2 === undefined && "no version 2 h
     assert.ok(containerProcesses(layout, container.id).includes(container.pid));
     const pattern = new RegExp(`^0::/berth/${container.id}$`, "m");
     assert.match(readFileSync(`/proc/${container.pid}/cgroup`, "utf8"), pattern);
-    for (let wait = 0; wait < 200 && !container.output().includes("touch"); wait++) {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+    await eventually(() => assert.match(container.output(), /Read-only file system/));
     assert.match(container.output(), /^0::\/$/m);
-    assert.match(container.output(), /Read-only file system/);
     const exec = await containers.exec(container, { args: ["sh", "-c", "grep -q ^0::/$ /proc/self/cgroup"] });
     assert.equal(exec.exitCode, 0);
     await freeze(layout, container.id);

@@ -112,7 +112,7 @@ test("operations on what isn't there, or isn't running", () => {
 });
 
 test("a running container is not removed without force", () => {
-  daemon.docker("run", "-d", "--name", "busy", IMAGE, "sleep", "100");
+  daemon.docker("run", "-d", "--name", "busy", IMAGE, "sleep", "1000");
   const ran = daemon.docker("rm", "busy");
   assert.equal(ran.code, 1);
   assert.match(ran.stderr, /container is running: stop the container before removing or force remove/);

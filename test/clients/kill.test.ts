@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
 
 const IMAGE = "berth/busybox";
 const ROUNDS = 6;
@@ -26,24 +27,19 @@ function cgroups(): string[] {
   return existsSync(parent) ? readdirSync(parent).filter((name) => /^[0-9a-f]{64}$/.test(name)) : [];
 }
 
-async function eventually(what: string, holds: () => boolean): Promise<void> {
-  for (let attempt = 0; attempt < 100; attempt++) {
-    if (holds()) return;
-    await sleep(100);
-  }
-  assert.fail(`${what} did not come about\n${daemon.log()}`);
-}
+const comes = (what: string, holds: () => boolean) =>
+  eventually(() => assert.ok(holds(), `${what} did not come about\n${daemon.log()}`));
 
 test(`killed ${ROUNDS} times amid runs, creations and removals`, async () => {
   // Where the layer was unpacked first is removed in the background.
-  await eventually("a quiet overlay2", () => layers().every((name) => !name.startsWith(".")));
+  await comes("a quiet overlay2", () => layers().every((name) => !name.startsWith(".")));
   const imageLayers = layers();
   const foreignCgroups = new Set(cgroups());
   for (let round = 0; round < ROUNDS; round++) {
     const work = [
       daemon.dockerAsync("run", "--rm", IMAGE, "true"),
       daemon.dockerAsync("run", "--rm", "-v", "/anonymous", IMAGE, "sleep", "0.1"),
-      daemon.dockerAsync("run", "-d", "--name", `kept${round}`, IMAGE, "sleep", "100"),
+      daemon.dockerAsync("run", "-d", "--name", `kept${round}`, IMAGE, "sleep", "1000"),
       daemon.dockerAsync("create", "--name", `made${round}`, IMAGE),
       daemon.dockerAsync("rm", "-f", `kept${round - 1}`),
     ];
@@ -60,13 +56,10 @@ test(`killed ${ROUNDS} times amid runs, creations and removals`, async () => {
   }
   const left = daemon.docker("ps", "-aq").stdout.split("\n").filter(Boolean);
   if (left.length > 0) assert.equal(daemon.docker("rm", "-f", "-v", ...left).code, 0);
-  await eventually("an overlay2 with nothing but image layers", () => layers().join() === imageLayers.join());
-  await eventually(
-    "no container directory",
-    () => readdirSync(join(daemon.dataRoot, "containers")).length === 0,
-  );
-  await eventually("no run directory", () => readdirSync(join(daemon.execRoot, "containers")).length === 0);
-  await eventually("no link on the bridge", () => linksOnBridge().length === 0);
-  await eventually("no cgroup", () => cgroups().every((name) => foreignCgroups.has(name)));
+  await comes("an overlay2 with nothing but image layers", () => layers().join() === imageLayers.join());
+  await comes("no container directory", () => readdirSync(join(daemon.dataRoot, "containers")).length === 0);
+  await comes("no run directory", () => readdirSync(join(daemon.execRoot, "containers")).length === 0);
+  await comes("no link on the bridge", () => linksOnBridge().length === 0);
+  await comes("no cgroup", () => cgroups().every((name) => foreignCgroups.has(name)));
   assert.equal(daemon.docker("run", "--rm", IMAGE, "echo", "fine").stdout, "fine\n");
 });

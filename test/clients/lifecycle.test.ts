@@ -7,8 +7,8 @@ import { createServer } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
 
 const IMAGE = "berth/busybox";
 const PORT = 18080;
@@ -22,7 +22,9 @@ after(() => daemon.stop());
 const ok = (...args: string[]) => daemon.ok(...args);
 
 function fetchText(url: string): string {
-  const { status, stdout, stderr } = spawnSync("curl", ["-sS", "--max-time", "5", url], { encoding: "utf8" });
+  // The server may still be about to listen.
+  const patience = ["--max-time", "30", "--retry", "60", "--retry-all-errors", "--retry-delay", "1"];
+  const { status, stdout, stderr } = spawnSync("curl", ["-sS", ...patience, url], { encoding: "utf8" });
   assert.equal(status, 0, stderr);
   return stdout;
 }
@@ -75,7 +77,7 @@ test("a UDP port is published too", async () => {
   );
   for (const address of ["127.0.0.1", daemon.gateway]) {
     let answer = "";
-    for (let attempt = 0; attempt < 5 && answer === ""; attempt++) answer = await askUdp(address, PORT);
+    for (let attempt = 0; attempt < 60 && answer === ""; attempt++) answer = await askUdp(address, PORT);
     assert.equal(answer, "ping", address);
   }
   ok("rm", "-f", "udp");
@@ -87,7 +89,7 @@ test("a port that another container has is refused; the container is there, noth
     spawnSync("iptables-save", { encoding: "utf8" })
       .stdout.split("\n")
       .filter((line) => line.startsWith("-A") && line.includes(daemon.bridge));
-  for (let attempt = 0; attempt < 50 && links().length > 1; attempt++) await sleep(50);
+  await eventually(() => assert.equal(links().length, 1));
   const earlier = [links(), rules()];
   const ran = daemon.docker("run", "-d", "--name", "second", "-p", `${PORT}:80`, IMAGE, "sleep", "1");
   assert.equal(ran.code, 125);
@@ -169,8 +171,7 @@ test("rm -f -v gives everything back", async () => {
     ...readdirSync(`${daemon.execRoot}/containers`),
     ...readdirSync("/sys/fs/cgroup/memory/berth").filter((name) => name === id),
   ];
-  for (let attempt = 0; attempt < 50 && left().length > 0; attempt++) await sleep(100);
-  assert.deepEqual(left(), []);
+  await eventually(() => assert.deepEqual(left(), []));
 });
 
 test("attach sees what comes, and the container's end", async () => {
@@ -183,16 +184,19 @@ test("attach sees what comes, and the container's end", async () => {
 test("events tell the life of a container in order", async () => {
   const child = spawn(
     "docker",
-    ["events", "--format", "{{.Type}} {{.Action}}", "--filter", "type=container"],
+    [
+      ...["events", "--format", "{{.Type}} {{.Action}}", "--filter", "type=container"],
+      // Whenever it comes to asking.
+      ...["--since", String(Date.now() / 1000)],
+    ],
     { env: daemon.environment },
   );
   let seen = "";
   child.stdout.on("data", (chunk) => {
     seen += chunk;
   });
-  await sleep(300);
   await daemon.dockerAsync("run", "--rm", IMAGE, "true");
-  for (let attempt = 0; attempt < 50 && !seen.includes("destroy"); attempt++) await sleep(50);
+  await eventually(() => assert.match(seen, /destroy/));
   child.kill();
   assert.deepEqual(
     seen.trim().split("\n"),

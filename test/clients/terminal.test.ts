@@ -1,8 +1,8 @@
 /** `docker run -it` under a real terminal (tmux): job control, resize, detaching. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
 import { Terminal } from "#test/fixtures/terminal.ts";
 
 const IMAGE = "berth/busybox";
@@ -22,11 +22,14 @@ test("a shell on a terminal: PID 1, job control, Ctrl-C, resize, exit code", asy
   terminal.type("stty size", "Enter");
   await terminal.shows(/\n24 80/);
   terminal.resize(100, 30);
-  await sleep(300);
-  terminal.type("stty size", "Enter");
-  await terminal.shows(/\n30 100/);
+  await eventually(() => {
+    // The command line hears of the new size some time later.
+    terminal.type("stty size", "Enter");
+    assert.match(terminal.screen, /\n30 100/);
+  });
   terminal.type("sleep 100", "Enter");
-  await sleep(300);
+  const box = daemon.ok("ps", "-q");
+  await eventually(() => assert.match(daemon.ok("top", box), /sleep 100/));
   terminal.type("C-c");
   terminal.type("echo interrupted=$?", "Enter");
   await terminal.shows(/\ninterrupted=130/);
@@ -45,16 +48,14 @@ test("the detach keys leave the container running", async () => {
   await terminal.shows(/\/ # code=0/);
   assert.equal(daemon.docker("inspect", "-f", "{{.State.Running}}", "left").stdout.trim(), "true");
   terminal.type("clear; docker attach left", "Enter");
-  await sleep(300);
   terminal.type("echo back", "Enter");
   await terminal.shows(/\nback/);
   terminal.type("exit", "Enter");
-  await sleep(500);
   daemon.docker("rm", "-f", "left");
 });
 
 test("exec with a terminal", async () => {
-  daemon.docker("run", "-d", "--name", "box", IMAGE, "sleep", "100");
+  daemon.docker("run", "-d", "--name", "box", IMAGE, "sleep", "1000");
   using terminal = new Terminal(daemon, "exec");
   terminal.type('docker exec -it box sh; echo "code=$?"', "Enter");
   await terminal.shows(/\/ #/);

@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Containers, type RunOptions } from "#runtime/container.test-tool.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
 
 /** Rounds of a race; a night's run may want more. */
 const ROUNDS = Number(process.env.BERTH_RACE_ROUNDS ?? 60);
@@ -331,8 +332,7 @@ describe("a process in a container", () => {
       process.kill(parent, "SIGKILL");
       const { exitCode } = await container.exited;
       assert.equal(exitCode, 137);
-      for (let wait = 0; wait < 500 && existsSync(`/proc/${container.pid}`); wait++) await sleep(10);
-      assert.ok(!existsSync(`/proc/${container.pid}`));
+      await eventually(() => assert.ok(!existsSync(`/proc/${container.pid}`)));
     }
   });
 
