@@ -106,7 +106,7 @@ test("what cannot be made is refused in Docker's words", () => {
   ];
   for (const [args, message] of cases) assert.equal(refusal("network", "create", ...args), message);
   assert.equal(refusal("network", "rm", "bridge"), "bridge is a pre-defined network and cannot be removed");
-  ok("run", "-d", "--name", "user", "--network", "taken", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "user", "--network", "taken", IMAGE, "sleep", "1000");
   assert.match(
     refusal("network", "rm", "taken"),
     /^error while removing network: network taken id [0-9a-f]{64} has active endpoints/,
@@ -127,7 +127,7 @@ test("a container on a user's network: addresses, names, files", () => {
     "router=10.231.5.64",
     "shop",
   );
-  ok("run", "-d", "--name", "web", "--network", "shop", "--network-alias", "www", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "web", "--network", "shop", "--network-alias", "www", IMAGE, "sleep", "1000");
   const id = ok("inspect", "-f", "{{.Id}}", "web");
   const { shop } = endpoints("web");
   assert.deepEqual(shop?.DNSNames, ["web", "www", id.slice(0, 12)]);
@@ -142,7 +142,7 @@ test("a container on a user's network: addresses, names, files", () => {
   assert.match(ok("exec", "web", "cat", "/etc/resolv.conf"), /^options .*ndots:0$/m);
   const other = ["run", "--rm", "--network", "shop", IMAGE];
   for (const name of ["web", "www", "web.shop", id.slice(0, 12)]) {
-    assert.match(ok(...other, "ping", "-c", "1", "-w", "3", name), /10\.231\.5\.65/, name);
+    assert.match(ok(...other, "ping", "-c", "1", "-w", "30", name), /10\.231\.5\.65/, name);
   }
   const [network] = json("network", "inspect", "shop");
   const containers = network?.Containers as Record<string, { Name: string; IPv4Address: string }>;
@@ -153,7 +153,7 @@ test("a container on a user's network: addresses, names, files", () => {
   assert.equal(endpoints("web").shop?.IPAddress, "");
   ok("network", "inspect", "shop");
   ok("start", "web");
-  assert.match(ok(...other, "ping", "-c", "1", "-w", "3", "www"), /1 packets received/);
+  assert.match(ok(...other, "ping", "-c", "1", "-w", "30", "www"), /1 packets received/);
   ok("rm", "-f", "web");
   ok("network", "rm", "shop");
 });
@@ -213,7 +213,7 @@ test("two networks at once: an interface for each, the way out by priority, port
     "--network",
     "name=beta,gw-priority=1",
     "-p",
-    "18080:80",
+    "18082:80",
     IMAGE,
     "sleep",
     "100",
@@ -223,23 +223,23 @@ test("two networks at once: an interface for each, the way out by priority, port
   assert.match(shown, /eth1\s+inet 10\.231\.8\.2\/24/);
   assert.match(ok("exec", "both", "ip", "route"), /^default via 10\.231\.8\.1 dev eth1/m);
   assert.equal(endpoints("both").beta?.GwPriority, 1);
-  assert.match(rules(), /--dport 18080 -j DNAT --to-destination 10\.231\.8\.2:80/);
+  assert.match(rules(), /--dport 18082 -j DNAT --to-destination 10\.231\.8\.2:80/);
   ok("rm", "-f", "both");
   ok("network", "rm", "alpha", "beta");
-  assert.doesNotMatch(rules(), /18080/);
+  assert.doesNotMatch(rules(), /18082/);
 });
 
 test("connect and disconnect, running and stopped", async () => {
   ok("network", "create", "--subnet", "10.231.9.0/24", "first");
   ok("network", "create", "--subnet", "10.231.10.0/24", "second");
-  ok("run", "-d", "--name", "mover", "--network", "first", IMAGE, "sleep", "100");
-  ok("run", "-d", "--name", "peer", "--network", "second", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "mover", "--network", "first", IMAGE, "sleep", "1000");
+  ok("run", "-d", "--name", "peer", "--network", "second", IMAGE, "sleep", "1000");
   assert.match(refusal("exec", "mover", "ping", "-c", "1", "-w", "2", "peer"), /bad address/);
   ok("network", "connect", "--ip", "10.231.10.50", "--alias", "nick", "second", "mover");
   assert.match(ok("exec", "mover", "ip", "-o", "-4", "addr"), /eth1\s+inet 10\.231\.10\.50\/24/);
   assert.match(ok("exec", "mover", "cat", "/etc/hosts"), /^10\.231\.10\.50\t/m);
-  assert.match(ok("exec", "mover", "ping", "-c", "1", "-w", "3", "peer"), /1 packets received/);
-  assert.match(ok("exec", "peer", "ping", "-c", "1", "-w", "3", "nick"), /10\.231\.10\.50/);
+  assert.match(ok("exec", "mover", "ping", "-c", "1", "-w", "30", "peer"), /1 packets received/);
+  assert.match(ok("exec", "peer", "ping", "-c", "1", "-w", "30", "nick"), /10\.231\.10\.50/);
   assert.equal(
     refusal("network", "connect", "second", "mover"),
     "endpoint with name mover already exists in network second",
@@ -271,10 +271,10 @@ test("connect and disconnect, running and stopped", async () => {
 
 test("a container that gets its first user's network while it runs resolves names there", () => {
   ok("network", "create", "late");
-  ok("run", "-d", "--name", "early", IMAGE, "sleep", "100");
-  ok("run", "-d", "--name", "target", "--network", "late", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "early", IMAGE, "sleep", "1000");
+  ok("run", "-d", "--name", "target", "--network", "late", IMAGE, "sleep", "1000");
   ok("network", "connect", "late", "early");
-  assert.match(ok("exec", "early", "ping", "-c", "1", "-w", "3", "target"), /1 packets received/);
+  assert.match(ok("exec", "early", "ping", "-c", "1", "-w", "30", "target"), /1 packets received/);
   ok("rm", "-f", "early", "target");
   ok("network", "rm", "late");
 });
@@ -282,8 +282,8 @@ test("a container that gets its first user's network while it runs resolves name
 test("networks keep to themselves; internal ones to themselves alone", () => {
   ok("network", "create", "--subnet", "10.231.11.0/24", "left");
   ok("network", "create", "--subnet", "10.231.12.0/24", "--internal", "inner");
-  ok("run", "-d", "--name", "left-one", "--network", "left", IMAGE, "sleep", "100");
-  ok("run", "-d", "--name", "inner-one", "--network", "inner", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "left-one", "--network", "left", IMAGE, "sleep", "1000");
+  ok("run", "-d", "--name", "inner-one", "--network", "inner", IMAGE, "sleep", "1000");
   const unreachable = (from: string, address: string) => {
     const { code } = daemon.docker("exec", from, "ping", "-c", "1", "-w", "1", address);
     assert.notEqual(code, 0, `${address} from ${from}`);
@@ -293,7 +293,7 @@ test("networks keep to themselves; internal ones to themselves alone", () => {
   assert.equal(ok("exec", "inner-one", "ip", "route"), "10.231.12.0/24 dev eth0 scope link  src 10.231.12.2");
   assert.equal(endpoints("inner-one").inner?.Gateway, "");
   assert.match(
-    ok("run", "--rm", "--network", "inner", IMAGE, "ping", "-c", "1", "-w", "3", "inner-one"),
+    ok("run", "--rm", "--network", "inner", IMAGE, "ping", "-c", "1", "-w", "30", "inner-one"),
     /1 packets received/,
   );
   ok("rm", "-f", "left-one", "inner-one");
@@ -302,16 +302,16 @@ test("networks keep to themselves; internal ones to themselves alone", () => {
 
 test("a restart of the daemon finds networks and what is on them", async () => {
   const id = ok("network", "create", "--subnet", "10.231.13.0/24", "kept");
-  ok("run", "-d", "--name", "stays", "--network", "kept", "-p", "18081:80", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "stays", "--network", "kept", "-p", "18083:80", IMAGE, "sleep", "1000");
   await daemon.kill("SIGKILL");
   await daemon.boot();
   assert.equal(ok("network", "inspect", "-f", "{{.Id}}", "kept"), id);
   assert.equal(endpoints("stays").kept?.IPAddress, "10.231.13.2");
   assert.match(
-    ok("run", "--rm", "--network", "kept", IMAGE, "ping", "-c", "1", "-w", "3", "stays"),
+    ok("run", "--rm", "--network", "kept", IMAGE, "ping", "-c", "1", "-w", "30", "stays"),
     /1 packets received/,
   );
-  assert.match(rules(), /--dport 18081 -j DNAT --to-destination 10\.231\.13\.2:80/);
+  assert.match(rules(), /--dport 18083 -j DNAT --to-destination 10\.231\.13\.2:80/);
   ok("network", "connect", "bridge", "stays");
   ok("network", "disconnect", "bridge", "stays");
   ok("rm", "-f", "stays");
@@ -321,7 +321,7 @@ test("a restart of the daemon finds networks and what is on them", async () => {
 test("events tell of networks and who joins them", () => {
   const since = String(Date.now() / 1000);
   const id = ok("network", "create", "heard");
-  const container = ok("run", "-d", "--network", "heard", IMAGE, "sleep", "100");
+  const container = ok("run", "-d", "--network", "heard", IMAGE, "sleep", "1000");
   ok("rm", "-f", container);
   ok("network", "rm", "heard");
   const lines = ok(
@@ -342,15 +342,15 @@ test("events tell of networks and who joins them", () => {
 });
 
 test("links on the default bridge: hosts entries, variables, and who cannot be linked", () => {
-  ok("run", "-d", "--name", "db", "--expose", "5432", "-e", "SECRET=x=y", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "db", "--expose", "5432", "-e", "SECRET=x=y", IMAGE, "sleep", "1000");
   const address = ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "db");
   const short = ok("inspect", "-f", "{{.Config.Hostname}}", "db");
-  ok("run", "-d", "--name", "app", "--link", "db:data-base", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "app", "--link", "db:data-base", IMAGE, "sleep", "1000");
   assert.match(
     ok("exec", "app", "cat", "/etc/hosts"),
     new RegExp(`^${address.replaceAll(".", "\\.")}\tdata-base ${short} db$`, "m"),
   );
-  assert.match(ok("exec", "app", "ping", "-c", "1", "-w", "3", "data-base"), /1 packets received/);
+  assert.match(ok("exec", "app", "ping", "-c", "1", "-w", "30", "data-base"), /1 packets received/);
   const shown = ok("run", "--rm", "--name", "look", "--link", "db:data-base", IMAGE, "env");
   assert.deepEqual(
     shown.split("\n").filter((line) => line.startsWith("DATA_BASE_")),
@@ -374,7 +374,7 @@ test("links on the default bridge: hosts entries, variables, and who cannot be l
   ok("start", "db");
   ok("start", "app");
   ok("stop", "-t", "0", "db");
-  ok("run", "-d", "--name", "other", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "other", IMAGE, "sleep", "1000");
   ok("start", "db");
   const moved = ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "db");
   assert.match(
@@ -386,8 +386,8 @@ test("links on the default bridge: hosts entries, variables, and who cannot be l
 
 test("links on a user's network are names that one container alone has", () => {
   ok("network", "create", "linked");
-  ok("run", "-d", "--name", "db", "--network", "linked", IMAGE, "sleep", "100");
-  const ping = ["ping", "-c", "1", "-w", "3", "store"];
+  ok("run", "-d", "--name", "db", "--network", "linked", IMAGE, "sleep", "1000");
+  const ping = ["ping", "-c", "1", "-w", "30", "store"];
   const own = ok("run", "--rm", "--network", "linked", "--link", "db:store", IMAGE, ...ping);
   assert.match(own, /1 packets received/);
   assert.match(refusal("run", "--rm", "--network", "linked", IMAGE, ...ping), /bad address/);
@@ -398,10 +398,10 @@ test("links on a user's network are names that one container alone has", () => {
 test("containers that have one network and no more, and those that are not there", () => {
   ok("network", "create", "more");
   for (const mode of ["host", "none"]) {
-    ok("run", "-d", "--name", `on-${mode}`, "--network", mode, IMAGE, "sleep", "100");
+    ok("run", "-d", "--name", `on-${mode}`, "--network", mode, IMAGE, "sleep", "1000");
   }
-  ok("run", "-d", "--name", "plain", IMAGE, "sleep", "100");
-  ok("run", "-d", "--name", "guest", "--network", "container:plain", IMAGE, "sleep", "100");
+  ok("run", "-d", "--name", "plain", IMAGE, "sleep", "1000");
+  ok("run", "-d", "--name", "guest", "--network", "container:plain", IMAGE, "sleep", "1000");
   const host = "container cannot be disconnected from host network or connected to host network";
   const cases: [string[], string][] = [
     [["connect", "more", "on-host"], host],
