@@ -111,7 +111,13 @@ def run_detached(client):
     top = container.top()
     assert "PID" in top["Titles"]
     assert any("sleep 1000" in " ".join(process) for process in top["Processes"])
-    assert "sleep" in " ".join(container.top(ps_args="-o pid,comm")["Processes"][0])
+    # The shell says its last line before it becomes the sleep.
+    for _ in range(600):
+        named = " ".join(container.top(ps_args="-o pid,comm")["Processes"][0])
+        if "sleep" in named:
+            break
+        threading.Event().wait(0.05)
+    assert "sleep" in named, named
     container.update(mem_limit="64m", memswap_limit="64m")
     container.reload()
     assert container.attrs["HostConfig"]["Memory"] == 64 << 20
