@@ -129,7 +129,7 @@ test("at every amount of space left, a pull and a load work or leave nothing", a
       await checkEverything();
       assert.equal(daemon.docker("rmi", doing ? `${registry.host}/${two.name}` : two.name).code, 0);
     } else {
-      assert.match(ran.stderr, noSpace, `${free} bytes free`);
+      assert.match(ran.stderr, noSpace, `${free} bytes free: ${ran.code} ${ran.stderr}\n${daemon.log()}`);
       await checkEverything();
     }
     await eventually(() => assert.deepEqual(inventory(daemon.dataRoot), before));
