@@ -27,6 +27,7 @@ import { readOr, resolverOf, resolverRequest } from "#networks/resolver-choice.t
 import { joinRunning, leaveRunning } from "#networks/sandbox/changes.ts";
 import { HeldSandboxes, isHosts } from "#networks/sandbox/held-sandboxes.ts";
 import { joinNetworks, ownerOf } from "#networks/sandbox/joining.ts";
+import { type LinkedPeer, permitPeers, restorePermits } from "#networks/sandbox/linked-endpoints.ts";
 import { toldNames } from "#networks/told-names.ts";
 import { Plugins } from "#plugins/plugins.ts";
 import type { Database } from "#state/database.ts";
@@ -108,7 +109,10 @@ class Controller implements NetworkController {
     await this.#drivers.startFirewall(this.#networks.all().map(({ record }) => record));
     const start = ({ record, driver }: Network) => driver.start(this.#sandboxes.publishedOn(record.name));
     const bridge = this.#networks.find("bridge");
-    if (bridge !== undefined) await start(bridge);
+    if (bridge !== undefined) {
+      await restorePermits(bridge, this.#sandboxes);
+      await start(bridge);
+    }
     // Side by side: the rules of all of them are one change.
     await Promise.all(
       this.#users().map((network) =>
@@ -268,6 +272,12 @@ class Controller implements NetworkController {
         this.#sandboxes.save(held);
       },
     };
+  }
+
+  async permit(containerId: string, peers: readonly LinkedPeer[]): Promise<void> {
+    const held = this.#sandboxes.get(containerId);
+    const bridge = this.#networks.find("bridge");
+    if (held !== undefined && bridge !== undefined) await permitPeers(bridge, held, peers, this.#sandboxes);
   }
 
   rename(containerId: string, name: string): void {

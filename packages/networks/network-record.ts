@@ -3,6 +3,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { EndpointSettings, IpamConfig, PortBinding } from "#api-types/network.ts";
+import type { LinkRule } from "#networks/firewall/desired-rules.ts";
 import type { Family } from "#networks/ipam/prefix.ts";
 import type { PublishedPort } from "#networks/ports/port-allocator.ts";
 import type { Database } from "#state/database.ts";
@@ -102,6 +103,8 @@ export interface HeldSandbox {
   publishedOn: string;
   /** The links, by name of the network. */
   links: Record<string, HeldLink>;
+  /** Whom it may connect to on the default bridge, by `--link`; undefined for nobody. */
+  permits?: LinkRule[];
   /**
    * Where its questions go that are not about containers, whether these are the host's own servers (and not the user's),
    * whether names without a dot stay here, and whether it has, or had, networks whose names it asks our server for: its

@@ -10,6 +10,7 @@ import type {
   NetworkResource,
   PortBinding,
 } from "#api-types/network.ts";
+import type { LinkedPeer } from "#networks/sandbox/linked-endpoints.ts";
 import type { SandboxProgram } from "#runtime/launch-types.ts";
 
 /** What a container asks of the network, from its HostConfig, Config and NetworkingConfig. */
@@ -83,6 +84,11 @@ export interface NetworkController {
   disconnect(request: SandboxRequest, nameOrId: string): Promise<string[]>;
   /** What the resolv.conf of a container in a namespace of its own says now; a first network of a user's changes it. */
   resolvConf(request: SandboxRequest): string;
+  /**
+   * Opens to a container what those it links to expose, and nothing else, where the default bridge keeps containers
+   * apart. Again whenever one of them has started; it ends by itself when either does.
+   */
+  permit(containerId: string, peers: readonly LinkedPeer[]): Promise<void>;
   /** The container has another name. */
   rename(containerId: string, name: string): void;
   /** Refuses endpoint settings that the network cannot give: "invalid" with Docker's texts. */

@@ -18,7 +18,12 @@ import { sandboxRequest } from "#engine/launch/sandbox-request.ts";
 import { joinedPid } from "#engine/launch/shared-namespaces.ts";
 import { containerRoot } from "#engine/launch/user-namespace.ts";
 import { mountSources } from "#engine/mounts/mount-sources.ts";
-import { linkEnvironment, linkedContainers, linkHosts } from "#engine/networking/legacy-links.ts";
+import {
+  linkEnvironment,
+  linkedContainers,
+  linkedPeers,
+  linkHosts,
+} from "#engine/networking/legacy-links.ts";
 import type { Sandbox } from "#networks/network-types.ts";
 import type { ContainerLaunch } from "#runtime/launch-types.ts";
 
@@ -43,6 +48,7 @@ export async function prepareLaunch(
   const request = sandboxRequest(context, record);
   request.extraHosts = [...request.extraHosts, ...linkHosts(linked)];
   const sandbox = await context.networks.allocate(request);
+  if (linked.length > 0) await context.networks.permit(record.id, linkedPeers(context, record));
   rememberNetworks(record, sandbox);
   publishNetworkEvents(context, record.id, "connect");
   const sources = await mountSources(context, record);

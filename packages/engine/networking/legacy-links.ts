@@ -9,6 +9,7 @@ import type { ContainerStore } from "#engine/containers/container-store.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { hostsPath, writeHosts } from "#engine/networking/hosts-lines.ts";
 import { BerthError } from "#errors/errors.ts";
+import type { LinkedPeer } from "#networks/sandbox/linked-endpoints.ts";
 
 /** Modes in which a link is one of these. */
 const LINKING_MODES = ["", "default", "bridge"];
@@ -115,13 +116,29 @@ export function shownLinks(containers: ContainerStore, record: ContainerRecord):
   return shown.length > 0 ? shown : undefined;
 }
 
+/** What they offer, for the firewall. */
+export function linkedPeers(context: EngineContext, record: ContainerRecord): LinkedPeer[] {
+  return (record.links ?? []).flatMap(({ containerId }) => {
+    const other = context.containers.find(containerId);
+    if (other === undefined) return [];
+    return [{ containerId, exposedPorts: Object.keys(other.record.config.ExposedPorts ?? {}) }];
+  });
+}
+
 /** A container has started, perhaps at another address than before: those that link to it find it there. */
 export function tellLinking(context: EngineContext, started: Container): void {
   for (const container of context.containers.all()) {
     const { record } = container;
     if (record.links === undefined || !container.isRunning) continue;
     for (const { containerId, alias } of record.links) {
-      if (containerId === started.id) moveEntry(context, record, alias, addressOf(context, started));
+      if (containerId !== started.id) continue;
+      moveEntry(context, record, alias, addressOf(context, started));
+      context.networks.permit(record.id, linkedPeers(context, record)).catch((error: unknown) => {
+        context.logger.warn("a linked container cannot be opened to", {
+          container: record.name,
+          error: String(error),
+        });
+      });
     }
   }
 }

@@ -31,6 +31,8 @@ const IFLA_INFO_DATA = 2;
 const IFLA_INFO_SLAVE_KIND = 4;
 const IFLA_INFO_SLAVE_DATA = 5;
 const VETH_INFO_PEER = 1;
+const IFLA_BR_NF_CALL_IPTABLES = 36;
+const IFLA_BR_NF_CALL_IP6TABLES = 37;
 const IFLA_BRPORT_MODE = 4;
 const IFLA_BRPORT_ISOLATED = 33;
 
@@ -153,6 +155,23 @@ export function changeLink(index: number, change: LinkChange): Buffer {
   if (change.mtu !== undefined) message.u32(IFLA_MTU, change.mtu);
   if (change.master !== undefined) message.u32(IFLA_MASTER, change.master);
   if (change.alias !== undefined) message.text(IFLA_IFALIAS, change.alias);
+  return message.finish();
+}
+
+/**
+ * Has a bridge show the frames that stay within it to iptables and nftables (of both families), as bridge-nf-call-iptables
+ * does for all bridges. Needs br_netfilter.
+ */
+export function filterBridgedFrames(index: number): Buffer {
+  const message = new MessageWriter(RTM_NEWLINK, NLM_F_ACK);
+  message.bytes(interfaceHeader(index));
+  message.nested(IFLA_LINKINFO, () => {
+    message.text(IFLA_INFO_KIND, "bridge");
+    message.nested(IFLA_INFO_DATA, () => {
+      message.u8(IFLA_BR_NF_CALL_IPTABLES, 1);
+      message.u8(IFLA_BR_NF_CALL_IP6TABLES, 1);
+    });
+  });
   return message.finish();
 }
 

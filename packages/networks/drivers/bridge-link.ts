@@ -7,7 +7,13 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { BerthError } from "#errors/errors.ts";
 import { addAddress, removeAddress } from "#kernel/netlink/address-messages.ts";
-import { changeLink, createBridge, deleteLink, type Link } from "#kernel/netlink/link-messages.ts";
+import {
+  changeLink,
+  createBridge,
+  deleteLink,
+  filterBridgedFrames,
+  type Link,
+} from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { eagerNeighbours } from "#networks/drivers/sandbox-program.ts";
 import { readAddresses, readLinks } from "#networks/host-survey.ts";
@@ -132,6 +138,12 @@ export function writeSysctl(name: string, value: string): void {
 }
 
 /** For settings that some kernels lack (no IPv6) and that nothing depends on. */
+/** Has the firewall see what stays within a bridge. False where this kernel cannot show it. */
+export function showFrames(netlink: NetlinkSocket, index: number): boolean {
+  const all = readSysctl("net/bridge/bridge-nf-call-iptables");
+  return all === "1" || (all !== undefined && netlink.tryRequest(filterBridgedFrames(index)) === 0);
+}
+
 function trySysctl(name: string, value: string): void {
   if (readSysctl(name) !== undefined) writeSysctl(name, value);
 }

@@ -16,6 +16,7 @@ import {
   findLink,
   readSysctl,
   removeBridgeLink,
+  showFrames,
   writeSysctl,
 } from "#networks/drivers/bridge-link.ts";
 import {
@@ -36,7 +37,7 @@ import type {
 import type { LinkIndexes } from "#networks/drivers/link-indexes.ts";
 import { bridgeProgram, joinAddress, macOf } from "#networks/drivers/sandbox-program.ts";
 import { addressedEndpoint, bareEndpoint } from "#networks/endpoint-settings.ts";
-import type { PortRule } from "#networks/firewall/desired-rules.ts";
+import type { LinkRule, PortRule } from "#networks/firewall/desired-rules.ts";
 import type { Firewall } from "#networks/firewall/firewall.ts";
 import { readLinks, usedPrefixes } from "#networks/host-survey.ts";
 import type { AddressLeases } from "#networks/ipam/address-leases.ts";
@@ -143,13 +144,9 @@ export class BridgeNetwork implements NetworkDriver {
     });
     this.#shared.indexes();
     // Where the firewall sees bridged frames, its rules keep containers apart; elsewhere the bridge itself must.
-    const seesFrames =
-      readSysctl("net/bridge/bridge-nf-call-iptables") === "1" && this.#shared.firewall.covers(4);
-    this.#running = {
-      ...plan,
-      index,
-      portsIsolated: !this.#settings.icc && !seesFrames,
-    };
+    const apart = !this.#settings.icc;
+    const seesFrames = apart && this.#shared.firewall.covers(4) && showFrames(netlink, index);
+    this.#running = { ...plan, index, portsIsolated: apart && !seesFrames };
     await this.#raiseFirewall(plan, published);
     if (options.ipForward && !this.#settings.internal) await this.#forward();
   }
@@ -291,12 +288,20 @@ export class BridgeNetwork implements NetworkDriver {
    */
   leave(endpointId: string, published: readonly PublishedPort[]): Promise<void> {
     this.#shared.ports.release(endpointId);
-    if (!this.#shared.firewall.withdraw(this.#settings.bridge, endpointId)) {
+    const { firewall } = this.#shared;
+    const unlinked = firewall.forget(this.#settings.bridge, endpointId);
+    if (!firewall.withdraw(this.#settings.bridge, endpointId) && !unlinked) {
       this.#shared.leases.release(endpointId);
       return Promise.resolve();
     }
     this.#lingering.add(endpointId);
     return this.#dropRules(published).catch((error: unknown) => this.#complain(error));
+  }
+
+  async permit(endpointId: string, links: readonly LinkRule[]): Promise<void> {
+    if (this.#settings.icc) return;
+    const { firewall } = this.#shared;
+    if (firewall.permit(this.#settings.bridge, endpointId, links)) await firewall.apply();
   }
 
   #complain(error: unknown): void {

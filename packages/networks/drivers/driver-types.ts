@@ -6,6 +6,7 @@
  * controller's to say. Nothing here enters a container's namespace: an endpoint is a program of netlink messages.
  */
 import type { EndpointSettings } from "#api-types/network.ts";
+import type { LinkRule } from "#networks/firewall/desired-rules.ts";
 import type { Family } from "#networks/ipam/prefix.ts";
 import type { PublishedPort } from "#networks/ports/port-allocator.ts";
 import type { WantedPort } from "#networks/ports/port-spec.ts";
@@ -89,6 +90,11 @@ export interface NetworkDriver {
   publish(owner: PortOwner, published: readonly PublishedPort[]): Promise<void>;
   /** Gives ports back, and nothing else. Never rejects. */
   withdraw(endpointId: string, published: readonly PublishedPort[]): Promise<void>;
+  /**
+   * Lets an endpoint connect to ports of others where the network keeps its endpoints apart, in place of what it was
+   * let before. May come before `start`, with what a former daemon noted.
+   */
+  permit?(endpointId: string, links: readonly LinkRule[]): Promise<void>;
   /** Gives back all an endpoint has; resolves when that is done. Its link goes with its namespace. Never rejects. */
   leave(endpointId: string, published: readonly PublishedPort[]): Promise<void>;
   /** After a restart of the daemon: takes again what a running container has published. */

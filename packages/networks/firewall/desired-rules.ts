@@ -44,6 +44,8 @@ export interface LinkRule {
   to: string;
   protocol: Protocol;
   port: number;
+  /** The endpoint that has `to`: with its end, this ends. */
+  peer: string;
 }
 
 /** A bridge as it should be. Never changed once it is made. */

@@ -89,7 +89,7 @@ export class Firewall {
 
   /** Notes how a bridge shall behave, in one family or both; with the next `apply`, all its rules are made anew. */
   set(bridge: string, rules: readonly BridgeRules[]): void {
-    const known = this.#bridges.get(bridge) ?? { ports: new Map(), links: new Map() };
+    const known = this.#bridges.get(bridge) ?? emptyBridge();
     const covered = rules.filter(({ subnet }) => this.covers(subnet.family));
     const byFamily = Object.fromEntries(covered.map((each) => [each.subnet.family, each]));
     this.#bridges.set(bridge, { ...known, rules: byFamily, due: "whole" });
@@ -115,15 +115,31 @@ export class Firewall {
     return true;
   }
 
-  /** Notes whom a holder may connect to where containers are kept apart. Has anything changed? */
+  /**
+   * Notes whom a holder may connect to where containers are kept apart; may come before the bridge's rules. Has anything
+   * changed?
+   */
   permit(bridge: string, holder: string, links: readonly LinkRule[]): boolean {
-    const found = this.#bridges.get(bridge);
-    const before = found?.links.get(holder) ?? [];
-    if (found === undefined || JSON.stringify(before) === JSON.stringify(links)) return false;
+    if (this.#parts.backend === undefined) return false;
+    const found = this.#bridges.get(bridge) ?? emptyBridge();
+    this.#bridges.set(bridge, found);
+    const before = found.links.get(holder) ?? [];
+    if (JSON.stringify(before) === JSON.stringify(links)) return false;
     if (links.length === 0) found.links.delete(holder);
     else found.links.set(holder, links);
-    found.due = "whole";
+    if (familiesOf(found).length > 0) found.due = "whole";
     return true;
+  }
+
+  /** Notes that an endpoint is no more: nobody may connect to it, and it to nobody. Has anything changed? */
+  forget(bridge: string, endpoint: string): boolean {
+    const found = this.#bridges.get(bridge);
+    if (found === undefined || found.links.size === 0) return false;
+    const changed = [...found.links].map(([holder, links]) => {
+      const left = holder === endpoint ? [] : links.filter(({ peer }) => peer !== endpoint);
+      return left.length < links.length && this.permit(bridge, holder, left);
+    });
+    return changed.includes(true);
   }
 
   /** Removes all rules of a bridge. Resolves when they are gone. */
@@ -221,7 +237,9 @@ export class Firewall {
     const { backend, logger } = this.#parts;
     await this.settled();
     // What has yet to be applied, or failed to be, is not missed.
-    const settled = [...this.#bridges].filter(([, bridge]) => bridge.due === "nothing");
+    const settled = [...this.#bridges].filter(
+      ([, bridge]) => bridge.due === "nothing" && familiesOf(bridge).length > 0,
+    );
     const before = settled.map(([name, bridge]) => stateOf(name, bridge));
     if (before.length === 0 || (await backend?.intact(before)) !== false) return;
     // A change of our own in between is no reason; the next look tells.
@@ -240,6 +258,10 @@ export class Firewall {
     await this.apply();
     this.#lastRepair = Date.now();
   }
+}
+
+function emptyBridge(): Bridge {
+  return { rules: {}, ports: new Map(), links: new Map(), due: "nothing" };
 }
 
 function stateOf(bridge: string, { rules, ports, links }: Bridge): BridgeState {

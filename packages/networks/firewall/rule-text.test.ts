@@ -14,7 +14,7 @@ const port: PortRule = {
   containerPort: 80,
 };
 const port6 = { ...port, hostIp: "::", containerIp: "fd00::2" };
-const link: LinkRule = { from: "172.17.0.3", to: "172.17.0.2", protocol: "tcp", port: 6379 };
+const link: LinkRule = { from: "172.17.0.3", to: "172.17.0.2", protocol: "tcp", port: 6379, peer: "e" };
 
 function bridge(
   changes: Partial<BridgeRules> = {},
