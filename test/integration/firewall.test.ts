@@ -334,7 +334,8 @@ if (!inLab) {
   if (variant !== "nftables") {
     test("Docker's chains lead to ours, and what others have put there stays", async () => {
       sh("iptables -t nat -N DOCKER; iptables -t nat -A DOCKER -i docker0 -j RETURN");
-      sh("iptables -N DOCKER; iptables -N DOCKER-USER; iptables -A DOCKER-USER -s 203.0.113.9 -j DROP");
+      sh("iptables -F; iptables -X; iptables -N DOCKER; iptables -N DOCKER-USER");
+      sh("iptables -A DOCKER-USER -s 203.0.113.9 -j DROP");
       sh("iptables -A FORWARD -i wg0 -j ACCEPT; iptables -A FORWARD -j DOCKER-USER");
       const others = rules();
       await start();
@@ -348,7 +349,10 @@ if (!inLab) {
         "-A FORWARD -j DOCKER-USER",
         "-A FORWARD -j DOCKER-FORWARD",
       ]);
-      assert.equal(sh("iptables -S DOCKER-USER"), "-N DOCKER-USER\n-A DOCKER-USER -s 203.0.113.9/32 -j DROP\n");
+      assert.equal(
+        sh("iptables -S DOCKER-USER"),
+        "-N DOCKER-USER\n-A DOCKER-USER -s 203.0.113.9/32 -j DROP\n",
+      );
       sh(`iptables -I DOCKER-USER -s ${neighbourAt[4]} -j DROP`);
       const [web] = containers;
       assert.ok(web);
