@@ -91,6 +91,7 @@ function fill(tree: string): void {
   }
   writeFileSync(join(tree, "modules/order"), MODULES.map((name) => `${name}.ko\n`).join(""));
   writeFileSync(join(tree, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
+  writeFileSync(join(tree, "etc/group"), "root:x:0:\n");
   const berth = join(tree, "berth");
   const parts = [
     "package.json",
