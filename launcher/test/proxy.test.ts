@@ -196,6 +196,30 @@ describe("connections through the port proxy", () => {
   });
 });
 
+describe("many ports at once", () => {
+  it("are given and taken back by the same proxy", async () => {
+    const target = await echo();
+    const proxy = newProxy();
+    const ports = Array.from({ length: 600 }, () => publish(proxy, "tcp", target));
+    await eventually(() => assert.ok(proxyPid()));
+    const pid = proxyPid();
+    for (const { port } of ports.filter((_, n) => n % 100 === 99)) {
+      const socket = await dial(port);
+      socket.end("x");
+      assert.equal((await read(socket)).toString(), "x");
+    }
+    const [kept, ...rest] = ports;
+    for (const { slot } of rest) proxy.end(slot);
+    await proxy.settled();
+    assert.equal(proxyPid(), pid);
+    for (const { port } of rest) openServedPort("tcp", "127.0.0.1", port).close();
+    const socket = await dial(kept?.port ?? 0);
+    socket.end("y");
+    assert.equal((await read(socket)).toString(), "y");
+    proxy.close();
+  });
+});
+
 describe("datagrams through the port proxy", () => {
   it("find back to each client", async () => {
     const { port: target } = await udpEcho((message) => `answer to ${message}`);

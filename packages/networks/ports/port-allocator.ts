@@ -94,8 +94,9 @@ export class PortAllocator {
     let began = performance.now();
     try {
       for (const binding of wanted) {
-        for (const hostIp of binding.routedIps) taken.push(published(binding, hostIp, 0));
-        if (binding.hostIps.length > 0) taken.push(...this.#takeOne(holder, binding, targetOf));
+        const own = binding.hostIps.length > 0 ? this.#takeOne(holder, binding, targetOf) : [];
+        const routed = binding.routedIps.map((hostIp) => published(binding, hostIp, 0));
+        taken.push(...[...own, ...routed].sort((a, b) => family(a) - family(b)));
         if (performance.now() - began < slice) continue;
         await nextTurn();
         began = performance.now();
@@ -309,6 +310,10 @@ function bindFailure(
   const host = hostIp.includes(":") ? `[${hostIp}]` : hostIp;
   const to = `${holder.containerIp}:${containerPort}/${protocol}`;
   return external(holder, `failed to bind host port for ${host}:${hostPort}:${to}: ${reason}`, detail);
+}
+
+function family({ hostIp }: PublishedPort): number {
+  return hostIp.includes(":") ? 6 : 4;
 }
 
 function published({ protocol, containerPort }: Binding, hostIp: string, hostPort: number): PublishedPort {

@@ -41,6 +41,8 @@ export interface Listed {
 
 /** How long the proxy may take for a piece of its list, ms; it takes microseconds. */
 const LIST_PATIENCE = 5000;
+/** The proxy hangs up on who does not take its answers: of these, so many are asked for at once. */
+const MOST_UNANSWERED = 64;
 /** Between attempts to send, ms, while the proxy has not read what it was sent. */
 const SEND_AGAIN = 1;
 
@@ -49,6 +51,8 @@ export class ProxyConnection {
   readonly #fd: number;
   readonly #waiting: { bytes: Buffer; passed: FileDescriptor | undefined }[] = [];
   #input: Buffer = Buffer.alloc(0);
+  /** Orders that will be answered and have not been yet. */
+  #unanswered = 0;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(fd: FileDescriptor, heard: (order: ProxyOrder) => void, ended: () => void) {
@@ -89,10 +93,9 @@ export class ProxyConnection {
 
   /** Orders are carried out one after the other. The descriptor stays the caller's; closed before it is sent, it is not. */
   send(bytes: Buffer, passed?: FileDescriptor): void {
-    if (this.#waiting.length > 0 || !this.#try(bytes, passed)) {
-      this.#waiting.push({ bytes, passed });
-      this.#timer ??= setTimeout(() => this.#sendWaiting(), SEND_AGAIN);
-    }
+    if (this.#waiting.length === 0 && this.#try(bytes, passed)) return;
+    this.#waiting.push({ bytes, passed });
+    this.#timer ??= setTimeout(() => this.#sendWaiting(), SEND_AGAIN);
   }
 
   close(): void {
@@ -101,20 +104,24 @@ export class ProxyConnection {
 
   #sendWaiting(): void {
     this.#timer = undefined;
-    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      if (!this.#try(first.bytes, first.passed)) {
-        this.#timer = setTimeout(() => this.#sendWaiting(), SEND_AGAIN);
-        return;
-      }
-      this.#waiting.shift();
+    let sent = 0;
+    for (const { bytes, passed } of this.#waiting) {
+      if (!this.#try(bytes, passed)) break;
+      sent++;
     }
+    this.#waiting.splice(0, sent);
+    if (this.#waiting.length > 0) this.#timer = setTimeout(() => this.#sendWaiting(), SEND_AGAIN);
   }
 
   /** Was it taken? Of a connection that has ended, everything is: its "close" is on the way. */
   #try(bytes: Buffer, passed: FileDescriptor | undefined): boolean {
     if (this.#socket.destroyed || passed?.isOpen === false) return true;
+    // What passes a descriptor is answered only when it fails.
+    const answered = passed === undefined;
+    if (answered && this.#unanswered >= MOST_UNANSWERED) return false;
     try {
       sendDescriptors(this.#fd, bytes, passed === undefined ? [] : [passed.number], MSG_DONTWAIT);
+      if (answered) this.#unanswered++;
       return true;
     } catch (error) {
       if (isErrno(error, "EAGAIN") || isTooManyInFlight(error)) return false;
@@ -127,9 +134,12 @@ export class ProxyConnection {
     this.#input = this.#input.length === 0 ? bytes : Buffer.concat([this.#input, bytes]);
     let at = 0;
     for (; at + ORDER_SIZE <= this.#input.length; at += ORDER_SIZE) {
-      heard(decodeOrder(this.#input.subarray(at, at + ORDER_SIZE)));
+      const order = decodeOrder(this.#input.subarray(at, at + ORDER_SIZE));
+      if (order.order === ORDER.remove) this.#unanswered--;
+      heard(order);
     }
     this.#input = this.#input.subarray(at);
+    if (this.#timer === undefined && this.#waiting.length > 0) this.#sendWaiting();
   }
 }
 
