@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 import { bridgeRules } from "#test/fixtures/firewall.ts";
@@ -12,6 +13,8 @@ const IMAGE = "berth/busybox";
 const COUNT = 500;
 /** Of them so many with a published port each. */
 const PUBLISHED = 50;
+/** Of those that come and go, all with a published port. */
+const CHURNED = 200;
 /** Requests under way at a time. */
 const AT_ONCE = 24;
 let daemon: TestDaemon;
@@ -159,6 +162,73 @@ test(`${COUNT} containers, started side by side, run and leave nothing behind`, 
       assert.ok(count <= allowed, `${count} of ${kind}, ${before.descriptors[kind]} before`);
     }
     assert.deepEqual(cgroupsOf(ids), []);
+  });
+  assert.doesNotMatch(daemon.log(), /"level":"error"/);
+});
+
+test(`${CHURNED} containers with published ports come and go side by side: no address or port is anybody else's meanwhile`, async () => {
+  await eventually(() => assert.equal(held().others.layers, 2));
+  const before = held().others;
+  const made = await expect(201, "POST", "/v1.51/networks/create", { Name: "crowd" });
+  const bridge = `br-${(JSON.parse(made) as { Id: string }).Id.slice(0, 12)}`;
+  const links = new Set<string>();
+  let samples = 0;
+  let most = 0;
+  let going = true;
+  const sampling = (async () => {
+    while (going) {
+      const up = await list("");
+      const addresses = up.flatMap(({ NetworkSettings }) =>
+        Object.values(NetworkSettings.Networks).flatMap(({ IPAddress }) =>
+          IPAddress === "" ? [] : [IPAddress],
+        ),
+      );
+      assert.equal(new Set(addresses).size, addresses.length, `addresses: ${addresses.sort()}`);
+      const ports = up.flatMap(({ Ports }) => [
+        ...new Set(Ports.flatMap(({ PublicPort }) => (PublicPort === undefined ? [] : [PublicPort]))),
+      ]);
+      assert.equal(new Set(ports).size, ports.length, `ports: ${ports.sort()}`);
+      for (const one of [bridge, daemon.bridge])
+        for (const link of readdirSync(`/sys/class/net/${one}/brif`)) links.add(link);
+      samples++;
+      most = Math.max(most, up.length);
+      await sleep(20);
+    }
+  })();
+  try {
+    const numbers = Array.from({ length: CHURNED }, (_, n) => n);
+    await forAll(numbers, async (n) => {
+      const body = {
+        Image: IMAGE,
+        Cmd: ["sleep", "1000"],
+        HostConfig: {
+          NetworkMode: n % 2 === 0 ? "crowd" : "bridge",
+          PortBindings: { "80/tcp": [{ HostPort: "" }] },
+        },
+      };
+      await expect(201, "POST", `/v1.51/containers/create?name=crowd-${n}`, body);
+      await expect(204, "POST", `/v1.51/containers/crowd-${n}/start`);
+      // Half of them go at once, in the middle of others' coming.
+      if (n % 4 < 2) await expect(204, "DELETE", `/v1.51/containers/crowd-${n}?force=1`);
+    });
+    await forAll(
+      numbers.filter((n) => n % 4 >= 2),
+      (n) => expect(204, "DELETE", `/v1.51/containers/crowd-${n}?force=1`),
+    );
+  } finally {
+    going = false;
+    await sampling;
+  }
+  assert.ok(samples > 1 && most > AT_ONCE, `${samples} samples, at most ${most} at a time`);
+  await expect(204, "DELETE", "/v1.51/networks/crowd");
+  await eventually(() => {
+    assert.deepEqual(held().others, before);
+    assert.deepEqual(bridgeRules(bridge), []);
+    assert.deepEqual(readdirSync(join(daemon.execRoot, "netns")), []);
+    assert.deepEqual(
+      [...links, bridge].filter((link) => existsSync(`/sys/class/net/${link}`)),
+      [],
+    );
   });
   assert.doesNotMatch(daemon.log(), /"level":"error"/);
 });
