@@ -17,6 +17,9 @@ export interface DaemonConfig {
   bridge: string;
   bip: string | undefined;
   fixedCidr: string | undefined;
+  ipv6: boolean;
+  bip6: string | undefined;
+  fixedCidr6: string | undefined;
   mtu: number;
   iptables: boolean;
   ip6tables: boolean;

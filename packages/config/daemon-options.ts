@@ -36,6 +36,13 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "bridge", short: "b", kind: "string", help: "Name of the default bridge; none for no bridge" },
   { flag: "bip", kind: "string", help: "Address and prefix of the default bridge" },
   { flag: "fixed-cidr", kind: "string", help: "Part of the bridge's subnet to give addresses from" },
+  { flag: "ipv6", kind: "boolean", help: "IPv6 on the default bridge, too" },
+  { flag: "bip6", kind: "string", help: "IPv6 address and prefix of the default bridge" },
+  {
+    flag: "fixed-cidr-v6",
+    kind: "string",
+    help: "IPv6 subnet of the default bridge, or the part to give from",
+  },
   { flag: "mtu", kind: "number", help: "MTU of the default bridge" },
   { flag: "iptables", kind: "boolean", help: "Set firewall rules" },
   { flag: "ip6tables", kind: "boolean", help: "Set firewall rules for IPv6, too" },
@@ -109,7 +116,6 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "tlskey", kind: "string", help: "TLS key" },
   // Accepted for the sake of existing command lines and files.
   { flag: "add-runtime", key: "runtimes", kind: "object", help: "Register a runtime", inert: true },
-  { flag: "ipv6", kind: "boolean", help: "IPv6 on the default bridge", inert: true },
   { flag: "exec-opt", key: "exec-opts", kind: "list", help: "Runtime options", inert: true },
   { flag: "containerd", kind: "string", help: "No containerd is used", inert: true },
   { flag: "metrics-addr", kind: "string", help: "Address for metrics", inert: true },

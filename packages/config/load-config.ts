@@ -68,6 +68,9 @@ function complete(raw: RawConfig): DaemonConfig {
     bridge: get("bridge", "berth0"),
     bip: get("bip", undefined),
     fixedCidr: get("fixed-cidr", undefined),
+    ipv6: get("ipv6", false),
+    bip6: get("bip6", undefined),
+    fixedCidr6: get("fixed-cidr-v6", undefined),
     mtu: get("mtu", 1500),
     iptables: get("iptables", true),
     ip6tables: get("ip6tables", true),
@@ -133,6 +136,8 @@ function check(config: DaemonConfig): void {
   for (const [name, cidr] of [
     ["bip", config.bip],
     ["fixed-cidr", config.fixedCidr],
+    ["bip6", config.bip6],
+    ["fixed-cidr-v6", config.fixedCidr6],
   ] as const) {
     if (cidr !== undefined && !isCidr(cidr))
       throw invalid(`invalid CIDR address for --${name}: ${cidr}`, cidr);

@@ -112,6 +112,12 @@ export interface NetworkOptions {
   /** "172.18.0.1/16"; undefined picks a free pool that overlaps no host route. */
   bip: string | undefined;
   fixedCidr: string | undefined;
+  /** IPv6 on the default bridge; false where it is not said. */
+  ipv6?: boolean;
+  /** "fd00::1/64"; undefined takes the first address of `fixedCidr6`. */
+  bip6?: string | undefined;
+  /** "fd00::/64"; undefined for the subnet of `bip6`, or one of its own. */
+  fixedCidr6?: string | undefined;
   mtu: number;
   /** May Berth touch the firewall? */
   iptables: boolean;

@@ -13,18 +13,6 @@ import { type MatrixEngine, Neighbour, RowPlace } from "./matrix-lab.ts";
 import { makePeerEcho } from "./matrix-probes.ts";
 import { inLab, runInLab, sh } from "./network-lab.ts";
 
-/** What is not built yet: whole rows, and ports on the host's IPv6 addresses. */
-const LATER = new Set([
-  "default bridge, dual",
-  "user bridge, v6",
-  "internal, v6",
-  "macvlan, v4",
-  "macvlan, v6",
-  "macvlan, dual",
-  "container, v6",
-]);
-const LATER_CELLS = /^(loopback|published) IPv6/;
-
 if (!inLab) {
   test("the network matrix in a laboratory", { skip: process.getuid?.() === 0 ? false : "needs root" }, () =>
     runInLab(import.meta.filename),
@@ -42,9 +30,7 @@ if (!inLab) {
     sh("iptables -L -n >/dev/null; ip6tables -L -n >/dev/null");
     const plain = await berth({});
     // With IPv6 on its default bridge.
-    const dual = LATER.has("default bridge, dual")
-      ? plain
-      : await berth({ subnet: 1, flags: ["--ipv6", "--fixed-cidr-v6", "fd78::/64"] });
+    const dual = await berth({ subnet: 1, flags: ["--ipv6", "--fixed-cidr-v6", "fd78::/64"] });
     await Promise.all(
       MATRIX.map(async (row) => {
         const engine = row.kind === "default bridge" && row.family === "dual" ? dual : plain;
@@ -78,16 +64,11 @@ if (!inLab) {
   describe("the network matrix", { concurrency: true }, () => {
     for (const row of MATRIX) {
       const name = `${row.kind}, ${row.family}`;
-      test(name, { todo: LATER.has(name) }, async () => {
+      test(name, async () => {
         const place = places.get(row);
         if (!(place instanceof RowPlace)) throw place;
         const cells = await place.cells(neighbour);
-        const wrong = cells
-          .filter(({ seen, expected }) => seen !== expected)
-          .filter(
-            // A refusal is no sign of a port that was opened.
-            (cell) => !(LATER_CELLS.test(cell.name) && cell.seen === "refused"),
-          );
+        const wrong = cells.filter(({ seen, expected }) => seen !== expected);
         assert.deepEqual(
           wrong.map(({ name, seen, expected }) => `${name}: ${seen} instead of ${expected}`),
           [],

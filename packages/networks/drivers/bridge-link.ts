@@ -28,8 +28,8 @@ export interface BridgeLinkOptions {
   /** The host's own on it, one a family at most. */
   addresses: readonly { address: Address; prefixLength: number }[];
   mtu: number;
-  /** The gateway of a former configuration: it goes when another takes its place. Other addresses stay. */
-  former: Address | undefined;
+  /** The gateways of a former configuration: they go when others take their place. Other addresses stay. */
+  former: readonly Address[];
 }
 
 type Present = { address: Address; prefixLength: number };
@@ -51,9 +51,12 @@ export function ensureBridge(netlink: NetlinkSocket, options: BridgeLinkOptions)
     netlink.request(createBridge({ name, mac, mtu: options.mtu }), `create bridge ${name}`);
     link = findLink(netlink, name);
     if (link === undefined) throw new Error(`the bridge ${name} vanished after it was made`);
-    const ipv6 = options.addresses.some(({ address }) => address.family === 6);
-    trySysctl(`net/ipv6/conf/${name}/disable_ipv6`, ipv6 ? "0" : "1");
+    trySysctl(`net/ipv6/conf/${name}/disable_ipv6`, "1");
     for (const [setting, value] of Object.entries(eagerNeighbours(name))) trySysctl(setting, value);
+  }
+  // On a bridge that is there already, it may be off.
+  if (options.addresses.some(({ address }) => address.family === 6)) {
+    trySysctl(`net/ipv6/conf/${name}/disable_ipv6`, "0");
   }
   trySysctl(`net/ipv6/conf/${name}/accept_ra`, "0");
   setAddresses(netlink, link.index, options);
@@ -69,7 +72,8 @@ function setAddresses(netlink: NetlinkSocket, index: number, options: BridgeLink
     found.address.value === wanted.address.value &&
     found.prefixLength === wanted.prefixLength;
   for (const found of present) {
-    if (found.address.family !== 4 || found.address.value !== options.former?.value) continue;
+    const { family, value } = found.address;
+    if (!options.former.some((address) => address.family === family && address.value === value)) continue;
     if (options.addresses.some((wanted) => fits(found, wanted))) continue;
     netlink.request(
       removeAddress({

@@ -4,12 +4,11 @@ import { type BridgeFacts, planBridge, planConfig } from "#networks/drivers/brid
 import { parseAddress, parseCidr } from "#networks/ipam/prefix.ts";
 
 const options = { bip: undefined, fixedCidr: undefined, defaultAddressPools: [] };
-const facts: BridgeFacts = { present: undefined, remembered: {}, used: [] };
+const ownSubnet6 = parseCidr("fd11::/64")?.prefix;
+const facts: BridgeFacts = { present: undefined, remembered: {}, used: [], ownSubnet6 };
 const used = (...texts: string[]) => texts.flatMap((text) => parseCidr(text)?.prefix ?? []);
-const plan = (
-  changes: Partial<typeof options> | { bip: string; fixedCidr?: string },
-  known: Partial<BridgeFacts> = {},
-) => planConfig("b", planBridge({ ...options, ...changes }, { ...facts, ...known }));
+const plan = (changes: Partial<Parameters<typeof planBridge>[0]>, known: Partial<BridgeFacts> = {}) =>
+  planConfig("b", planBridge({ ...options, ...changes }, { ...facts, ...known }));
 
 test("a free pool, its first address for the gateway", () => {
   assert.deepEqual(plan({}, { used: used("172.17.0.0/16") }), {
@@ -49,4 +48,21 @@ test("what cannot be a bridge's address or range", () => {
     assert.throws(() => plan({ bip }), { code: "invalid" }, bip);
   }
   assert.throws(() => plan({ bip: "10.5.0.1/24", fixedCidr: "10.6.0.0/25" }), { code: "invalid" });
+});
+
+test("IPv6 where it is asked for: an own subnet, the one given, or the address given", () => {
+  const ipv6 = (changes: Partial<Parameters<typeof planBridge>[0]>) => plan({ ipv6: true, ...changes }).ipv6;
+  assert.equal(plan({ fixedCidr6: "fd22::/64" }).ipv6, undefined, "not asked for");
+  assert.deepEqual(ipv6({}), { subnet: "fd11::/64", gateway: "fd11::1" });
+  assert.deepEqual(ipv6({ fixedCidr6: "fd22::/80" }), { subnet: "fd22::/80", gateway: "fd22::1" });
+  assert.deepEqual(ipv6({ bip6: "fd33::9/64", fixedCidr6: "fd33::f0:0/112" }), {
+    subnet: "fd33::/64",
+    gateway: "fd33::9",
+    range: "fd33::f0:0/112",
+  });
+  for (const wrong of [{ bip6: "10.5.0.1/24" }, { bip6: "fd33::/64" }, { fixedCidr6: "fd22::/127" }]) {
+    assert.throws(() => ipv6(wrong), { code: "invalid" }, JSON.stringify(wrong));
+  }
+  assert.throws(() => ipv6({ bip6: "fd33::1/64", fixedCidr6: "fd22::/64" }), /invalid fixed-cidr-v6 fd22::/);
+  assert.throws(() => plan({ ipv6: true }, { ownSubnet6: undefined }), /this kernel has none/);
 });

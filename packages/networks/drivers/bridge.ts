@@ -42,6 +42,7 @@ import type { Firewall } from "#networks/firewall/firewall.ts";
 import { readLinks, usedPrefixes } from "#networks/host-survey.ts";
 import type { AddressLeases } from "#networks/ipam/address-leases.ts";
 import { takeAddress, wish } from "#networks/ipam/network-pools.ts";
+import { uniqueLocal } from "#networks/ipam/pool-choice.ts";
 import { type Family, formatAddress, type Prefix, parseAddress } from "#networks/ipam/prefix.ts";
 import type { NetworkConfig, NetworkRecord } from "#networks/network-record.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
@@ -131,7 +132,8 @@ export class BridgeNetwork implements NetworkDriver {
     const { bridge, mtu, isolated } = this.#settings;
     const { options } = this.#shared;
     using netlink = new NetlinkSocket();
-    const former = parseAddress(this.#record.config.gateway ?? "");
+    const { gateway, ipv6 } = this.#record.config;
+    const former = [gateway, ipv6?.gateway].flatMap((text) => parseAddress(text ?? "") ?? []);
     const plan = this.#default === undefined ? recordedPlan(this.#record.config) : this.#plan(netlink);
     const addresses = [plan.ipv4, plan.ipv6].flatMap((pool) =>
       pool === undefined ? [] : [{ address: pool.gateway, prefixLength: pool.subnet.length }],
@@ -158,13 +160,15 @@ export class BridgeNetwork implements NetworkDriver {
     const plan = planBridge(this.#shared.options, {
       present: existing && bridgeAddress(netlink, existing.index),
       remembered: config,
+      ownSubnet6: this.#shared.ipv6 ? uniqueLocal(id) : undefined,
       used: [...usedPrefixes(netlink, existing?.index ?? -1), ...(this.#default?.others() ?? [])],
     });
     const planned = planConfig(bridge, plan);
     if (JSON.stringify(planned) !== JSON.stringify(config)) {
       this.#default?.save(planned);
       this.#record.config = planned;
-      if (planned.subnet !== config.subnet) this.#shared.leases.forgetFree(id);
+      const moved = planned.subnet !== config.subnet || planned.ipv6?.subnet !== config.ipv6?.subnet;
+      if (moved) this.#shared.leases.forgetFree(id);
     }
     return plan;
   }
