@@ -50,6 +50,8 @@ export const sharedChains = { ports: "DOCKER", forward: "DOCKER-FORWARD", user: 
  */
 const foreignBridges = ["docker+", "br-+"];
 
+const toThisHost = "-m addrtype --dst-type LOCAL";
+
 /** Everything a bridge has in one family; undefined where it has no part in that family. */
 export function bridgeChains(state: BridgeState, family: Family): Record<Table, TablePart> | undefined {
   const rules = state.rules[family];
@@ -83,12 +85,11 @@ export function bridgeChains(state: BridgeState, family: Family): Record<Table, 
             [names.leave]: leaveRules(rules),
           },
           jumps: [
-            // Above what another engine returns early. A neighbour's packet for 127.0.0.1 must stay the martian it is.
+            // A neighbour's packet for 127.0.0.1 must stay the martian it is; ::1 cannot be translated at all.
             jump(sharedChains.ports, names.ports, ` ! -d ${loopback}`),
-            // ::1 cannot be translated: a program has to answer there.
-            ...(family === 4
-              ? [jump("OUTPUT", names.ports, ` -d ${loopback} -m addrtype --dst-type LOCAL`, "-A")]
-              : []),
+            // Another engine empties that chain when it starts, and returns from it early: for then there are these.
+            jump("PREROUTING", names.ports, ` ! -d ${loopback} ${toThisHost}`, "-A"),
+            jump("OUTPUT", names.ports, `${family === 4 ? "" : ` ! -d ${loopback}`} ${toThisHost}`, "-A"),
             jump("POSTROUTING", names.leave, "", "-A"),
           ],
         }

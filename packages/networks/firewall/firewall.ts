@@ -18,7 +18,12 @@ import type { FirewallRecord, FirewallTrace } from "#networks/firewall/firewall-
 import type { Family } from "#networks/ipam/prefix.ts";
 
 /** How often it is asked whether anybody changed rules, ms; asking takes microseconds. */
-const ASK_EVERY = 250;
+const ASK_EVERY = 200;
+/**
+ * Who changes rules is let finish before ours are looked at: for how long nothing must have happened, and how long that
+ * is waited for at most, ms. An engine that starts finds no chain that was not there a moment ago.
+ */
+const QUIET = { enough: 600, longest: 10_000 };
 /** The shortest time between two looks at the rules themselves, ms. */
 const LOOK_GAP = 1000;
 /** Somebody who takes rules away again and again has them put back at this interval, ms. */
@@ -53,7 +58,8 @@ export class Firewall {
   #next: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #looking = false;
-  #lookDue = false;
+  /** When rules of ours may have been touched first and last since they were looked at; undefined for not at all. */
+  #disturbed: { first: number; last: number } | undefined;
   #lastLook = 0;
   #lastRepair = 0;
   #gap = LOOK_GAP;
@@ -221,9 +227,12 @@ export class Firewall {
 
   #ask(): void {
     const { backend, logger } = this.#parts;
-    if (backend?.disturbed()) this.#lookDue = true;
-    if (!this.#lookDue || this.#looking || Date.now() - this.#lastLook < this.#gap) return;
-    this.#lookDue = false;
+    const now = Date.now();
+    if (backend?.disturbed()) this.#disturbed = { first: this.#disturbed?.first ?? now, last: now };
+    if (this.#disturbed === undefined || this.#looking || now - this.#lastLook < this.#gap) return;
+    const { first, last } = this.#disturbed;
+    if (now - last < QUIET.enough && now - first < QUIET.longest) return;
+    this.#disturbed = undefined;
     this.#looking = true;
     this.#look()
       .catch((error: unknown) => logger.warn("the firewall cannot be looked after", { error: String(error) }))
@@ -244,7 +253,7 @@ export class Firewall {
     if (before.length === 0 || (await backend?.intact(before)) !== false) return;
     // A change of our own in between is no reason; the next look tells.
     if (this.#running !== undefined) {
-      this.#lookDue = true;
+      this.#disturbed = { first: Date.now(), last: 0 };
       return;
     }
     const sinceLast = Date.now() - this.#lastRepair;

@@ -68,7 +68,8 @@ test("the whole of a bridge's nat table", () => {
     "-A BERTH-POST-berth0 -s 127.0.0.0/8 -o berth0 -j MASQUERADE",
     "-A BERTH-POST-berth0 -s 172.17.0.0/16 -o berth0 -m conntrack --ctstate DNAT -j MASQUERADE",
     "-I DOCKER ! -d 127.0.0.0/8 -j BERTH-berth0",
-    "-A OUTPUT -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j BERTH-berth0",
+    "-A PREROUTING ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j BERTH-berth0",
+    "-A OUTPUT -m addrtype --dst-type LOCAL -j BERTH-berth0",
     "-A POSTROUTING -j BERTH-POST-berth0",
   ]);
 });
@@ -87,6 +88,8 @@ test("the same in IPv6: nothing for its loopback, and addresses of a link go no 
     "-A BERTH-POST-berth0 -s fd00::/64 ! -o berth0 -j MASQUERADE",
     "-A BERTH-POST-berth0 -s fd00::/64 -o berth0 -m conntrack --ctstate DNAT -j MASQUERADE",
     "-I DOCKER ! -d ::1/128 -j BERTH-berth0",
+    "-A PREROUTING ! -d ::1/128 -m addrtype --dst-type LOCAL -j BERTH-berth0",
+    "-A OUTPUT ! -d ::1/128 -m addrtype --dst-type LOCAL -j BERTH-berth0",
     "-A POSTROUTING -j BERTH-POST-berth0",
   ]);
   assert.ok(!text.includes("127."));
