@@ -7,11 +7,13 @@ import {
   mkdirSync,
   readFileSync,
   realpathSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import { aptGet } from "#test/fixtures/debian-archive.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const DIRECTORY = join(ROOT, "build/vm");
@@ -52,13 +54,15 @@ function fetchKernel(): void {
   const depends = execFileSync("apt-cache", ["depends", "linux-image-cloud-amd64"], { encoding: "utf8" });
   const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
   if (name === undefined) throw new Error("Debian's archive has no linux-image-cloud-amd64");
-  execFileSync("apt-get", ["download", "-qq", name], {
-    cwd: DIRECTORY,
-    stdio: ["ignore", "ignore", "ignore"],
-  });
-  const [archive = ""] = globSync(`${name}_*.deb`, { cwd: DIRECTORY });
-  execFileSync("dpkg", ["-x", join(DIRECTORY, archive), KERNEL]);
-  rmSync(join(DIRECTORY, archive));
+  // Whole or not at all, whoever else does the same and whatever ends it.
+  const work = `${KERNEL}.${process.pid}`;
+  mkdirSync(work);
+  aptGet(["download", name], work);
+  const [archive = ""] = globSync(`${name}_*.deb`, { cwd: work });
+  execFileSync("dpkg", ["-x", join(work, archive), join(work, "root")]);
+  rmSync(KERNEL, { recursive: true, force: true });
+  renameSync(join(work, "root"), KERNEL);
+  rmSync(work, { recursive: true });
 }
 
 /** Everything the guest has. */
