@@ -6,7 +6,7 @@ import { makeImage } from "#test/vm/image.ts";
 
 const QEMU = "qemu-system-x86_64";
 /** How long all of it may take, ms; only a hang gets there. */
-const PATIENCE_MS = 400_000;
+const PATIENCE_MS = 1_000_000;
 
 /** One test of the guest's. */
 export interface GuestResult {
@@ -54,7 +54,11 @@ export async function testInMachine(
       stdio: ["ignore", "pipe", "inherit"],
     },
   );
-  const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+  let reason = "did not come to the end";
+  const timer = setTimeout(() => {
+    reason += ` in ${PATIENCE_MS} ms`;
+    child.kill("SIGKILL");
+  }, PATIENCE_MS);
   const results: GuestResult[] = [];
   const console_: string[] = [];
   let ended = false;
@@ -67,7 +71,7 @@ export async function testInMachine(
   clearTimeout(timer);
   rmSync(initramfs, { force: true });
   if (!ended || results.length === 0) {
-    throw new Error(`the virtual machine did not come to the end:\n${console_.slice(-60).join("\n")}`);
+    throw new Error(`the virtual machine ${reason}:\n${console_.slice(-60).join("\n")}`);
   }
   return results;
 }
