@@ -7,8 +7,13 @@ import { pipeline } from "node:stream/promises";
 import type { BodyOutput } from "#engine/files/file-service-types.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { makePipe } from "#kernel/pipes.ts";
+import { SO_SNDBUFFORCE, SOL_SOCKET, setsockopt } from "#kernel/socket-syscalls.ts";
+import { SyscallError } from "#kernel/syscall-error.ts";
 import { duplicate } from "#kernel/syscalls.ts";
 import type { Sink } from "#storage/files/file-tasks.ts";
+
+/** Bytes on their way to a client, at most. */
+const sendBuffer = 1 << 20;
 
 /** Lets `write` write to the body; resolves when it has, and everything is on its way. */
 export async function sendFromWorker(
@@ -19,6 +24,8 @@ export async function sendFromWorker(
   if (connection !== undefined && fd !== undefined) {
     // A descriptor of its own: the connection may be closed, and its number be something else, at any moment.
     using own = new FileDescriptor(duplicate(fd));
+    // On this machine: the kernel sizes the buffers of others by what is between.
+    if (connection.socket.remoteAddress === undefined) widen(own);
     await write({ fd: own.number, framing: connection.framing });
     return;
   }
@@ -29,6 +36,16 @@ export async function sendFromWorker(
   const [first, second] = await Promise.allSettled([written, passed]);
   if (first.status === "rejected") throw first.reason;
   if (second.status === "rejected") throw new DOMException("the client is gone", "AbortError");
+}
+
+/** With the usual 208 KiB worker and client take turns; with more, both are at work. */
+function widen(socket: FileDescriptor): void {
+  try {
+    setsockopt(socket.number, SOL_SOCKET, SO_SNDBUFFORCE, sendBuffer);
+  } catch (error) {
+    // For root alone; without it, it only takes longer. Or the client is gone, which the first write will tell.
+    if (!(error instanceof SyscallError)) throw error;
+  }
 }
 
 /** Number of a bare socket's descriptor, once nothing waits to be written to it. */

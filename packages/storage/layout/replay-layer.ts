@@ -2,8 +2,8 @@
  * Writes a layer's archive again, byte for byte: raw bytes from its layout, content from its directory.
  *
  * For worker threads; synchronous, holds one buffer and one block of the layout whatever the layer's size. Files are opened
- * below the layer's directory and never through a link. Every file is compared with its checksum as it goes, so that the error for one that
- * was changed on the disk names it; the whole, with the layer's diff id.
+ * below the layer's directory and never through a link. The whole is compared with the layer's diff id. Files have checksums of
+ * their own, so that the error for one that was changed on the disk names it.
  */
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
@@ -38,11 +38,15 @@ export interface StoredLayer {
 }
 
 export interface ReplayOptions {
-  /** Compare the whole with the diff id at the end (default). Off for those who hash it themselves. */
+  /**
+   * Compare the whole with the diff id at the end, and the files with their checksums only where it is another (default). Off for
+   * those who hash it themselves: every file is compared as it goes.
+   */
   verify?: boolean;
 }
 
-const bufferLength = 1 << 20;
+/** What is read, hashed and copied stays in a processor's cache. */
+const bufferLength = 256 * 1024;
 /** Room that is worth reading into: less than this is given out first. */
 const enough = 64 * 1024;
 
@@ -65,7 +69,7 @@ export function* replayLayer(layer: StoredLayer, { verify = true }: ReplayOption
   const { trailer } = reader;
   const hash = verify ? createHash("sha256") : undefined;
   let total = 0;
-  using content = new LayerContent(layer, trailer);
+  using content = new LayerContent(layer, trailer, { checked: !verify });
   for (const piece of pieces(reader, content, layer)) {
     hash?.update(piece);
     total += piece.length;
@@ -74,8 +78,14 @@ export function* replayLayer(layer: StoredLayer, { verify = true }: ReplayOption
   if (total !== trailer.size) throw damagedLayout(layer.layout, "it tells of another size");
   const actual = hash && `sha256:${hash.digest("hex")}`;
   if (actual !== undefined && actual !== trailer.diffId) {
+    findChanged(layer);
     throw damagedLayout(layer.layout, `it gives ${actual} instead of ${trailer.diffId}`);
   }
+}
+
+/** Throws for the first file whose content is not what it was. */
+function findChanged(layer: StoredLayer): void {
+  for (const _ of replayLayer(layer, { verify: false }));
 }
 
 function* pieces(reader: LayoutReader, content: LayerContent, layer: StoredLayer): Generator<Buffer> {
@@ -115,10 +125,13 @@ class LayerContent implements Disposable {
   readonly #root: FileDescriptor;
   readonly #layout: FileDescriptor;
   readonly #replaced: ReplacedPaths;
+  readonly #checked: boolean;
   #index = 0;
 
-  constructor(layer: StoredLayer, trailer: LayoutTrailer) {
+  /** `checked`: content is compared with its checksums. */
+  constructor(layer: StoredLayer, trailer: LayoutTrailer, { checked }: { checked: boolean }) {
     this.#layer = layer;
+    this.#checked = checked;
     this.#root = new FileDescriptor(open(layer.directory, O_PATH | O_DIRECTORY));
     this.#layout = new FileDescriptor(open(layer.layout, O_PATH | O_DIRECTORY));
     this.#replaced = new ReplacedPaths(trailer.replaced);
@@ -140,25 +153,27 @@ class LayerContent implements Disposable {
       const cause = new SyscallError("openat2", -fd, [record.path]);
       throw changed(this.#layer, record.path, `cannot be opened (${cause.code})`, cause);
     }
-    return new FileContent(fd, record, (what) => changed(this.#layer, record.path, what));
+    return new FileContent(fd, record, this.#checked, (what) => changed(this.#layer, record.path, what));
   }
 }
 
-/** The content of one file, read piece by piece and checked at its end. */
+/** The content of one file, read piece by piece; it is as long as it was, and where it is checked has the same checksum. */
 class FileContent implements Disposable {
   /** Bytes still to come. */
   left: number;
   readonly #fd: number;
   readonly #record: ContentRecord;
+  readonly #checked: boolean;
   readonly #changed: (what: string) => BerthError;
   #checksum = 0;
   #part = 0;
   /** Bytes read of the current part. */
   #done = 0;
 
-  constructor(fd: number, record: ContentRecord, changed: (what: string) => BerthError) {
+  constructor(fd: number, record: ContentRecord, checked: boolean, changed: (what: string) => BerthError) {
     this.#fd = fd;
     this.#record = record;
+    this.#checked = checked;
     this.#changed = changed;
     this.left = record.length;
   }
@@ -173,6 +188,7 @@ class FileContent implements Disposable {
     if (got === 0) throw this.#changed("is shorter than it was");
     this.left -= got;
     if (this.left < 0) throw this.#changed("is longer than it was");
+    if (!this.#checked) return got;
     this.#checksum = crc32(buffer.subarray(at, at + got), this.#checksum);
     if (this.left === 0 && this.#checksum !== this.#record.checksum)
       throw this.#changed("has another content");
