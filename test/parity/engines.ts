@@ -47,11 +47,12 @@ export class ParityEngines implements AsyncDisposable {
     this.berth = engine("berth", daemon.socket, daemon.directory);
   }
 
-  static async start(): Promise<ParityEngines> {
+  /** `flags`: more for dockerd. */
+  static async start(flags: readonly string[] = []): Promise<ParityEngines> {
     const berth = await TestDaemon.start({ subnet: 41 });
     try {
       berth.loadBusybox();
-      return new ParityEngines(berth, await Dockerd.start());
+      return new ParityEngines(berth, await Dockerd.start({ flags }));
     } catch (error) {
       await berth.stop();
       throw error;
