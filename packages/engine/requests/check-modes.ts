@@ -60,9 +60,19 @@ export function present(nameOrId: string, lookup: ModeLookup, before: string): v
   }
 }
 
+/** Each is a socket or two of the daemon, and a rule; what is left of its descriptors decides at the start. */
+const mostPorts = 32_768;
+
 function checkNetwork(config: ContainerConfig, hostConfig: HostConfig): string[] {
   const mode = hostConfig.NetworkMode ?? "";
-  const published = Object.keys(hostConfig.PortBindings ?? {}).length > 0;
+  const ports = Object.keys(hostConfig.PortBindings ?? {}).length;
+  if (ports > mostPorts) {
+    throw invalid(
+      `too many published ports: ${ports}, a container can have ${mostPorts}`,
+      "publish fewer, or use --network host",
+    );
+  }
+  const published = ports > 0;
   if (mode.startsWith("container:")) {
     if (mode === "container:") {
       throw invalid("invalid network mode: invalid container format container:<name|id>");

@@ -5,10 +5,13 @@
  * what was decided before a port was published, or after it was withdrawn, unless its entry is deleted. Constants:
  * linux/netfilter/nfnetlink_conntrack.h; the filter bits are those of the kernel's ctnetlink (CTA_FILTER_F_*).
  */
-import { MessageWriter, NLM_F_ACK } from "#kernel/netlink/message-codec.ts";
+import { MessageWriter, NLM_F_ACK, NLM_F_DUMP, parseAttributes } from "#kernel/netlink/message-codec.ts";
 
 const NFNL_SUBSYS_CTNETLINK = 1;
+const IPCTNL_MSG_CT_GET = 1;
 const IPCTNL_MSG_CT_DELETE = 2;
+/** `struct nfgenmsg`, before the attributes. */
+const nfgenmsgSize = 4;
 const AF_INET = 2;
 const AF_INET6 = 10;
 
@@ -49,4 +52,31 @@ export function forgetUdpFlows(address: Uint8Array, port: number): Buffer {
     message.u32(CTA_FILTER_REPLY_FLAGS, 0);
   });
   return message.finish();
+}
+
+/** Asks for the UDP flows of a family; a kernel that cannot filter sends those of all protocols. */
+export function listUdpFlows(family: 4 | 6): Buffer {
+  const message = new MessageWriter((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_GET, NLM_F_DUMP);
+  message.bytes(Uint8Array.of(family === 4 ? AF_INET : AF_INET6, 0, 0, 0));
+  message.nested(CTA_TUPLE_ORIG, () => {
+    message.nested(CTA_TUPLE_PROTO, () => message.u8(CTA_PROTO_NUM, IPPROTO_UDP));
+  });
+  message.nested(CTA_FILTER, () => {
+    message.u32(CTA_FILTER_ORIG_FLAGS, FILTER_PROTO_NUM);
+    message.u32(CTA_FILTER_REPLY_FLAGS, 0);
+  });
+  return message.finish();
+}
+
+/** Where a flow of that list was begun to; undefined for what is not UDP. */
+export function udpDestination(payload: Buffer): { address: Buffer; port: number } | undefined {
+  const tuple = parseAttributes(
+    parseAttributes(payload, nfgenmsgSize).get(CTA_TUPLE_ORIG) ?? Buffer.alloc(0),
+  );
+  const protocol = parseAttributes(tuple.get(CTA_TUPLE_PROTO) ?? Buffer.alloc(0));
+  const addresses = parseAttributes(tuple.get(CTA_TUPLE_IP) ?? Buffer.alloc(0));
+  const address = addresses.get(CTA_IP_V4_DST) ?? addresses.get(CTA_IP_V6_DST);
+  const port = protocol.get(CTA_PROTO_DST_PORT);
+  if (protocol.get(CTA_PROTO_NUM)?.[0] !== IPPROTO_UDP || port?.length !== 2) return undefined;
+  return address && { address, port: port.readUInt16BE(0) };
 }

@@ -1,13 +1,17 @@
 /**
- * Which process has a port of the host, for the error that says it is taken: through /proc, off the event loop, and no
- * further than a fixed amount of work.
+ * Which process has a port of the host, for the error that says it is taken: through /proc, in slices between which the
+ * event loop goes on, and no further than a fixed amount of work.
  */
-import { open, readdir, readFile, readlink } from "node:fs/promises";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 /** Of each table of sockets, bytes that are read; a line has 150. */
 const mostBytes = 4 << 20;
 /** Looking through processes ends after this, ms: the error waits for it. */
-const patience = 500;
+const patience = 5000;
+/** Milliseconds that one slice may take. */
+const slice = 2;
 const listening = "0A";
 
 /** "nginx (pid 1234)"; undefined if it is not found. */
@@ -50,20 +54,41 @@ async function readSome(path: string): Promise<string> {
 async function findHolder(inodes: ReadonlySet<string>): Promise<string | undefined> {
   const links = new Set([...inodes].map((inode) => `socket:[${inode}]`));
   const deadline = performance.now() + patience;
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  for (const pid of pids) {
-    if (performance.now() > deadline) return undefined;
+  let turn = performance.now();
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     if (pid === String(process.pid)) continue;
-    try {
-      const directory = `/proc/${pid}/fd`;
-      for (const fd of await readdir(directory)) {
-        if (links.has(await readlink(`${directory}/${fd}`).catch(() => ""))) {
-          return `${(await readFile(`/proc/${pid}/comm`, "utf8")).trim()} (pid ${pid})`;
-        }
-      }
-    } catch {
-      // It has ended, or is none of ours to look into.
+    for (const fd of descriptors(pid)) {
+      // Each look takes microseconds; a thread of the pool for it would take longer.
+      if (links.has(linkOf(`/proc/${pid}/fd/${fd}`))) return `${nameOf(pid)} (pid ${pid})`;
+      if (performance.now() - turn < slice) continue;
+      await nextTurn();
+      turn = performance.now();
+      if (turn > deadline) return undefined;
     }
   }
   return undefined;
+}
+
+function descriptors(pid: string): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`);
+  } catch {
+    return []; // It has ended, or is none of ours to look into.
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
+}
+
+function nameOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  } catch {
+    return "a process";
+  }
 }

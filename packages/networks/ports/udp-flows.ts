@@ -3,32 +3,40 @@
  * is not the one there is now.
  */
 import { networkInterfaces } from "node:os";
-import { setImmediate as nextTurn } from "node:timers/promises";
-import { forgetUdpFlows } from "#kernel/netlink/conntrack-messages.ts";
+import { forgetUdpFlows, listUdpFlows, udpDestination } from "#kernel/netlink/conntrack-messages.ts";
 import { NETLINK_NETFILTER, NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { addressBytes, parseAddress } from "#networks/ipam/prefix.ts";
 import type { PublishedPort } from "#networks/ports/port-allocator.ts";
 
-/** Milliseconds that one slice may take. */
-const slice = 2;
+/** For each deletion the kernel goes through all flows: of more ports, only those are named that have any. */
+const fewPorts = 8;
 
-/** Best effort: a kernel that cannot do it leaves such flows to their timeout. Many ports are done in slices. */
-export async function forgetFlows(published: readonly PublishedPort[]): Promise<void> {
+/** Best effort: a kernel that cannot do it leaves such flows to their timeout. */
+export function forgetFlows(published: readonly PublishedPort[]): void {
   const udp = published.filter((port) => port.protocol === "udp" && port.hostPort !== 0);
   if (udp.length === 0) return;
   using netlink = new NetlinkSocket(NETLINK_NETFILTER);
-  const everywhere = { "0.0.0.0": ownAddresses("IPv4"), "::": ownAddresses("IPv6") };
-  let began = performance.now();
-  for (const { hostIp, hostPort } of udp) {
-    const texts = hostIp === "0.0.0.0" || hostIp === "::" ? everywhere[hostIp] : [hostIp];
-    for (const text of texts) {
+  for (const { hostIp, hostPort } of udp.length <= fewPorts ? udp : withFlows(netlink, udp)) {
+    for (const text of addressesOf(hostIp)) {
       const address = parseAddress(text);
       if (address !== undefined) netlink.tryRequest(forgetUdpFlows(addressBytes(address), hostPort));
     }
-    if (performance.now() - began < slice) continue;
-    await nextTurn();
-    began = performance.now();
   }
+}
+
+function withFlows(netlink: NetlinkSocket, ports: readonly PublishedPort[]): PublishedPort[] {
+  try {
+    const flows = ([4, 6] as const).flatMap((family) => netlink.dump(listUdpFlows(family)));
+    const used = new Set(flows.map(({ payload }) => udpDestination(payload)?.port));
+    return ports.filter(({ hostPort }) => used.has(hostPort));
+  } catch {
+    return []; // Without connection tracking there is nothing to forget.
+  }
+}
+
+function addressesOf(hostIp: string): string[] {
+  if (hostIp === "0.0.0.0") return ownAddresses("IPv4");
+  return hostIp === "::" ? ownAddresses("IPv6") : [hostIp];
 }
 
 /** The addresses a port published everywhere answers at. */
