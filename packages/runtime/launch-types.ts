@@ -24,11 +24,6 @@ export type RootfsPlan =
       merged: string;
       /** Extra mount options, for example "index=off". */
       options: string[];
-      /**
-       * The capabilities that the launcher has, where what is written to `upper` is limited by a quota: overlayfs writes with
-       * the rights of who mounted it, and some file systems do not hold CAP_SYS_RESOURCE to quotas. So it is mounted without.
-       */
-      limited?: { capabilities: bigint };
     };
 
 /** Which cgroup hierarchies the host has, from `#kernel/cgroup-layout.ts`. */

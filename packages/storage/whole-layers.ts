@@ -10,8 +10,7 @@ import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
 import { FileDescriptor } from "#kernel/fd.ts";
-import { fchmod, fchown, S_IFDIR, S_IFMT, unlinkat } from "#kernel/file-syscalls.ts";
-import { RootDirectory } from "#kernel/root-directory.ts";
+import { fchmod, fchown } from "#kernel/file-syscalls.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
 import { O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
@@ -23,7 +22,6 @@ import type {
   StorageDriver,
   WritableOptions,
 } from "#storage/driver-types.ts";
-import { type InitStep, makeInitStep, planInitLayer } from "#storage/init-layer.ts";
 import { pathExists, readIfExists, removeIfExists } from "#storage/layer-files.ts";
 import {
   checkLayerId,
@@ -33,10 +31,15 @@ import {
   noSuchLayer,
   ownerOf,
 } from "#storage/layer-names.ts";
+import { PreparedRoots } from "#storage/prepared-roots.ts";
+import { makeMountPoints } from "#storage/whole-mount-points.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Trees walked at once: more would only make the disk's head, or its queue, busier. */
 const walks = 2;
+
+/** Begins the names of trees with mount points that containers begin as; none outlives its daemon. */
+const preparedPrefix = ".init-";
 
 /** How the trees of a driver come and go. None of it blocks the event loop. */
 export interface LayerTrees {
@@ -47,10 +50,12 @@ export interface LayerTrees {
    * when this throws is removed by the caller.
    */
   makeCopy(source: string, home: string, name: string, options: { share: boolean }): Promise<void>;
-  /** Bytes that a new tree may hold at most. */
-  limit?(path: string, bytes: number): Promise<void>;
-  /** The tree is about to be deleted. */
-  forget?(path: string): void;
+  /** Copies cost no space, only the wait for the disk: those for the next container are made before it is asked for. */
+  readonly instant: boolean;
+  /** Bytes that a layer's new tree, which is at `path` yet, may hold at most. */
+  limit?(cacheId: string, path: string, bytes: number): Promise<void>;
+  /** The layer is about to be deleted. */
+  forget?(cacheId: string): void;
   readonly removal: BackgroundRemoval;
   /** What `docker info` says of it. */
   status(): Promise<[string, string][] | null>;
@@ -88,6 +93,15 @@ export class WholeLayerDriver implements StorageDriver {
   readonly #workers = new StorageWorkers(walks);
   /** Layers being made, so that a second request waits for the first. */
   readonly #making = new Map<string, Promise<void>>();
+  readonly #prepared = new PreparedRoots({
+    base: (parent, owner) => this.#makePrepared(parent, owner),
+    copy: async (base) => {
+      const name = `${preparedPrefix}${randomUUID()}`;
+      await this.#trees.makeCopy(base, this.#home, name, { share: false });
+      return this.#path(name);
+    },
+    discard: (path) => this.#discardIfExists(path),
+  });
 
   constructor({ name, base, home, trees, owner }: WholeLayersOptions) {
     this.name = name;
@@ -116,12 +130,14 @@ export class WholeLayerDriver implements StorageDriver {
   async createWritable(cacheId: string, parent: string | undefined, options: WritableOptions): Promise<void> {
     checkLayerId(cacheId);
     const init = `${cacheId}${initSuffix}`;
-    await this.#create(init, {
-      parent,
-      share: true,
-      fill: (directory) => this.#makeMountPoints(directory, options.uid ?? 0, options.gid ?? 0),
-    });
-    await this.#create(cacheId, { parent: init, share: false, size: options.size });
+    const own = { parent: init, share: false, size: options.size };
+    if (this.#trees.instant && !pathExists(this.#path(init))) {
+      await this.#once([cacheId, init], () => this.#takePrepared(cacheId, parent, options));
+      return;
+    }
+    const fill = (directory: string) => makeMountPoints(directory, options, this.#workers);
+    await this.#create(init, { parent, share: true, fill });
+    await this.#create(cacheId, own);
   }
 
   async remove(cacheId: string): Promise<void> {
@@ -170,6 +186,7 @@ export class WholeLayerDriver implements StorageDriver {
   }
 
   async reconcile(known: ReadonlySet<string>): Promise<void> {
+    await this.#prepared.forget();
     for (const name of readdirSync(this.#home)) {
       if (name.startsWith(gonePrefix)) this.#trees.removal.add(this.#path(name));
       else if (name.startsWith(".")) await this.#discard(this.#path(name));
@@ -188,18 +205,27 @@ export class WholeLayerDriver implements StorageDriver {
   }
 
   async close(): Promise<void> {
+    await this.#prepared.forget();
     await Promise.all([this.#trees.removal.close(), this.#workers.close(), this.#trees.close()]);
   }
 
   #create(cacheId: string, making: Making): Promise<void> {
+    return this.#once([cacheId], () => this.#make(cacheId, making));
+  }
+
+  /** Makes layers, unless the first of them is being made. */
+  #once([cacheId = "", ...others]: string[], make: () => Promise<void>): Promise<void> {
     const running = this.#making.get(cacheId);
     if (running !== undefined) return running;
-    const made = this.#make(cacheId, making).finally(() => this.#making.delete(cacheId));
-    this.#making.set(cacheId, made);
+    const made = make().finally(() => {
+      for (const id of [cacheId, ...others]) this.#making.delete(id);
+    });
+    for (const id of [cacheId, ...others]) this.#making.set(id, made);
     return made;
   }
 
-  async #make(cacheId: string, { parent, share, size, fill }: Making): Promise<void> {
+  async #make(cacheId: string, making: Making): Promise<void> {
+    const { parent, share, size, fill } = making;
     checkLayerId(cacheId);
     if (pathExists(this.#path(cacheId))) return;
     const source = parent === undefined ? undefined : this.#present(parent);
@@ -208,18 +234,56 @@ export class WholeLayerDriver implements StorageDriver {
     // What a crash left under this name.
     if (pathExists(building)) await this.#discard(building);
     try {
-      if (source === undefined) {
-        await this.#trees.makeEmpty(this.#home, name);
-        this.#ownRoot(building);
-      } else {
-        await this.#trees.makeCopy(source, this.#home, name, { share });
-      }
+      await this.#begin(source, name, share);
       await fill?.(building);
-      if (size !== undefined) await this.#trees.limit?.(building, size);
+      if (size !== undefined) await this.#trees.limit?.(cacheId, building, size);
       if (parent !== undefined) writeFileSync(this.#parentFile(cacheId), parent, { mode: 0o600 });
       await rename(building, this.#path(cacheId));
     } catch (error) {
       await this.#discardIfExists(building);
+      throw error;
+    }
+  }
+
+  /** Makes a tree that is `source`, or empty. */
+  async #begin(source: string | undefined, name: string, share: boolean): Promise<void> {
+    if (source !== undefined) await this.#trees.makeCopy(source, this.#home, name, { share });
+    else {
+      await this.#trees.makeEmpty(this.#home, name);
+      this.#ownRoot(this.#path(name));
+    }
+  }
+
+  /** Makes both layers of a container of trees that are there already. */
+  async #takePrepared(
+    cacheId: string,
+    parent: string | undefined,
+    { uid = 0, gid = 0, size }: WritableOptions,
+  ): Promise<void> {
+    const init = `${cacheId}${initSuffix}`;
+    const [initTree, ownTree] = await this.#prepared.take(parent, { uid, gid });
+    try {
+      if (size !== undefined) await this.#trees.limit?.(cacheId, ownTree, size);
+      if (parent !== undefined) writeFileSync(this.#parentFile(init), parent, { mode: 0o600 });
+      writeFileSync(this.#parentFile(cacheId), init, { mode: 0o600 });
+      // The init layer first: what is there of a container after a crash has something to be compared with.
+      await rename(initTree, this.#path(init));
+      await rename(ownTree, this.#path(cacheId));
+    } catch (error) {
+      for (const path of [ownTree, initTree]) await this.#discardIfExists(path);
+      throw error;
+    }
+  }
+
+  async #makePrepared(parent: string | undefined, owner: Owner): Promise<string> {
+    const name = `${preparedPrefix}${randomUUID()}`;
+    const source = parent === undefined ? undefined : this.#present(parent);
+    try {
+      await this.#begin(source, name, true);
+      await makeMountPoints(this.#path(name), owner, this.#workers);
+      return this.#path(name);
+    } catch (error) {
+      await this.#discardIfExists(this.#path(name));
       throw error;
     }
   }
@@ -232,7 +296,9 @@ export class WholeLayerDriver implements StorageDriver {
   }
 
   async #remove(cacheId: string): Promise<void> {
+    await this.#prepared.forget(cacheId);
     await this.#discardIfExists(this.#path(cacheId));
+    this.#trees.forget?.(cacheId);
     removeIfExists(this.#parentFile(cacheId));
     await this.#discardIfExists(this.layoutPath(cacheId));
   }
@@ -248,7 +314,6 @@ export class WholeLayerDriver implements StorageDriver {
   /** Moves something out of the way and deletes it. */
   async #discard(path: string): Promise<void> {
     const gone = this.#path(gonePrefix + randomUUID());
-    if (pathExists(path)) this.#trees.forget?.(path);
     await rename(path, gone);
     this.#trees.removal.add(gone);
   }
@@ -268,23 +333,5 @@ export class WholeLayerDriver implements StorageDriver {
   /** Says on which layer one was put: what its changes are told by. */
   #parentFile(cacheId: string): string {
     return join(this.#parents, cacheId);
-  }
-
-  /** Makes a container's mount points in a tree that holds the whole image; what is in their place goes. */
-  async #makeMountPoints(directory: string, uid: number, gid: number): Promise<void> {
-    using root = new RootDirectory(directory);
-    for (const step of planInitLayer([directory])) await this.#makeMountPoint(root, step, uid, gid);
-  }
-
-  async #makeMountPoint(root: RootDirectory, step: InitStep, uid: number, gid: number): Promise<void> {
-    const existing = root.lstat(step.path);
-    if (step.kind === "directory" && !step.opaque && existing !== undefined) return;
-    // Every directory on the way has a step of its own before: none of them is a link by now.
-    const { directory, name } = root.openParent(step.path);
-    using parent = directory;
-    if (existing !== undefined && (existing.mode & S_IFMT) === S_IFDIR) {
-      await this.#workers.run({ kind: "remove", path: `${parent.procPath}/${name}` });
-    } else if (existing !== undefined) unlinkat(parent.number, name);
-    makeInitStep(parent.number, { ...step, path: name }, uid, gid);
   }
 }

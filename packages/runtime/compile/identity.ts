@@ -109,11 +109,7 @@ function setAllCapabilities(w: ProgramWriter, sets: Sets, ambient: bigint): void
   }
 }
 
-export function setCapabilities(
-  w: ProgramWriter,
-  { effective, permitted, inheritable }: Sets,
-  why: string,
-): void {
+function setCapabilities(w: ProgramWriter, { effective, permitted, inheritable }: Sets, why: string): void {
   const header = w.constant({ width: 4, value: CAPABILITY_VERSION }, { width: 4, value: 0 });
   const half = (set: bigint, upper: boolean) => ({
     width: 4 as const,

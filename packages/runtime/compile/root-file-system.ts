@@ -1,7 +1,6 @@
 /** How the container's root comes to be mounted in its own mount namespace, and how it becomes "/". */
 import { BerthError } from "#errors/errors.ts";
 import type { Register } from "#program/types.ts";
-import { setCapabilities } from "#runtime/compile/identity.ts";
 import {
   FSCONFIG,
   FSMOUNT_CLOEXEC,
@@ -66,7 +65,7 @@ export function mountRoot(
     return;
   }
   b.sys("chdir", [b.cstr(plan.base)], { why: `go to ${plan.base}` });
-  mountWithin(w, plan, () => mountOverlay(w, plan));
+  mountOverlay(w, plan);
   w.open(plan.merged, O.PATH | O.DIRECTORY, into, `open root file system ${plan.merged}`);
 }
 
@@ -89,7 +88,7 @@ export function takeRoot(
   }
   const { b } = w;
   b.sys("chdir", [b.cstr(plan.base)], { why: `go to ${plan.base}` });
-  mountWithin(w, plan, () => makeOverlay(w, plan, into));
+  makeOverlay(w, plan, into);
 }
 
 /** In the mount namespace that it is to be the root of: on top of "/", since nothing else of the host need be in reach. */
@@ -102,22 +101,6 @@ export function attachRoot(w: ProgramWriter, root: Register): void {
 }
 
 type Overlay = Extract<RootfsPlan, { kind: "overlay" }>;
-
-/** Bit of CAP_SYS_RESOURCE, linux/capability.h. */
-const SYS_RESOURCE = 1n << 24n;
-
-/** Mounts with the rights that writers are to have. */
-function mountWithin(w: ProgramWriter, { limited }: Overlay, mount: () => void): void {
-  if (limited === undefined) {
-    mount();
-    return;
-  }
-  const permitted = limited.capabilities;
-  const without = { effective: permitted & ~SYS_RESOURCE, permitted, inheritable: 0n };
-  setCapabilities(w, without, "give up CAP_SYS_RESOURCE for the root's quota");
-  mount();
-  setCapabilities(w, { ...without, effective: permitted }, "take CAP_SYS_RESOURCE back");
-}
 
 function mountOverlay(w: ProgramWriter, plan: Overlay): void {
   const { b } = w;

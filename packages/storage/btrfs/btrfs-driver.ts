@@ -7,7 +7,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import {
   createSubvolume,
@@ -31,7 +31,6 @@ import {
 } from "#storage/driver-options.ts";
 import type { Owner, SizeOptions } from "#storage/driver-types.ts";
 import { removeIfExists } from "#storage/layer-files.ts";
-import { newPrefix } from "#storage/layer-names.ts";
 import { type LayerTrees, WholeLayerDriver } from "#storage/whole-layers.ts";
 
 /** Of the interface of ioctls, as the library that Docker links with numbers it. */
@@ -81,6 +80,7 @@ function wrongFileSystem(dataRoot: string): BerthError {
 }
 
 class Subvolumes implements LayerTrees {
+  readonly instant = true;
   readonly removal = new BackgroundRemoval((path) => ({ kind: "remove-subvolume", path }));
   readonly #quotas: string;
   readonly #leastSize: number;
@@ -101,7 +101,7 @@ class Subvolumes implements LayerTrees {
     await snapshotSubvolume(below.number, directory.number, name);
   }
 
-  async limit(path: string, bytes: number): Promise<void> {
+  async limit(cacheId: string, path: string, bytes: number): Promise<void> {
     using subvolume = openDirectory(path);
     const attempt = () => limitSubvolume(subvolume.number, bytes);
     try {
@@ -111,16 +111,11 @@ class Subvolumes implements LayerTrees {
       await enableOnce(subvolume.number);
       await attempt();
     }
-    writeFileSync(this.#quotaFile(path), String(bytes), { mode: 0o600 });
+    writeFileSync(join(this.#quotas, cacheId), String(bytes), { mode: 0o600 });
   }
 
-  forget(path: string): void {
-    removeIfExists(this.#quotaFile(path));
-  }
-
-  #quotaFile(path: string): string {
-    const name = basename(path);
-    return join(this.#quotas, name.startsWith(newPrefix) ? name.slice(newPrefix.length) : name);
+  forget(cacheId: string): void {
+    removeIfExists(join(this.#quotas, cacheId));
   }
 
   async status(): Promise<[string, string][]> {

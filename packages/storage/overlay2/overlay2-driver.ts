@@ -24,7 +24,6 @@ import {
   renameat2,
   symlinkat,
 } from "#kernel/file-syscalls.ts";
-import { parseCapabilityMask } from "#kernel/host-facts.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
@@ -209,9 +208,6 @@ export class Overlay2Driver implements StorageDriver {
       work: `${cacheId}/work`,
       merged: `${cacheId}/merged`,
       options: [...this.#support.mountOptions],
-      ...(this.#sizes.isLimited(this.#path(cacheId)) && {
-        limited: { capabilities: parseCapabilityMask(readFileSync("/proc/self/status", "utf8")) },
-      }),
     };
   }
 

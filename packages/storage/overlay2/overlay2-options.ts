@@ -51,11 +51,6 @@ export class ContainerSizes {
     return new ContainerSizes(home, limits, size);
   }
 
-  /** Was a layer's directory given a limit? */
-  isLimited(path: string): boolean {
-    return this.limits?.usage(path) !== undefined;
-  }
-
   /** See `StorageDriver.sizeLimit`. */
   of(options: SizeOptions): number | undefined {
     const size = sizeOption("overlay2", options);

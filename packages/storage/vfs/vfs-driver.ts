@@ -50,6 +50,7 @@ function checkOption(text: string): void {
 }
 
 class CopiedTrees implements LayerTrees {
+  readonly instant = false;
   readonly removal = new BackgroundRemoval();
   readonly #workers = new StorageWorkers(copies);
   readonly #spread: boolean;

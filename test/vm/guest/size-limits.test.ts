@@ -1,6 +1,6 @@
 /**
- * Sizes of containers and volumes on ext4, by the daemon: what programs without CAP_SYS_RESOURCE meet there, though overlayfs
- * writes with the rights of who mounted it. Runs in the virtual machine.
+ * Sizes of containers and volumes on ext4, by the daemon: what programs without CAP_SYS_RESOURCE meet there. Runs in the virtual
+ * machine.
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
