@@ -142,8 +142,19 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
+  /** As `dump`, but once, with the kernel's search for the first piece done off the event loop. One at a time per socket. */
+  async dumpSlowly(message: Uint8Array): Promise<Message[]> {
+    const sequence = ++this.#sequence;
+    setSequence(message, sequence);
+    await this.#sendSlowly(message);
+    return this.#pieces(sequence).messages;
+  }
+
   #dumpOnce(message: Uint8Array): { messages: Message[]; interrupted: boolean } {
-    const sequence = this.#send(message);
+    return this.#pieces(this.#send(message));
+  }
+
+  #pieces(sequence: number): { messages: Message[]; interrupted: boolean } {
     const messages: Message[] = [];
     let interrupted = false;
     for (;;) {

@@ -272,7 +272,7 @@ export class BridgeNetwork implements NetworkDriver {
     } catch (cause) {
       throw external(holderOf(owner), cause instanceof Error ? cause.message : String(cause), { cause });
     }
-    forgetFlows(published);
+    await forgetFlows(published);
   }
 
   async withdraw(endpointId: string, published: readonly PublishedPort[]): Promise<void> {
@@ -281,7 +281,7 @@ export class BridgeNetwork implements NetworkDriver {
     if (!firewall.withdraw(this.#settings.bridge, endpointId)) return;
     try {
       await firewall.apply();
-      forgetFlows(published);
+      await forgetFlows(published);
     } catch (error) {
       this.#complain(error);
     }
@@ -315,7 +315,7 @@ export class BridgeNetwork implements NetworkDriver {
   async #dropRules(published: readonly PublishedPort[]): Promise<void> {
     const gone = [...this.#lingering];
     await this.#shared.firewall.apply();
-    forgetFlows(published);
+    await forgetFlows(published);
     for (const endpoint of gone) {
       this.#lingering.delete(endpoint);
       this.#shared.leases.release(endpoint);

@@ -11,22 +11,28 @@ import type { PublishedPort } from "#networks/ports/port-allocator.ts";
 /** For each deletion the kernel goes through all flows: of more ports, only those are named that have any. */
 const fewPorts = 8;
 
-/** Best effort: a kernel that cannot do it leaves such flows to their timeout. */
-export function forgetFlows(published: readonly PublishedPort[]): void {
+/** Best effort: a kernel that cannot do it leaves such flows to their timeout. The kernel searches off the event loop. */
+export async function forgetFlows(published: readonly PublishedPort[]): Promise<void> {
   const udp = published.filter((port) => port.protocol === "udp" && port.hostPort !== 0);
   if (udp.length === 0) return;
   using netlink = new NetlinkSocket(NETLINK_NETFILTER);
-  for (const { hostIp, hostPort } of udp.length <= fewPorts ? udp : withFlows(netlink, udp)) {
+  for (const { hostIp, hostPort } of udp.length <= fewPorts ? udp : await withFlows(netlink, udp)) {
     for (const text of addressesOf(hostIp)) {
       const address = parseAddress(text);
-      if (address !== undefined) netlink.tryRequest(forgetUdpFlows(addressBytes(address), hostPort));
+      if (address === undefined) continue;
+      await netlink.requestSlowly(forgetUdpFlows(addressBytes(address), hostPort)).catch(() => {
+        // It keeps to its time-out.
+      });
     }
   }
 }
 
-function withFlows(netlink: NetlinkSocket, ports: readonly PublishedPort[]): PublishedPort[] {
+async function withFlows(netlink: NetlinkSocket, ports: readonly PublishedPort[]): Promise<PublishedPort[]> {
   try {
-    const flows = ([4, 6] as const).flatMap((family) => netlink.dump(listUdpFlows(family)));
+    const flows = [
+      ...(await netlink.dumpSlowly(listUdpFlows(4))),
+      ...(await netlink.dumpSlowly(listUdpFlows(6))),
+    ];
     const used = new Set(flows.map(({ payload }) => udpDestination(payload)?.port));
     return ports.filter(({ hostPort }) => used.has(hostPort));
   } catch {
