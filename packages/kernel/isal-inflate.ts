@@ -1,14 +1,13 @@
 /**
- * Fast gunzip by Intel's ISA-L, Debian's libisal2: about three times zlib's speed.
+ * Fast gunzip by Intel's ISA-L: about three times zlib's speed.
  *
  * Binds the streaming decompressor and nothing else. The library is optional: `isalInflater` answers undefined where it is
  * not installed or not laid out as expected, and callers decompress with node:zlib. One call at a time; it runs in a
  * thread of libuv's, so that whoever reads can go on with the piece before.
  */
 import koffi from "koffi";
+import { isalBinding } from "#kernel/isal-library.ts";
 
-/** Debian's name for it; the number is the library's binary interface. */
-const library = "libisal.so.2";
 /** igzip_lib.h: sizeof(struct inflate_state) is 87368 in 2.30; room for growth. */
 const stateSize = 128 << 10;
 /** Offsets in struct inflate_state on 64-bit machines (igzip_lib.h of 2.30). */
@@ -42,22 +41,13 @@ interface Functions {
   };
 }
 
-let bound: Functions | null | undefined;
-
-function functions(): Functions | undefined {
-  if (bound !== undefined) return bound ?? undefined;
-  try {
-    const isal = koffi.load(library);
-    bound = {
-      init: isal.func("void isal_inflate_init(void *state)") as unknown as Functions["init"],
-      inflate: isal.func("int isal_inflate(void *state)") as unknown as Functions["inflate"],
-    };
-    if (!understands(bound)) bound = null;
-  } catch {
-    bound = null; // not installed: node:zlib does the same, more slowly
-  }
-  return bound ?? undefined;
-}
+const functions = isalBinding((bind) => {
+  const calls: Functions = {
+    init: bind("void isal_inflate_init(void *state)"),
+    inflate: bind("int isal_inflate(void *state)"),
+  };
+  return understands(calls) ? calls : undefined;
+});
 
 /** A gzip member of the two bytes "ok". */
 const sample = Buffer.from("1f8b0800000000000203cbcf060047dddc7902000000", "hex");

@@ -1,13 +1,12 @@
 /**
- * Fast gzip by Intel's ISA-L, Debian's libisal2: several times zlib's speed at about the size of its level 2.
+ * Fast gzip by Intel's ISA-L: several times zlib's speed at about the size of its level 2.
  *
  * Binds the streaming compressor and nothing else. The library is optional: `isalDeflater` answers undefined where it is
  * not installed, and callers compress with node:zlib. One compressor belongs to one thread and is never shared.
  */
 import koffi from "koffi";
+import { isalBinding } from "#kernel/isal-library.ts";
 
-/** Debian's name for it; the number is the library's binary interface. */
-const library = "libisal.so.2";
 /** Level 3 of 0..3: 5 % larger than gzip -6, ten times as fast. */
 const level = 3;
 /** igzip_lib.h: sizeof(struct isal_zstream) is 82384 in 2.30 and 82400 in 2.31; room for a little growth. */
@@ -38,21 +37,12 @@ interface Functions {
   deflate: (stream: Buffer) => number;
 }
 
-let bound: Functions | null | undefined;
-
-function functions(): Functions | undefined {
-  if (bound !== undefined) return bound ?? undefined;
-  try {
-    const isal = koffi.load(library);
-    bound = {
-      init: isal.func("void isal_deflate_init(void *stream)") as unknown as Functions["init"],
-      deflate: isal.func("int isal_deflate(void *stream)") as unknown as Functions["deflate"],
-    };
-  } catch {
-    bound = null; // not installed: node:zlib does the same, more slowly
-  }
-  return bound ?? undefined;
-}
+const functions = isalBinding(
+  (bind): Functions => ({
+    init: bind("void isal_deflate_init(void *stream)"),
+    deflate: bind("int isal_deflate(void *stream)"),
+  }),
+);
 
 /** Can `isalDeflater` answer one here? */
 export function hasIsal(): boolean {

@@ -30,25 +30,14 @@ import {
 import { removeTreeAt } from "#kernel/remove-tree.ts";
 import type { RootDirectory } from "#kernel/root-directory.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
-import {
-  ftruncate,
-  lseek,
-  O_CREAT,
-  O_DIRECTORY,
-  O_EXCL,
-  O_NOFOLLOW,
-  O_RDONLY,
-  O_WRONLY,
-  openat,
-  SEEK_SET,
-  writeAll,
-} from "#kernel/syscalls.ts";
+import { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY, openat } from "#kernel/syscalls.ts";
 import { xattrPath } from "#kernel/xattr-syscalls.ts";
 import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import type { TarHandler } from "#storage/tar/tar-reader.ts";
 import { applyXattrs } from "#storage/unpack/entry-attributes.ts";
 import { entryPath } from "#storage/unpack/entry-path.ts";
 import { type IdMap, mapId, rootOf } from "#storage/unpack/id-map.ts";
+import { IncomingFile } from "#storage/unpack/incoming-file.ts";
 import { OpenDirectories, type OpenDirectory } from "#storage/unpack/open-directories.ts";
 
 export interface ExtractOptions {
@@ -68,7 +57,7 @@ export class ExtractTree implements TarHandler, Disposable {
   readonly #directories: OpenDirectories;
   /** Times of directories: set last, since making entries changes them. */
   readonly #times = new Map<string, TarEntry>();
-  #file: { handle: FileDescriptor; entry: TarEntry; position: number } | undefined;
+  #file: IncomingFile | undefined;
   #current = "";
 
   /** `directory`: absolute inside the root, free of links. */
@@ -83,7 +72,7 @@ export class ExtractTree implements TarHandler, Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#file?.handle.close();
+    this.#file?.[Symbol.dispose]();
     this.#file = undefined;
     this.#directories[Symbol.dispose]();
   }
@@ -101,23 +90,14 @@ export class ExtractTree implements TarHandler, Disposable {
   data(chunk: Buffer, offset: number): void {
     const file = this.#file;
     if (file === undefined) return;
-    this.#explained(() => {
-      if (offset !== file.position) lseek(file.handle.number, offset, SEEK_SET);
-      writeAll(file.handle.number, chunk);
-      file.position = offset + chunk.length;
-    });
+    this.#explained(() => file.write(chunk, offset));
   }
 
   end(): void {
     const file = this.#file;
     if (file === undefined) return;
     this.#file = undefined;
-    this.#explained(() => {
-      using handle = file.handle;
-      if (file.position !== file.entry.size) ftruncate(handle.number, file.entry.size);
-      this.#applyToOpen(handle.number, file.entry);
-      futimens(handle.number, file.entry.accessedAt ?? file.entry.modifiedAt, file.entry.modifiedAt);
-    });
+    this.#explained(() => file.finish((fd) => this.#applyToOpen(fd, file.entry)));
   }
 
   /** Sets the times of directories; after the last entry. */
@@ -158,8 +138,7 @@ export class ExtractTree implements TarHandler, Disposable {
     switch (entry.type) {
       case "file": {
         const flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
-        const handle = new FileDescriptor(openat(parent.fd, name, flags, entry.mode & 0o777));
-        this.#file = { handle, entry, position: 0 };
+        this.#file = new IncomingFile(openat(parent.fd, name, flags, entry.mode & 0o777), entry);
         return;
       }
       case "directory":

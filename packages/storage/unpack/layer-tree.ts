@@ -34,8 +34,6 @@ import { RootDirectory } from "#kernel/root-directory.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
 import {
   close,
-  ftruncate,
-  lseek,
   O_CREAT,
   O_DIRECTORY,
   O_EXCL,
@@ -43,9 +41,7 @@ import {
   O_RDONLY,
   O_WRONLY,
   openat,
-  SEEK_SET,
   tryOpenat,
-  writeAll,
 } from "#kernel/syscalls.ts";
 import { treeSize } from "#kernel/tree-size.ts";
 import { setXattr, xattrPath } from "#kernel/xattr-syscalls.ts";
@@ -54,6 +50,7 @@ import type { TarHandler } from "#storage/tar/tar-reader.ts";
 import { applyXattrs, mustChown, opaqueAttribute, opaqueValue } from "#storage/unpack/entry-attributes.ts";
 import { entryPath, meaningOf } from "#storage/unpack/entry-path.ts";
 import { type IdMap, mapId } from "#storage/unpack/id-map.ts";
+import { IncomingFile } from "#storage/unpack/incoming-file.ts";
 import {
   type DirectoryAttributes,
   OpenDirectories,
@@ -76,13 +73,10 @@ export interface LayerTreeOptions {
 
 /** A file whose content is arriving. */
 interface OpenFile {
-  fd: number;
-  entry: TarEntry;
+  incoming: IncomingFile;
   parent: OpenDirectory;
   /** Where it is in the layer, without links. */
   path: string;
-  /** Offset of the descriptor. */
-  position: number;
 }
 
 export class LayerTree implements TarHandler, Disposable {
@@ -126,7 +120,7 @@ export class LayerTree implements TarHandler, Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (this.#file !== undefined) close(this.#file.fd);
+    this.#file?.incoming[Symbol.dispose]();
     this.#file = undefined;
     this.#directories[Symbol.dispose]();
     this.#root[Symbol.dispose]();
@@ -152,26 +146,16 @@ export class LayerTree implements TarHandler, Disposable {
   data(chunk: Buffer, offset: number): void {
     const file = this.#file;
     if (file === undefined) return;
-    this.#explained(() => {
-      if (offset !== file.position) lseek(file.fd, offset, SEEK_SET);
-      writeAll(file.fd, chunk);
-      file.position = offset + chunk.length;
-    });
+    this.#explained(() => file.incoming.write(chunk, offset));
   }
 
   end(): void {
     const file = this.#file;
     if (file === undefined) return;
     this.#file = undefined;
-    this.#explained(() => {
-      try {
-        if (file.position !== file.entry.size) ftruncate(file.fd, file.entry.size);
-        applyToFile(file);
-      } finally {
-        close(file.fd);
-      }
-    });
-    this.size += file.entry.size;
+    const { incoming, parent } = file;
+    this.#explained(() => incoming.finish((fd) => applyToFile(fd, incoming.entry, parent)));
+    this.size += incoming.entry.size;
   }
 
   /** Where the content of the current entry goes; undefined if it goes nowhere. Links are resolved. */
@@ -237,7 +221,11 @@ export class LayerTree implements TarHandler, Disposable {
   #makeKind(entry: TarEntry, asked: string, parent: OpenDirectory, path: string, name: string): void {
     switch (entry.type) {
       case "file":
-        this.#file = { fd: this.#createFile(parent, path, name, entry), entry, parent, path, position: 0 };
+        this.#file = {
+          incoming: new IncomingFile(this.#createFile(parent, path, name, entry), entry),
+          parent,
+          path,
+        };
         return;
       case "directory":
         this.#makeDirectory(parent, path, name, entry);
@@ -432,10 +420,9 @@ function below(path: string, name: string): string {
   return path === "" ? name : `${path}/${name}`;
 }
 
-function applyToFile({ fd, entry, parent }: OpenFile): void {
+function applyToFile(fd: number, entry: TarEntry, parent: OpenDirectory): void {
   // In this order: a change of owner takes capabilities and set-id bits away.
   if (mustChown(entry, parent)) fchown(fd, entry.uid, entry.gid);
   applyXattrs(fd, entry);
   if ((entry.mode & 0o7000) !== 0) fchmod(fd, entry.mode);
-  futimens(fd, entry.accessedAt ?? entry.modifiedAt, entry.modifiedAt);
 }
