@@ -4,10 +4,10 @@ import { join } from "node:path";
 import type { ContainerInspect, ContainerSummary, NetworkSettings, Port } from "#api-types/container.ts";
 import type { EndpointSettings, PortBinding } from "#api-types/network.ts";
 import type { Container } from "#engine/containers/container.ts";
-import { containerDirectory } from "#engine/containers/container-paths.ts";
 import { type ContainerMount, mountPoint } from "#engine/containers/container-record.ts";
 import { statusText } from "#engine/containers/status-text.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { etcFiles } from "#engine/launch/etc-files.ts";
 import { inspectedLogPath } from "#engine/launch/log-plan.ts";
 import { parseSecurityOptions } from "#engine/launch/security-options.ts";
 import { imageMountPath } from "#engine/mounts/image-mounts.ts";
@@ -22,9 +22,9 @@ export async function inspectContainer(
   container: Container,
 ): Promise<ContainerInspect> {
   const { record } = container;
-  const directory = containerDirectory(context.config, record.id);
+  const files = etcFiles(context, record);
   // They are made by the first start.
-  const file = (name: string) => (record.state.StartedAt === ZERO_TIME ? "" : join(directory, name));
+  const started = record.state.StartedAt !== ZERO_TIME;
   return {
     Id: record.id,
     Created: record.created,
@@ -32,9 +32,9 @@ export async function inspectContainer(
     Args: record.args,
     State: { ...record.state },
     Image: record.imageId,
-    ResolvConfPath: file("resolv.conf"),
-    HostnamePath: file("hostname"),
-    HostsPath: file("hosts"),
+    ResolvConfPath: started ? files.resolvConf : "",
+    HostnamePath: started ? files.hostname : "",
+    HostsPath: started ? files.hosts : "",
     LogPath: record.state.StartedAt === ZERO_TIME ? "" : inspectedLogPath(record, context.config),
     Name: `/${record.name}`,
     RestartCount: record.restartCount,

@@ -2,21 +2,18 @@
  * Taking what a run needs: mounts, addresses, ports, the files over /etc; and putting it all into what the
  * compiler takes. What was taken is given back by releaseRun.
  */
-import { chownSync, mkdirSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
 import type { Container } from "#engine/containers/container.ts";
-import { containerDirectory } from "#engine/containers/container-paths.ts";
 import type { ContainerRecord } from "#engine/containers/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { publishNetworkEvents } from "#engine/events/container-events.ts";
 import { containerSpec } from "#engine/launch/container-spec.ts";
 import { containerUser } from "#engine/launch/container-user.ts";
 import { refuseDeviceRequests } from "#engine/launch/device-requests.ts";
+import { prepareEtcFiles } from "#engine/launch/etc-files.ts";
 import { checkLogHost, logPlan, planLogs } from "#engine/launch/log-plan.ts";
 import { sandboxRequest } from "#engine/launch/sandbox-request.ts";
 import { joinedPid } from "#engine/launch/shared-namespaces.ts";
-import { containerRoot } from "#engine/launch/user-namespace.ts";
 import { mountSources } from "#engine/mounts/mount-sources.ts";
 import {
   linkEnvironment,
@@ -52,7 +49,7 @@ export async function prepareLaunch(
   rememberNetworks(record, sandbox);
   publishNetworkEvents(context, record.id, "connect");
   const sources = await mountSources(context, record);
-  const files = writeEtcFiles(context, record, sandbox);
+  const files = prepareEtcFiles(context, record, sandbox);
   const { hostConfig, config } = record;
   const [rows, columns] = hostConfig.ConsoleSize ?? [0, 0];
   return {
@@ -91,29 +88,4 @@ function rememberNetworks(record: ContainerRecord, sandbox: Sandbox): void {
     const wishes = record.endpoints[name];
     if (wishes !== undefined) wishes.NetworkID = NetworkID;
   }
-}
-
-export interface EtcFiles {
-  hosts: string;
-  hostname: string;
-  resolvConf: string;
-}
-
-/** Small files, written where the engine alone has a say; the container gets them bound over its own. */
-function writeEtcFiles(context: EngineContext, record: ContainerRecord, sandbox: Sandbox): EtcFiles {
-  const directory = containerDirectory(context.config, record.id);
-  mkdirSync(directory, { recursive: true, mode: 0o710 });
-  const files: EtcFiles = {
-    hosts: join(directory, "hosts"),
-    hostname: join(directory, "hostname"),
-    resolvConf: join(directory, "resolv.conf"),
-  };
-  writeFileSync(files.hosts, sandbox.hosts);
-  writeFileSync(files.hostname, `${record.config.Hostname}\n`);
-  writeFileSync(files.resolvConf, sandbox.resolvConf);
-  if (context.idMap !== undefined) {
-    const { uid, gid } = containerRoot(context);
-    for (const path of Object.values(files)) chownSync(path, uid, gid);
-  }
-  return files;
 }
