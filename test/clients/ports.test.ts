@@ -13,6 +13,7 @@ import { hostHasIpv6 } from "#networks/ports/port-reservation.ts";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 import { freePorts } from "#test/fixtures/free-ports.ts";
+import { Dockerd } from "#test/fixtures/peer-engines.ts";
 
 const IMAGE = "berth/busybox";
 const noIpv6 = hostHasIpv6() ? false : "the machine has no IPv6";
@@ -407,3 +408,43 @@ test("without the port proxy IPv6 addresses have no way to a container without I
     await plain.stop();
   }
 });
+
+describe("beside dockerd", () => {
+  test("inspect and docker port show the same of every form", { skip: noIpv6 }, async () => {
+    const port = await freePorts(2);
+    const forms = [
+      "P:80",
+      "127.0.0.1:P:80",
+      "[::1]:P:80",
+      "0.0.0.0:P:80",
+      "[::]:P:80",
+      "P-Q:80-81",
+      "P:53/udp",
+      "80",
+    ];
+    await using dockerd = await Dockerd.start();
+    for (const form of forms) {
+      const text = form.replace("P", String(port)).replace("Q", String(port + 1));
+      const shown = (docker: (...args: string[]) => string) => {
+        docker("run", "-d", "--name", "shown", "-p", text, IMAGE, "sleep", "1000");
+        const map = docker("inspect", "-f", "{{json .NetworkSettings.Ports}}", "shown");
+        const list = docker("port", "shown");
+        docker("rm", "-f", "shown");
+        return {
+          map: JSON.parse(form === "80" ? numberless(map) : map),
+          list: form === "80" ? numberless(list) : list,
+        };
+      };
+      const theirs = shown((...args) => {
+        const ran = dockerd.docker(args);
+        assert.equal(ran.code, 0, `${args.join(" ")}: ${ran.output}`);
+        return ran.output.trim();
+      });
+      assert.deepEqual(shown(ok), theirs, form);
+    }
+  });
+});
+
+function numberless(text: string): string {
+  return text.replace(/(?<=:"?)\d{5}(?="|$)/gm, "random");
+}
