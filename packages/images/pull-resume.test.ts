@@ -152,7 +152,7 @@ test("a client that leaves and comes back loses nothing either", async (t) => {
 });
 
 test("a registry that falls silent, or only trickles, is given up", async (t) => {
-  const { fixture, registry, pull } = await setUp(t, 200);
+  const { fixture, registry, pull } = await setUp(t, 600);
   const blobOf = (url: string | undefined) => registry.blobs.get(url?.split("/").at(-1) ?? "");
   registry.fault = (request, response) => {
     const blob = blobOf(request.url);

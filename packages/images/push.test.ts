@@ -280,11 +280,11 @@ test("rights that run out while a layer is sent are asked for anew", async (t) =
 });
 
 test("a registry that takes no more bytes is given up, one that thinks for a while is not", async (t) => {
-  const { target, push, tag } = await setUp(t, { daemon: { patience: 150 } });
+  const { target, push, tag } = await setUp(t, { daemon: { patience: 500 } });
   tag(target.host, "new/name");
   target.fault = (request, response) => {
     if (request.method !== "PATCH") return false;
-    setTimeout(() => target.serve(request, response), 300);
+    setTimeout(() => target.serve(request, response), 1000);
     return true;
   };
   await push(`${target.host}/new/name`);
