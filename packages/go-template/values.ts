@@ -2,9 +2,13 @@
 
 export type Value = unknown;
 
+/** A pointer of Go's that is nil: where its type is known it prints as that, unlike a value that isn't there. */
+export const nilPointer: Value = Object.freeze({ toJSON: () => null });
+
 /** Anything but false, 0, "", nil and the empty list or map. */
 export function truth(value: Value): boolean {
   if (value === null || value === undefined || value === false || value === 0 || value === "") return false;
+  if (value === nilPointer) return false;
   if (Array.isArray(value)) return value.length > 0;
   return typeof value !== "object" || Object.keys(value).length > 0;
 }
@@ -12,6 +16,7 @@ export function truth(value: Value): boolean {
 /** As fmt's %v: lists in brackets, maps sorted by key. */
 export function show(value: Value, top = true): string {
   if (value === null || value === undefined) return top ? "<no value>" : "<nil>";
+  if (value === nilPointer) return "<nil>";
   if (Array.isArray(value)) return `[${value.map((item) => show(item, false)).join(" ")}]`;
   if (typeof value === "object") {
     const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -26,12 +26,13 @@ export async function findAt(client: Client, path: string): Promise<unknown> {
   }
 }
 
-/** Prints what is found and tells what is not; 1 if anything was not. `noun` is Docker's: "object", "container". */
+/** Prints what is found and tells what is not; 1 if anything was not. `typed`: how a template sees what was found. */
 export async function inspectAll(
   names: readonly string[],
   format: string,
   find: (name: string) => Promise<unknown>,
   context: Context,
+  typed: (object: unknown) => unknown = (object) => object,
 ): Promise<number> {
   const found: unknown[] = [];
   const problems: string[] = [];
@@ -47,27 +48,27 @@ export async function inspectAll(
   else if (format === "json") context.stdout.write(`${goJson(found)}\n`);
   else {
     const compiled = template(format);
-    for (const object of found) context.stdout.write(`${compiled(object)}\n`);
+    for (const object of found) context.stdout.write(`${compiled(typed(object))}\n`);
     if (found.length === 0) context.stdout.write("\n");
   }
   for (const problem of problems) context.stderr.write(`${problem}\n`);
   return problems.length > 0 ? 1 : 0;
 }
 
-/** An inspect command of one kind of object. */
+/** An inspect command of one kind of object; `typed` as for `inspectAll`. */
 export function inspectCommand(
   usage: string,
   path: (name: string) => string,
-  flags: readonly Flag[] = [],
+  typed?: (object: unknown) => unknown,
 ): Command {
   return {
     usage,
-    flags: [formatFlag, ...flags],
+    flags: [formatFlag],
     takes: [1, Number.POSITIVE_INFINITY],
     async run(given, context) {
       const client = await context.client();
       const find = async (name: string) => await client.json("GET", path(name));
-      return await inspectAll(given.positional, given.string("format"), find, context);
+      return await inspectAll(given.positional, given.string("format"), find, context, typed);
     },
   };
 }
