@@ -1,5 +1,5 @@
 /**
- * `npm run bench [containers] [networks] [runtimes] [images]`: Berth beside Debian's dockerd, in turn, with an idle gap
+ * `npm run bench [containers] [networks] [runtimes] [images] [drivers]`: Berth beside Debian's dockerd, in turn, with an idle gap
  * before every run. Without arguments everything. BENCH_ONLY: of the first two's cases only those whose name has this in it.
  *
  * The gap matters: back-to-back runs hide what an idle system waits for (in cgroup v1 the first move of a process
@@ -13,6 +13,7 @@ import { BenchHost } from "./bench-host.ts";
 import { makeRootArchive } from "./busybox-root.ts";
 import { CASES, type Case, docker, IMAGE } from "./cases.ts";
 import { DNS_CASES } from "./dns-cases.ts";
+import { benchDrivers } from "./drivers.ts";
 import { ENGINE_CASES } from "./engine-cases.ts";
 import { benchImages } from "./images.ts";
 import { LOG_CASES } from "./log-cases.ts";
@@ -23,7 +24,7 @@ import { benchRuntimes } from "./runtimes.ts";
 
 const GAP_MS = 250;
 const ROOT = resolve(import.meta.dirname, "..");
-const PARTS = ["containers", "networks", "images", "runtimes"];
+const PARTS = ["containers", "networks", "images", "runtimes", "drivers"];
 
 async function measure(peers: Peer[], bench: Case): Promise<Row> {
   const values = new Map(peers.map((peer) => [peer.name, [] as number[]]));
@@ -96,6 +97,7 @@ try {
     console.error("bench: berth-oci beside runc and crun …");
     results.runtimes = await benchRuntimes(directory, archive);
   }
+  if (wanted.has("drivers")) results.drivers = await benchDrivers();
   mkdirSync(join(ROOT, "build"), { recursive: true });
   writeFileSync(join(ROOT, "build/bench.json"), `${JSON.stringify(results, null, 2)}\n`);
 } finally {
