@@ -86,7 +86,9 @@ const commands = {
     "sh",
     "-c",
     // Reads through the network what the health check has waited for.
-    "echo $GREETING; mkdir /www; cp /site/* /www/ 2>/dev/null; echo ready; exec httpd -f -v -p 80 -h /www",
+    "echo $GREETING; mkdir -p /www/cgi-bin; cp /site/* /www/ 2>/dev/null; " +
+      "printf '#!/bin/sh\\necho; hostname\\n' >/www/cgi-bin/who; chmod +x /www/cgi-bin/who; " +
+      "echo ready; exec httpd -f -v -p 80 -h /www",
   ],
 };
 
@@ -279,6 +281,45 @@ describe("docker compose", { skip: dockerCliMissing() }, () => {
     );
     await ok("scale", "worker=1");
     assert.equal((await ps("worker")).length, 1);
+  });
+
+  test("a scaled service is found by name and by alias, and every replica gets its share", async () => {
+    await ok("up", "-d", "--wait", "--scale", "web=3");
+    const rows = await ps("web");
+    const replicas = rows.map(({ Name }) => project.inspectByName(Name).Config.Hostname as string);
+    assert.equal(new Set(replicas).size, 3);
+    // Whoever is named first is asked: so do clients that do not choose among a name's addresses.
+    const first = "nslookup -type=a $name 127.0.0.11 | sed -n 's/^Address: //p' | head -n 1";
+    const share = (name: string) =>
+      `name=${name}; for n in $(seq 30); do wget -q -O - http://$(${first})/cgi-bin/who; done`;
+    const shares = async (service: string, name: string) => {
+      const counts = new Map<string, number>();
+      for (const who of (await project.shell(service, share(name))).split("\n")) {
+        counts.set(who, (counts.get(who) ?? 0) + 1);
+      }
+      return counts;
+    };
+    // The servers of new replicas may not listen yet.
+    await eventually(async () => {
+      const asked = await shares("worker", "web");
+      assert.equal(
+        [...asked.values()].reduce((sum, count) => sum + count, 0),
+        30,
+      );
+      assert.equal(asked.size, 3);
+    });
+    for (const [service, name] of [
+      ["worker", "web"],
+      ["web", "www"],
+      ["web", "site"],
+    ] as const) {
+      const counts = await shares(service, name);
+      assert.deepEqual([...counts.keys()].sort(), [...replicas].sort(), name);
+      for (const count of counts.values()) assert.ok(count >= 5, `${name}: ${JSON.stringify([...counts])}`);
+    }
+    // One that is gone is not named any more.
+    await ok("up", "-d", "--wait", "--scale", "web=1");
+    assert.deepEqual([...(await shares("worker", "web")).values()], [30]);
   });
 
   test("a changed service is made anew, the volume stays", async () => {
