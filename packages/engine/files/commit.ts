@@ -46,8 +46,9 @@ export async function commitContainer(
 /** The given configuration or the container's, changed as asked; what that leaves open is the container's. */
 function imageConfig(own: ContainerConfig, { config, changes }: CommitOptions): ImageContainerConfig {
   const merged = mergeConfig(applyChanges(config ?? own, changes), own);
-  for (const field of ["ExposedPorts", "Volumes", "Labels"] as const) {
+  for (const field of ["ExposedPorts", "Volumes"] as const) {
     if (Object.keys(merged[field] ?? {}).length === 0) delete merged[field];
   }
-  return merged;
+  // Docker says of a committed image without labels that it has none, of others nothing.
+  return { ...merged, Labels: merged.Labels ?? {} };
 }
