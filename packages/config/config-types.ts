@@ -32,6 +32,7 @@ export interface DaemonConfig {
   dns: string[];
   dnsSearch: string[];
   dnsOptions: string[];
+  hostGatewayIps: string[];
   defaultAddressPools: { base: string; size: number }[];
   // images
   insecureRegistries: string[];

@@ -70,6 +70,13 @@ const REFUSED: [string, string[], string | undefined, RegExp][] = [
     '{"mtu": 2}',
     /both as a flag and in the configuration file: mtu/,
   ],
+  ["a host gateway that is no address", ["--host-gateway-ip", "host"], undefined, /invalid address/],
+  [
+    "two host gateways of one family",
+    [],
+    '{"host-gateway-ips": ["10.0.0.1", "fd00::1", "10.0.0.2"]}',
+    /only one IPv4 address is possible/,
+  ],
   ["a host of no known kind", ["-H", "ftp://x"], undefined, /invalid host ftp:\/\/x/],
   ["a bip without prefix", ["--bip", "10.0.0.1"], undefined, /invalid CIDR address/],
   ["a bridge name too long", ["--bridge", "a-bridge-name-too-long"], undefined, /invalid bridge name/],

@@ -21,16 +21,23 @@ export function parseDaemonJson(text: string, path: string): RawConfig {
   if (typeof values !== "object" || values === null || Array.isArray(values)) {
     throw problem("it is not a JSON object");
   }
+  const given = withoutFormerKeys(values as RawConfig);
   const byKey = new Map(DAEMON_OPTIONS.map((option) => [keyOf(option), option]));
-  const unknown = Object.keys(values).filter((key) => !byKey.has(key));
+  const unknown = Object.keys(given).filter((key) => !byKey.has(key));
   if (unknown.length > 0) {
     throw problem(`the following directives don't match any configuration option: ${unknown.join(", ")}`);
   }
-  for (const [key, value] of Object.entries(values)) {
+  for (const [key, value] of Object.entries(given)) {
     const kind = byKey.get(key)?.kind ?? "object";
     if (!fits(kind, value)) throw problem(`${key} must be ${DESCRIPTION[kind]}`);
   }
-  return values as RawConfig;
+  return given;
+}
+
+/** A key as it is written now: there could be one address only once. */
+function withoutFormerKeys(given: RawConfig): RawConfig {
+  const { "host-gateway-ip": address, ...others } = given;
+  return typeof address === "string" ? { "host-gateway-ips": [address], ...others } : given;
 }
 
 const DESCRIPTION = {

@@ -60,6 +60,12 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "dns-search", kind: "list", help: "DNS search domains" },
   { flag: "dns-opt", key: "dns-opts", kind: "list", help: "DNS options" },
   {
+    flag: "host-gateway-ip",
+    key: "host-gateway-ips",
+    kind: "list",
+    help: "What host-gateway stands for in --add-host: an address, or one of each family",
+  },
+  {
     flag: "default-address-pool",
     key: "default-address-pools",
     kind: "object",

@@ -83,6 +83,7 @@ function complete(raw: RawConfig): DaemonConfig {
     dns: get("dns", []),
     dnsSearch: get("dns-search", []),
     dnsOptions: get("dns-opts", []),
+    hostGatewayIps: get("host-gateway-ips", []),
     defaultAddressPools: addressPools(raw["default-address-pools"]),
     insecureRegistries: get("insecure-registries", []),
     registryMirrors: get("registry-mirrors", []),
@@ -141,6 +142,13 @@ function check(config: DaemonConfig): void {
   ] as const) {
     if (cidr !== undefined && !isCidr(cidr))
       throw invalid(`invalid CIDR address for --${name}: ${cidr}`, cidr);
+  }
+  for (const [index, address] of config.hostGatewayIps.entries()) {
+    const family = isIP(address);
+    if (family === 0) throw invalid(`invalid address for --host-gateway-ip: ${address}`, address);
+    if (config.hostGatewayIps.slice(0, index).some((other) => isIP(other) === family)) {
+      throw invalid(`only one IPv${family} address is possible for --host-gateway-ip: ${address}`, address);
+    }
   }
   if (isIP(config.ip) === 0) throw invalid(`invalid address for --ip: ${config.ip}`, config.ip);
   if (config.bridge === "none" && config.bip !== undefined) {

@@ -7,14 +7,11 @@
 import type { EndpointSettings, NetworkCreateRequest, NetworkResource } from "#api-types/network.ts";
 import { BerthError } from "#errors/errors.ts";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
-import { DnsService, type KeepSockets } from "#networks/dns/dns-service.ts";
-import { resolverProgram } from "#networks/dns/resolver-program.ts";
-import { canRedirect } from "#networks/dns/resolver-sockets.ts";
+import type { KeepSockets } from "#networks/dns/dns-service.ts";
 import { emptyProgram } from "#networks/drivers/sandbox-program.ts";
 import { checkEndpointSettings } from "#networks/endpoint-check.ts";
 import { isUserDefined, planEndpoints } from "#networks/endpoint-plan.ts";
 import { networkResource } from "#networks/endpoint-settings.ts";
-import { hostsFile, hostsFileOfHost } from "#networks/hosts-file.ts";
 import { LinkSweeper } from "#networks/link-sweeper.ts";
 import { NetworkAdmin } from "#networks/network-admin.ts";
 import { type DriverParts, NetworkDrivers } from "#networks/network-drivers.ts";
@@ -23,12 +20,14 @@ import { type Network, NetworkTable } from "#networks/network-table.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
 import { portMap, wantedPorts } from "#networks/ports/port-spec.ts";
 import { resolvConf } from "#networks/resolv-conf.ts";
-import { readOr, resolverOf, resolverRequest } from "#networks/resolver-choice.ts";
+import { resolverOf, resolverRequest } from "#networks/resolver-choice.ts";
 import { joinRunning, leaveRunning } from "#networks/sandbox/changes.ts";
-import { HeldSandboxes, isHosts } from "#networks/sandbox/held-sandboxes.ts";
+import { ContainerNaming } from "#networks/sandbox/container-naming.ts";
+import { HeldSandboxes } from "#networks/sandbox/held-sandboxes.ts";
 import { joinNetworks, ownerOf } from "#networks/sandbox/joining.ts";
 import { type LinkedPeer, permitPeers, restorePermits } from "#networks/sandbox/linked-endpoints.ts";
-import { toldNames } from "#networks/told-names.ts";
+import { addressesOf, hostGateways, sandboxFiles } from "#networks/sandbox/sandbox-files.ts";
+import { sharedSandbox } from "#networks/sandbox/shared-sandbox.ts";
 import { Plugins } from "#plugins/plugins.ts";
 import type { Database } from "#state/database.ts";
 
@@ -58,22 +57,20 @@ export function createNetworkController(
 class Controller implements NetworkController {
   readonly #options: NetworkOptions;
   readonly #logger: Logger;
-  readonly #dns: DnsService;
+  readonly #naming: ContainerNaming;
   readonly #drivers: NetworkDrivers;
   readonly #networks: NetworkTable;
+  readonly #networkOf = (name: string) => this.#networks.find(name);
   readonly #database: Database;
   readonly #sandboxes: HeldSandboxes;
   readonly #background = new Set<Promise<void>>();
   readonly #sweeper: LinkSweeper;
   readonly #admin: NetworkAdmin;
-  /** Has the kernel what leads questions to the name server? Known once one was asked for. */
-  #redirects: boolean | undefined;
 
   constructor(database: Database, options: NetworkOptions, parts: ControllerParts & { logger: Logger }) {
     const { logger, plugins, keepSockets } = parts;
     this.#options = options;
     this.#logger = logger;
-    this.#dns = new DnsService(keepSockets, logger);
     this.#database = database;
     const records = new NetworkRecords(database);
     this.#sandboxes = new HeldSandboxes(records, options.execRoot);
@@ -83,6 +80,7 @@ class Controller implements NetworkController {
     };
     this.#drivers = new NetworkDrivers(database, options, others, parts);
     this.#networks = new NetworkTable(records, (record) => this.#drivers.make(record));
+    this.#naming = new ContainerNaming(this.#sandboxes, this.#networkOf, keepSockets, logger);
     this.#sweeper = new LinkSweeper(
       () => this.#sandboxes.links(),
       (work) => this.#later(work),
@@ -129,7 +127,7 @@ class Controller implements NetworkController {
 
   async allocate(request: SandboxRequest): Promise<Sandbox> {
     if (this.#sandboxes.get(request.containerId) !== undefined) await this.release(request.containerId);
-    if (request.mode.startsWith("container:")) return this.#share(request);
+    if (request.mode.startsWith("container:")) return sharedSandbox(request, this.#sandboxes);
     const planned = planEndpoints(request, this.#networks);
     for (const { network, wishes } of planned) checkEndpointSettings(network, wishes);
     const ownNamespace = planned.every(({ network }) => network.driver.ownNamespace);
@@ -148,19 +146,20 @@ class Controller implements NetworkController {
       undo: () => this.release(held.containerId),
     });
     if (embedded) {
-      this.#tell(held);
-      this.#redirects ??= canRedirect();
-      program.resolver = resolverProgram(this.#redirects);
+      this.#naming.tell(held);
+      program.resolver = this.#naming.program();
     }
-    const addresses = Object.values(held.endpoints).flatMap(addressesOf);
-    const hostGateway = this.#networks.find("bridge")?.driver.gateway;
     return {
       namespace: { kind: ownNamespace ? "new" : "host" },
       program: ownNamespace ? program : emptyProgram(),
-      hosts: ownNamespace
-        ? hostsFile({ ...request, addresses, hostGateway })
-        : hostsFileOfHost(readOr("/etc/hosts", "127.0.0.1\tlocalhost\n"), { ...request, hostGateway }),
-      resolvConf: resolvConf({ ...resolver, embedded }),
+      ...sandboxFiles({
+        request,
+        ownNamespace,
+        endpoints: held.endpoints,
+        resolver,
+        embedded,
+        hostGateways: hostGateways(this.#options, this.#networks.find("bridge")),
+      }),
       endpoints: held.endpoints,
       ports: held.ports,
       sandboxId: held.sandboxId,
@@ -168,38 +167,14 @@ class Controller implements NetworkController {
     };
   }
 
-  /** In another container's namespace: nothing is held, so nothing has to be given back. */
-  #share(request: SandboxRequest): Sandbox {
-    const target = request.mode.slice("container:".length);
-    const held = this.#sandboxes.get(target);
-    if (held === undefined) {
-      throw new BerthError("conflict", `cannot join network of a non running container: ${target}`, {
-        operation: "join network",
-        object: target,
-        hint: "start that container first",
-      });
-    }
-    return {
-      namespace: isHosts(held) ? { kind: "host" } : { kind: "path", path: held.sandboxKey },
-      program: emptyProgram(),
-      hosts: "",
-      resolvConf: "",
-      endpoints: {},
-      ports: {},
-      sandboxId: "",
-      sandboxKey: "",
-    };
-  }
-
   started(containerId: string, pid: number): void {
-    if (!this.#sandboxes.started(containerId, pid)) return;
-    if (this.#dns.knows(containerId)) this.#dns.serve(containerId, pid);
+    if (this.#sandboxes.started(containerId, pid)) this.#naming.started(containerId, pid);
   }
 
   async release(containerId: string): Promise<void> {
     const held = this.#sandboxes.take(containerId);
     if (held === undefined) return;
-    this.#dns.forget(containerId);
+    this.#naming.forget(containerId);
     for (const [name, endpoint] of Object.entries(held.endpoints)) {
       const network = this.#networks.find(name);
       if (network === undefined) continue;
@@ -218,7 +193,7 @@ class Controller implements NetworkController {
         continue;
       }
       this.started(held.containerId, process.pid);
-      this.#tell(held);
+      this.#naming.tell(held);
       const endpoint = held.endpoints[held.publishedOn];
       if (endpoint === undefined || held.published.length === 0) continue;
       this.#networks.find(held.publishedOn)?.driver.resume(ownerOf(held, endpoint), held.published);
@@ -238,8 +213,8 @@ class Controller implements NetworkController {
     checkEndpointSettings(network, wishes);
     const { held, pid } = this.#sandboxes.running(request);
     await joinRunning({ ...this.#change(request, held, pid), network, wishes });
-    this.#tell(held);
-    await this.#dns.ready(held.containerId);
+    this.#naming.tell(held);
+    await this.#naming.ready(held.containerId);
     return addressesOf(held.endpoints[network.record.name]);
   }
 
@@ -255,7 +230,7 @@ class Controller implements NetworkController {
       );
     }
     await leaveRunning({ ...this.#change(request, held, pid), network });
-    this.#tell(held);
+    this.#naming.tell(held);
     return addressesOf(endpoint);
   }
 
@@ -266,7 +241,7 @@ class Controller implements NetworkController {
       pid,
       wanted: wantedPorts(request),
       database: this.#database,
-      networkOf: (name: string) => this.#networks.find(name),
+      networkOf: this.#networkOf,
       save: () => {
         held.ports = portMap(request.exposedPorts, held.published);
         this.#sandboxes.save(held);
@@ -282,15 +257,7 @@ class Controller implements NetworkController {
 
   rename(containerId: string, name: string): void {
     const held = this.#sandboxes.get(containerId);
-    if (held === undefined) return;
-    const former = held.name;
-    held.name = name;
-    for (const endpoint of Object.values(held.endpoints)) {
-      if (endpoint.DNSNames === null) continue;
-      endpoint.DNSNames = [...new Set(endpoint.DNSNames.map((known) => (known === former ? name : known)))];
-    }
-    this.#sandboxes.save(held);
-    this.#tell(held);
+    if (held !== undefined) this.#naming.rename(held, name);
   }
 
   checkEndpoint(name: string, settings: Partial<EndpointSettings>): void {
@@ -298,8 +265,7 @@ class Controller implements NetworkController {
   }
 
   async create(request: NetworkCreateRequest): Promise<NetworkResource> {
-    const { id } = await this.#admin.create(request);
-    return this.inspect(id);
+    return this.inspect((await this.#admin.create(request)).id);
   }
 
   async remove(nameOrId: string): Promise<NetworkResource> {
@@ -326,7 +292,7 @@ class Controller implements NetworkController {
 
   async stop(): Promise<void> {
     this.#sweeper.stop();
-    await this.#dns.close();
+    await this.#naming.close();
     await this.#admin.settled();
     await Promise.all(this.#background);
     await Promise.all(this.#networks.all().map((network) => network.driver.stop()));
@@ -339,28 +305,8 @@ class Controller implements NetworkController {
     return resolvConf({ ...resolverRequest(request, this.#options, true), embedded });
   }
 
-  #tell(held: HeldSandbox): void {
-    const { containerId } = held;
-    const names = toldNames(held, (name) => this.#networks.find(name));
-    if (names !== undefined && !held.resolver.embedded) {
-      held.resolver.embedded = true;
-      this.#sandboxes.save(held);
-    }
-    if (names === undefined) {
-      this.#dns.forget(containerId);
-      return;
-    }
-    this.#dns.setNames(names);
-    const pid = this.#sandboxes.pidOf(containerId);
-    if (pid !== undefined) this.#dns.serve(containerId, pid);
-  }
-
   #later(work: Promise<void>): void {
     this.#background.add(work);
     void work.finally(() => this.#background.delete(work));
   }
-}
-
-function addressesOf(endpoint: EndpointSettings | undefined): string[] {
-  return [endpoint?.IPAddress ?? "", endpoint?.GlobalIPv6Address ?? ""].filter((address) => address !== "");
 }

@@ -17,10 +17,10 @@ export interface HostsRequest {
   domainname: string;
   /** The container's own addresses. */
   addresses: readonly string[];
-  /** "name:address", as --add-host has them; "host-gateway" as address means `hostGateway`. */
+  /** "name:address", as --add-host has them; "host-gateway" as address means `hostGateways`. */
   extraHosts: readonly string[];
-  /** Address of the host as containers see it; undefined drops entries that ask for it. */
-  hostGateway: string | undefined;
+  /** Addresses of the host as containers see it, one a family at most; none drops entries that ask for them. */
+  hostGateways: readonly string[];
 }
 
 export function hostsFile(request: HostsRequest): string {
@@ -38,7 +38,7 @@ export function hostsFile(request: HostsRequest): string {
 /** The host's own file, for containers on the host's network, with the extra entries behind. */
 export function hostsFileOfHost(
   hostFile: string,
-  request: Pick<HostsRequest, "extraHosts" | "hostGateway">,
+  request: Pick<HostsRequest, "extraHosts" | "hostGateways">,
 ): string {
   const end = hostFile === "" || hostFile.endsWith("\n") ? "" : "\n";
   const extra = extraEntries(request).map(([address, name]) => `${address}\t${name}\n`);
@@ -46,7 +46,7 @@ export function hostsFileOfHost(
 }
 
 function extraEntries(
-  request: Pick<HostsRequest, "extraHosts" | "hostGateway">,
+  request: Pick<HostsRequest, "extraHosts" | "hostGateways">,
 ): (readonly [string, string])[] {
   return request.extraHosts.flatMap((entry) => {
     // The first colon or equals sign parts them: addresses may have colons, names have neither.
@@ -54,7 +54,7 @@ function extraEntries(
     if (at <= 0) return [];
     const name = entry.slice(0, at);
     const text = entry.slice(at + 1).replace(/^\[(.*)\]$/, "$1");
-    const address = text === "host-gateway" ? request.hostGateway : text;
-    return address === undefined || address === "" ? [] : [[address, name] as const];
+    const addresses = text === "host-gateway" ? request.hostGateways : [text];
+    return addresses.filter(Boolean).map((address) => [address, name] as const);
   });
 }

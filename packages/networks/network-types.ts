@@ -134,5 +134,7 @@ export interface NetworkOptions {
   dns: string[];
   dnsSearch: string[];
   dnsOptions: string[];
+  /** What "host-gateway" stands for, one address a family at most; empty: the default bridge's own addresses. */
+  hostGatewayIps: string[];
   defaultAddressPools: { base: string; size: number }[];
 }

@@ -8,7 +8,7 @@ const hosts: HostsRequest = {
   domainname: "",
   addresses: ["172.17.0.2"],
   extraHosts: [],
-  hostGateway: "172.17.0.1",
+  hostGateways: ["172.17.0.1", "fd00::1"],
 };
 const resolver: ResolverRequest = {
   hostFile: "nameserver 192.0.2.53\nsearch example.com\noptions ndots:2\n",
@@ -38,19 +38,20 @@ test("hosts: the standard names, extra ones, then the container's own", () => {
     "fd00::7\tv6",
     "fd00::8\tw6",
     "172.17.0.1\thost.docker.internal",
+    "fd00::1\thost.docker.internal",
     "172.17.0.2\tweb.example.com web",
     "",
   ]);
 });
 
 test("hosts: no own line without an address, no gateway entry without a gateway", () => {
-  const text = hostsFile({ ...hosts, addresses: [], extraHosts: ["h:host-gateway"], hostGateway: undefined });
+  const text = hostsFile({ ...hosts, addresses: [], extraHosts: ["h:host-gateway"], hostGateways: [] });
   assert.ok(!text.includes("web"));
   assert.ok(text.endsWith("ff02::2\tip6-allrouters\n"));
 });
 
 test("hosts on the host's network are the host's, extended", () => {
-  const text = hostsFileOfHost("127.0.0.1 localhost", { extraHosts: ["a:10.0.0.1"], hostGateway: undefined });
+  const text = hostsFileOfHost("127.0.0.1 localhost", { extraHosts: ["a:10.0.0.1"], hostGateways: [] });
   assert.equal(text, "127.0.0.1 localhost\n10.0.0.1\ta\n");
 });
 

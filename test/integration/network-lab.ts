@@ -193,6 +193,7 @@ export function networkOptions(
     fixedCidr: undefined,
     mtu: 1500,
     iptables: true,
+    hostGatewayIps: [],
     ip6tables: true,
     firewallBackend: "iptables",
     ipForward: true,
