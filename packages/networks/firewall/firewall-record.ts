@@ -22,9 +22,10 @@ export class FirewallRecord {
   }
 
   all(): FirewallTrace[] {
-    return this.#database.all<{ backend: FirewallBackendName; name: string }>(
+    const rows = this.#database.all<FirewallTrace>(
       "SELECT backend, name FROM network_firewall ORDER BY backend, name",
     );
+    return rows.map(({ backend, name }) => ({ backend, name }));
   }
 
   note(traces: readonly FirewallTrace[]): void {
