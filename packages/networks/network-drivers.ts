@@ -61,7 +61,8 @@ export class NetworkDrivers {
     this.#others = others;
     this.#plugins = plugins;
     let indexes: LinkIndexes | undefined;
-    const proxy = portProxy(options, launcherPath, logger);
+    const proxy = launcherPath === undefined ? undefined : portProxy(launcherPath, options, logger);
+    const hasProxy = proxy !== undefined && options.userlandProxy !== false;
     this.#proxy = proxy;
     const ipv6 = readSysctl("net/ipv6/conf/all/disable_ipv6") !== undefined;
     this.#shared = {
@@ -69,8 +70,8 @@ export class NetworkDrivers {
       options,
       logger,
       leases: new AddressLeases(database),
-      ports: new PortAllocator(proxy === undefined ? {} : { proxy }),
-      hasProxy: proxy !== undefined,
+      ports: new PortAllocator(proxy !== undefined && hasProxy ? { proxy } : {}),
+      hasProxy,
       hostHasIpv6: once(hostHasIpv6),
       firewall: createFirewall(database, options, ipv6, logger),
       indexes: () => {
@@ -144,9 +145,13 @@ export class NetworkDrivers {
     await this.#shared.firewall.close();
   }
 
-  /** What the port proxy of a former daemon serves is there for who asks for it. */
+  /** What the port proxy of a former daemon serves is there for who asks for it, or ends where none is wanted now. */
   async findProxy(): Promise<void> {
     await this.#proxy?.adopt();
+    if (this.#shared.hasProxy) return;
+    this.#proxy?.forgetUnclaimed();
+    await this.#proxy?.settled();
+    this.#proxy?.close();
   }
 
   /** Everybody has asked for what was published before. */
@@ -161,13 +166,7 @@ export class NetworkDrivers {
   }
 }
 
-/** Undefined where it is not wanted, or there is no program for it. */
-function portProxy(
-  { userlandProxy, execRoot }: NetworkOptions,
-  launcherPath: string | undefined,
-  logger: Logger,
-): PortProxy | undefined {
-  if (userlandProxy === false || launcherPath === undefined) return undefined;
+function portProxy(launcherPath: string, { execRoot }: NetworkOptions, logger: Logger): PortProxy {
   return new PortProxy({ launcherPath, socketPath: join(execRoot, "proxy.sock"), logger });
 }
 

@@ -5,8 +5,9 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { hostHasIpv6 } from "#networks/ports/port-reservation.ts";
@@ -396,16 +397,26 @@ test("thousands of ports: held, given back, and more than can be are refused wit
   assert.ok(fds() < earlier + 50);
 });
 
-test("without the port proxy IPv6 addresses have no way to a container without IPv6", async () => {
-  const plain = await TestDaemon.start({ subnet: 95, flags: ["--userland-proxy=false"] });
+test("without the port proxy IPv6 addresses have no way to a container without IPv6, also not from before", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "berth-ports-"));
+  const file = join(directory, "daemon.json");
+  const choose = (proxy: boolean) => writeFileSync(file, JSON.stringify({ "userland-proxy": proxy }));
+  choose(true);
+  const plain = await TestDaemon.start({ subnet: 95, flags: ["--config-file", file] });
   try {
     plain.loadBusybox();
-    const port = await freePorts();
-    plain.ok("run", "-d", "--name", "plain", "-p", `${port}:80`, "-p", "[::1]::81", IMAGE, "sleep", "1000");
-    assert.equal(plain.ok("port", "plain"), `80/tcp -> 0.0.0.0:${port}`);
-    assert.equal(existsSync(join(plain.execRoot, "proxy.sock")), false);
+    const port = await freePorts(2);
+    plain.ok("run", "-d", "--name", "before", "-p", `${port}:80`, IMAGE, "sleep", "1000");
+    await plain.kill();
+    choose(false);
+    await plain.boot();
+    const publish = ["-p", `${port + 1}:80`, "-p", "[::1]::81"];
+    plain.ok("run", "-d", "--name", "plain", ...publish, IMAGE, "sleep", "1000");
+    assert.equal(plain.ok("port", "plain"), `80/tcp -> 0.0.0.0:${port + 1}`);
+    await eventually(() => assert.equal(existsSync(join(plain.execRoot, "proxy.sock")), false));
   } finally {
     await plain.stop();
+    rmSync(directory, { recursive: true, force: true });
   }
 });
 

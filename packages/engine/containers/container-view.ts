@@ -142,7 +142,8 @@ function portsOf(ports: Record<string, PortBinding[] | null>): Port[] {
     if (bindings === null || bindings.length === 0) return [inside];
     return bindings.map((binding) => ({
       IP: binding.HostIp,
-      PublicPort: Number(binding.HostPort),
+      // None where the container is reached by its own address.
+      ...(binding.HostPort !== "" && { PublicPort: Number(binding.HostPort) }),
       ...inside,
     }));
   });

@@ -35,6 +35,8 @@ interface Served {
   target: ProxyTarget;
 }
 
+/** How long the proxy may take to let go of ports, ms; it takes microseconds for each. */
+const ANSWER_PATIENCE = 5000;
 /** One that ends again and again is started at this interval at last, ms. */
 const LONGEST_PAUSE = 5000;
 
@@ -110,12 +112,18 @@ export class PortProxy {
     this.#connection?.send(encodeOrder(ORDER.remove, slot));
   }
 
-  /** Resolves when the proxy has none of the sockets any more that it was told to let go of. */
+  /**
+   * Resolves when the proxy has none of the sockets any more that it was told to let go of, or does not say so for long.
+   */
   settled(): Promise<unknown> | undefined {
     if (this.#leaving.size === 0) return undefined;
-    return Promise.all(
-      [...this.#leaving.values()].map((waiting) => new Promise<void>((resolve) => waiting.push(resolve))),
-    );
+    const { promise: enough, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      this.#parts.logger.warn("the port proxy does not answer");
+      resolve();
+    }, ANSWER_PATIENCE);
+    const all = [...this.#leaving.values()].map((waiting) => new Promise<void>((left) => waiting.push(left)));
+    return Promise.race([Promise.all(all), enough]).finally(() => clearTimeout(timer));
   }
 
   /** Ends what a former daemon had served and nobody has asked for. */
