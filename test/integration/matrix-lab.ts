@@ -33,14 +33,17 @@ export class Neighbour implements AsyncDisposable {
   readonly namespace: Namespace;
   readonly #servers: Disposable[] = [];
 
-  private constructor(namespace: Namespace) {
+  readonly #program: string;
+
+  private constructor(namespace: Namespace, program: string) {
     this.namespace = namespace;
+    this.#program = program;
   }
 
   /** A machine beside the host, with a server, and a cable more for each macvlan. */
   static async join(server: string): Promise<Neighbour> {
     const namespace = await Namespace.make();
-    const neighbour = new Neighbour(namespace);
+    const neighbour = new Neighbour(namespace, server);
     sh("ip link set lo up");
     await namespace.sh("ip link set lo up");
     await neighbour.#cable(
@@ -59,6 +62,11 @@ export class Neighbour implements AsyncDisposable {
     );
     neighbour.#servers.push(await serve(server, PORT, namespace.pid));
     return neighbour;
+  }
+
+  /** The same server on the host itself. */
+  serveOnHost(port: number): Promise<Disposable> {
+    return serve(this.#program, port);
   }
 
   async #cable(name: string, host4: string, host6: string, far4: string, far6: string): Promise<void> {
