@@ -184,7 +184,9 @@ static int obey(s32 connection)
 	struct message_of_order order;
 	struct one_descriptor rights = { .fd = -1 };
 	struct iovec part = { &order, sizeof order };
-	struct message message = { .parts = &part, .part_count = 1, .control = &rights, .control_length = sizeof rights };
+	/* Room for one descriptor and no padding, into which the kernel would put another. */
+	struct message message = { .parts = &part, .part_count = 1, .control = &rights,
+				   .control_length = __builtin_offsetof(struct one_descriptor, padding) };
 	long count = CALL3(recvmsg, connection, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	s32 fd = count >= 0 && message.control_length >= 20 && rights.type == SCM_RIGHTS ? rights.fd : -1;
 

@@ -16,7 +16,7 @@ import { silentLogger } from "#errors/logger-types.ts";
 import { getsockname } from "#kernel/socket-syscalls.ts";
 import { openServedPort } from "#networks/ports/port-reservation.ts";
 import { PortProxy } from "#networks/proxy/port-proxy.ts";
-import { decodeAddress } from "#networks/proxy/proxy-orders.ts";
+import { decodeAddress, decodeOrder, encodeOrder, ORDER, PROXY_SLOTS } from "#networks/proxy/proxy-orders.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "berth-proxy-"));
@@ -278,6 +278,29 @@ describe("the proxy's process", () => {
     socket.end("still there");
     assert.equal((await read(socket)).toString(), "still there");
     assert.notEqual(proxyPid(), former);
+    proxy.close();
+  });
+
+  it("hangs up on who sends anything but orders, and serves on", async () => {
+    const proxy = newProxy();
+    const { port } = publish(proxy, "tcp", await echo());
+    (await dial(port)).destroy();
+    const outside = encodeOrder(ORDER.remove, PROXY_SLOTS);
+    const withoutSocket = encodeOrder(ORDER.add, 7, { protocol: "tcp", address: "::1", port: 1 });
+    for (const bytes of [randomBytes(20), randomBytes(47), outside, Buffer.alloc(48, 0xff)]) {
+      const control = connect({ path: socketPath });
+      control.on("error", () => {});
+      control.write(bytes);
+      await new Promise((resolve) => control.on("close", resolve).resume());
+    }
+    const control = connect({ path: socketPath });
+    control.write(withoutSocket);
+    const answer = await new Promise<Buffer>((resolve) => control.once("data", resolve));
+    assert.deepEqual([decodeOrder(answer).slot, decodeOrder(answer).status], [7, 9 /* EBADF */]);
+    control.destroy();
+    const socket = await dial(port);
+    socket.end("served");
+    assert.equal((await read(socket)).toString(), "served");
     proxy.close();
   });
 
