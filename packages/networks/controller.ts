@@ -18,7 +18,7 @@ import { type DriverParts, NetworkDrivers } from "#networks/network-drivers.ts";
 import { type HeldSandbox, type NetworkRecord, NetworkRecords } from "#networks/network-record.ts";
 import { type Network, NetworkTable } from "#networks/network-table.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
-import { portMap, wantedPorts } from "#networks/ports/port-spec.ts";
+import { portMap, type WantedPort, wantedPorts } from "#networks/ports/port-spec.ts";
 import { resolvConf } from "#networks/resolv-conf.ts";
 import { resolverOf, resolverRequest } from "#networks/resolver-choice.ts";
 import { joinRunning, leaveRunning } from "#networks/sandbox/changes.ts";
@@ -198,6 +198,7 @@ class Controller implements NetworkController {
       if (endpoint === undefined || held.published.length === 0) continue;
       this.#networks.find(held.publishedOn)?.driver.resume(ownerOf(held, endpoint), held.published);
     }
+    for (const held of this.#sandboxes.all()) await this.#finishChange(held);
     this.#drivers.forgetUnclaimedPorts();
     const endpoints = this.#sandboxes.endpointIds();
     for (const { driver, addresses } of this.#networks.all()) {
@@ -212,7 +213,8 @@ class Controller implements NetworkController {
     const wishes = request.endpoints[network.record.name] ?? {};
     checkEndpointSettings(network, wishes);
     const { held, pid } = this.#sandboxes.running(request);
-    await joinRunning({ ...this.#change(request, held, pid), network, wishes });
+    const change = this.#change(held, pid, request.exposedPorts, wantedPorts(request));
+    await joinRunning({ ...change, request, network, wishes });
     this.#naming.tell(held);
     await this.#naming.ready(held.containerId);
     return addressesOf(held.endpoints[network.record.name]);
@@ -229,22 +231,40 @@ class Controller implements NetworkController {
         { operation: "disconnect network", object: network.record.name },
       );
     }
-    await leaveRunning({ ...this.#change(request, held, pid), network });
+    const change = this.#change(held, pid, request.exposedPorts, wantedPorts(request));
+    await leaveRunning({ ...change, network });
     this.#naming.tell(held);
     return addressesOf(endpoint);
   }
 
-  #change(request: SandboxRequest, held: HeldSandbox, pid: number) {
+  /** A daemon before this one was killed while the container joined or left a network: it has left it. */
+  async #finishChange(held: HeldSandbox): Promise<void> {
+    const pid = this.#sandboxes.pidOf(held.containerId);
+    const network = this.#networks.find(held.changing ?? "");
+    if (pid === undefined || network === undefined) return;
+    try {
+      await leaveRunning({ ...this.#change(held, pid, Object.keys(held.ports), []), network });
+    } catch (error) {
+      this.#logger.warn("a container cannot be taken off a network it was joining or leaving", {
+        container: held.name,
+        network: network.record.name,
+        error: String(error),
+      });
+    }
+    this.#naming.tell(held);
+  }
+
+  #change(held: HeldSandbox, pid: number, exposedPorts: string[], wanted: readonly WantedPort[]) {
     return {
-      request,
       held,
       pid,
-      wanted: wantedPorts(request),
+      wanted,
       database: this.#database,
       networkOf: this.#networkOf,
       save: () => {
-        held.ports = portMap(request.exposedPorts, held.published);
-        this.#sandboxes.save(held);
+        held.ports = portMap(exposedPorts, held.published);
+        // It may have ended meanwhile.
+        if (this.#sandboxes.get(held.containerId) === held) this.#sandboxes.save(held);
       },
     };
   }

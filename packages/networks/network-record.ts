@@ -111,6 +111,8 @@ export interface HeldSandbox {
    * programs may remember that server for as long as they run.
    */
   resolver: { servers: string[]; hostServers: boolean; keepsShortNames: boolean; embedded: boolean };
+  /** Name of the network it is joining or leaving at the moment; the next daemon takes it off, if this one is killed. */
+  changing?: string;
 }
 
 /** An id as Docker makes them. */

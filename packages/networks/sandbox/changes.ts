@@ -31,7 +31,6 @@ import type { NetlinkRequest } from "#runtime/launch-types.ts";
 import type { Database } from "#state/database.ts";
 
 export interface Change {
-  request: SandboxRequest;
   /** Changed here, and saved. */
   held: HeldSandbox;
   /** The container's first process. */
@@ -43,8 +42,13 @@ export interface Change {
   save: () => void;
 }
 
+export interface Joining extends Change {
+  request: SandboxRequest;
+  wishes: Partial<EndpointSettings>;
+}
+
 /** When it rejects, the container is on the networks it was on. */
-export async function joinRunning(change: Change & { wishes: Partial<EndpointSettings> }): Promise<void> {
+export async function joinRunning(change: Joining): Promise<void> {
   const { held, pid, network, wishes } = change;
   const { name } = network.record;
   if (held.endpoints[name] !== undefined) {
@@ -67,6 +71,7 @@ export async function joinRunning(change: Change & { wishes: Partial<EndpointSet
       container: [...formerWays, ...program.container],
     });
     await movePorts(change, after);
+    settled(change);
   } catch (error) {
     await removeEndpoint(change).catch(() => {
       // The first failure is the one to tell; what is left goes with the container.
@@ -74,13 +79,14 @@ export async function joinRunning(change: Change & { wishes: Partial<EndpointSet
     await restoreRoutes(change, after, before).catch(() => {
       // As above.
     });
+    settled(change);
     throw error;
   }
 }
 
 /** The transaction. */
 function takeNew(
-  { request, held, database, save }: Change,
+  { request, held, network, database, save }: Joining,
   planned: readonly PlannedEndpoint[],
   gateways: Gateways,
   present: readonly PlannedEndpoint[],
@@ -91,27 +97,41 @@ function takeNew(
       const namespaceHasIpv6 = present.some(({ network }) => network.driver.hasIpv6);
       const asked = { request, held, endpoint, gateways, namespaceHasIpv6 };
       const taken = takeEndpoint({ ...asked, primary: false, publishes: false });
+      held.changing = network.record.name;
       save();
       return taken;
     });
   } catch (error) {
+    delete held.changing;
     giveBackAddresses(planned);
     throw error;
   }
 }
 
+/** Also finishes what a daemon that was killed had begun, wherever it was. */
 export async function leaveRunning(change: Change): Promise<void> {
   const { name } = change.network.record;
+  change.held.changing = name;
+  change.save();
   const before = chooseGateways(presentEndpoints(change));
   const after = chooseGateways(presentEndpoints(change).filter(({ network }) => network !== change.network));
   if (change.held.publishedOn === name) await movePorts(change, after);
   await removeEndpoint(change);
   await restoreRoutes(change, before, after);
+  settled(change);
 }
+
+function settled({ held, save }: Change): void {
+  delete held.changing;
+  save();
+}
+
+/** EEXIST: a change that was cut short had not come to it. */
+const alreadyThere = 17;
 
 /** Adds the default routes of `to` where they are not those of `from`. */
 async function restoreRoutes({ held, pid }: Change, from: Gateways, to: Gateways): Promise<void> {
-  const container = routes(held, to, from, defaultRoute);
+  const container = routes(held, to, from, defaultRoute).map((one) => ({ ...one, ignore: alreadyThere }));
   if (container.length > 0) await changeNamespace(pid, { host: [], container, sysctls: {} });
 }
 
