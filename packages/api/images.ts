@@ -2,6 +2,7 @@
 import { BerthError } from "#errors/errors.ts";
 import { imageInspect, imageSummary } from "./image-answers.ts";
 import { ProgressStream } from "./json-stream.ts";
+import { platformText } from "./platform-parameter.ts";
 import { decodeRegistryAuth } from "./registry-auth.ts";
 import { sendEmpty, sendJson } from "./reply.ts";
 import { type Handlers, nameOf, type RequestContext } from "./request-context.ts";
@@ -33,12 +34,14 @@ export const imageHandlers: Handlers = {
   },
 
   async ImageInspect(context) {
-    const image = await context.engine.images.inspect(nameOf(context));
+    const platform = platformText(context.query.text("platform"), "inspect image");
+    const image = await context.engine.images.inspect(nameOf(context), platform);
     sendJson(context.response, 200, imageInspect(image, context.version));
   },
 
   async ImageHistory(context) {
-    sendJson(context.response, 200, await context.engine.images.history(nameOf(context)));
+    const platform = platformText(context.query.text("platform"), "image history");
+    sendJson(context.response, 200, await context.engine.images.history(nameOf(context), platform));
   },
 
   ImageTag(context) {
@@ -49,9 +52,17 @@ export const imageHandlers: Handlers = {
 
   async ImageDelete(context) {
     const { engine, query, response } = context;
+    const [platform = "", ...more] = query.texts("platforms");
+    if (more.length > 0) {
+      throw new BerthError("invalid", "an image is for one platform: more than one is given", {
+        operation: "remove image",
+        object: nameOf(context),
+      });
+    }
     const items = await engine.images.remove(nameOf(context), {
       force: query.flag("force"),
       noPrune: query.flag("noprune"),
+      platform: platformText(platform, "remove image"),
       inUse: (id) => engine.containers.imageUsers(id),
     });
     sendJson(response, 200, items);

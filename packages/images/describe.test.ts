@@ -109,6 +109,25 @@ test("inspect", async (t) => {
   assert.equal(service.layersSize(), 8);
 });
 
+test("who asks for another platform than the image's is told so", async (t) => {
+  const { service } = await setUp(t);
+  const { Architecture } = await service.inspect("team/app:old");
+  const own = `linux/${Architecture}`;
+  assert.equal((await service.inspect("team/app:old", own)).Id, old.id);
+  assert.equal((await service.history("team/app:old", own)).length, 1);
+  const refusal = {
+    code: "not-found",
+    message:
+      "image with reference team/app:old was found but does not provide the specified platform (linux/riscv64)",
+  };
+  await assert.rejects(service.inspect("team/app:old", "linux/riscv64"), refusal);
+  await assert.rejects(service.history("team/app:old", "linux/riscv64"), refusal);
+  const options = { force: false, noPrune: false, inUse: () => [] };
+  await assert.rejects(service.remove("team/app:old", { ...options, platform: "linux/riscv64" }), refusal);
+  const removed = await service.remove("team/app:old", { ...options, platform: own });
+  assert.deepEqual(removed[0], { Untagged: "team/app:old" });
+});
+
 test("tag: moves names, refuses what is no name", async (t) => {
   const { service } = await setUp(t);
   service.tag("team/app:1", "other", "2");

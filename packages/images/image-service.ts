@@ -32,7 +32,7 @@ import type {
 import { type ImportOptions, importImage } from "./import.ts";
 import { LayerStore } from "./layer-store.ts";
 import { type LoadDependencies, type LoadOptions, loadImages } from "./load.ts";
-import { resolveImage } from "./names.ts";
+import { checkPlatform, resolveImage } from "./names.ts";
 import { pruneImages } from "./prune.ts";
 import { pullImage } from "./pull.ts";
 import { pushImages } from "./push.ts";
@@ -226,12 +226,16 @@ class Images implements ImageService {
     return listImages(options, this.#images, this.#layers);
   }
 
-  async inspect(reference: string): Promise<ImageInspect> {
-    return inspectImage(this.#find(reference), this.#images, this.#dependencies.storage);
+  async inspect(reference: string, platform = ""): Promise<ImageInspect> {
+    const image = this.#find(reference);
+    checkPlatform(reference, image, platform, "inspect image");
+    return inspectImage(image, this.#images, this.#dependencies.storage);
   }
 
-  async history(reference: string): Promise<ImageHistoryItem[]> {
-    return imageHistory(this.#find(reference), this.#images, this.#layers);
+  async history(reference: string, platform = ""): Promise<ImageHistoryItem[]> {
+    const image = this.#find(reference);
+    checkPlatform(reference, image, platform, "image history");
+    return imageHistory(image, this.#images, this.#layers);
   }
 
   tag(reference: string, repository: string, tag: string): void {

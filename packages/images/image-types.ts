@@ -131,13 +131,14 @@ export interface ImageService {
   /** By name, name@digest, id or unique id prefix. Throws not-found "No such image: x". */
   resolve(reference: string): Image;
   list(options: ImageListFilters): Promise<ImageSummary[]>;
-  inspect(reference: string): Promise<ImageInspect>;
-  history(reference: string): Promise<ImageHistoryItem[]>;
+  /** `platform`: the image must be for it ("linux/arm64"); empty means any. */
+  inspect(reference: string, platform?: string): Promise<ImageInspect>;
+  history(reference: string, platform?: string): Promise<ImageHistoryItem[]>;
   tag(reference: string, repository: string, tag: string): void;
   /** docker rmi. `inUse` tells which containers use an image, for Docker's conflict texts. */
   remove(
     reference: string,
-    options: { force: boolean; noPrune: boolean; inUse: ImageUsers },
+    options: { force: boolean; noPrune: boolean; platform?: string; inUse: ImageUsers },
   ): Promise<ImageDeleteItem[]>;
   /**
    * docker image prune: images without a name (dangling=false: all) that no container uses, with what of interrupted work

@@ -4,6 +4,7 @@
 import { BerthError } from "#errors/errors.ts";
 import { isDigest } from "./digest.ts";
 import type { ImageName, ImageStore, StoredImage } from "./image-store.ts";
+import { parsePlatform, platformRank, platformText } from "./platform.ts";
 import {
   familiarText,
   idPrefix,
@@ -32,6 +33,18 @@ export function resolveImage(text: string, images: ImageStore): StoredImage {
   throw noSuchImage(
     familiarText(reference),
     candidates.length > 1 ? `${text} is the beginning of several image ids; give more digits` : undefined,
+  );
+}
+
+/** Throws "not-found" for an image that is not for `platform` ("linux/arm64"); empty means any. */
+export function checkPlatform(text: string, image: StoredImage, platform: string, operation: string): void {
+  if (platform === "") return;
+  const wanted = parsePlatform(platform);
+  if (platformRank(image.document, wanted) !== undefined) return;
+  throw new BerthError(
+    "not-found",
+    `image with reference ${text} was found but does not provide the specified platform (${platformText(wanted)})`,
+    { operation, object: text },
   );
 }
 

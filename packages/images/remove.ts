@@ -9,12 +9,14 @@ import { BerthError } from "#errors/errors.ts";
 import { type Digest, shortId } from "./digest.ts";
 import { type ImageName, type ImageStore, nameText, type StoredImage } from "./image-store.ts";
 import type { LayerStore } from "./layer-store.ts";
-import { imageName, isIdOf, resolveImage } from "./names.ts";
+import { checkPlatform, imageName, isIdOf, resolveImage } from "./names.ts";
 import { parseReference, withDefaultTag } from "./reference.ts";
 
 export interface RemoveOptions {
   force: boolean;
   noPrune: boolean;
+  /** Only an image for it ("linux/arm64"); by default any. */
+  platform?: string;
   inUse: (imageId: string) => { id: string; running: boolean }[];
 }
 
@@ -36,6 +38,7 @@ export async function removeImage(
 ): Promise<ImageDeleteItem[]> {
   const { images } = dependencies;
   const image = resolveImage(text, images);
+  checkPlatform(text, image, options.platform ?? "", "remove image");
   const items: ImageDeleteItem[] = [];
   const held = images.namesOf(image.id);
   let untagged = false;

@@ -15,8 +15,7 @@ import type { ImageName, ImageStore, StoredImage } from "./image-store.ts";
 import { nameText } from "./image-store.ts";
 import type { LayerStack } from "./layer-stack.ts";
 import type { LayerStore } from "./layer-store.ts";
-import { resolveImage } from "./names.ts";
-import { parsePlatform, platformRank, platformText } from "./platform.ts";
+import { checkPlatform, resolveImage } from "./names.ts";
 import { repositoryOf, tryParseReference } from "./reference.ts";
 import { type SavedImage, type SavedLayer, savedParts } from "./save-format.ts";
 
@@ -93,7 +92,7 @@ function choose({ names, platform }: SaveRequest, images: ImageStore): Chosen[] 
   const chosen = new Map<Digest, Chosen>();
   for (const text of names) {
     for (const { image, name } of meant(text, images)) {
-      checkPlatform(text, image, platform);
+      checkPlatform(text, image, platform, "save image");
       const known = chosen.get(image.id) ?? { image, names: [] };
       chosen.set(image.id, known);
       if (name !== undefined && !known.names.some((one) => nameText(one) === nameText(name))) {
@@ -137,17 +136,6 @@ function resolveById(text: string, images: ImageStore): StoredImage {
       ...(error.hint === undefined ? {} : { hint: error.hint }),
     });
   }
-}
-
-function checkPlatform(text: string, image: StoredImage, platform: string): void {
-  if (platform === "") return;
-  const wanted = parsePlatform(platform);
-  if (platformRank(image.document, wanted) !== undefined) return;
-  throw new BerthError(
-    "not-found",
-    `image with reference ${text} was found but does not provide the specified platform (${platformText(wanted)})`,
-    { operation: "save image", object: text },
-  );
 }
 
 function layersOf(

@@ -270,6 +270,10 @@ async function useImages(o: Observer): Promise<void> {
     body: imported.bytes,
   });
   await o.ask("ImageInspect", "observed");
+  await o.ask("ImageTag", "observed", { query: { repo: name, tag: "arm" } });
+  await o.ask("ImagePush", name, { query: { tag: "arm" }, headers: { "X-Registry-Auth": "e30=" } });
+  await o.ask("DistributionInspect", `${name}:arm`);
+  await o.ask("ImageDelete", `${name}:arm`);
   await o.do("ContainerPrune");
   await o.ask("ImagePrune", "", { query: { filters: '{"dangling":["false"]}' } });
   await o.do("ImageLoad", "", { body: saved.bytes });

@@ -109,6 +109,11 @@ export const reasons: readonly Reason[] = [
   { operations: "NetworkList NetworkInspect", field: /^answer (Peers|Services)/, text: SWARM },
   { operations: "ImageInspect", field: /^answer OsVersion$/, text: WINDOWS },
   { operations: "DistributionInspect", field: /\.os\.(version|features)$/, text: WINDOWS },
+  {
+    operations: "DistributionInspect",
+    field: /^answer Descriptor\.(urls|annotations|data|platform|artifactType)\b/,
+    text: "dockerd tells type, digest and size of what the name stands for",
+  },
   { operations: "ImageList ImageInspect", field: /^query manifests$/, text: STORE },
   {
     operations: "ImageList",
