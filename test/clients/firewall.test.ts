@@ -24,7 +24,10 @@ for (const backend of ["iptables", "nftables"] as const) {
     after(() => daemon?.stop());
 
     it("publishes a port, says by what, and removes it", async () => {
-      daemon = await TestDaemon.start({ subnet: 84, flags: [`--firewall-backend=${backend}`] });
+      daemon = await TestDaemon.start({
+        subnet: 84,
+        flags: [`--firewall-backend=${backend}`, "--icc=false"],
+      });
       daemon.loadBusybox();
       const info = JSON.parse(daemon.ok("info", "--format", "{{json .FirewallBackend}}")) as {
         Driver: string;
@@ -44,6 +47,16 @@ for (const backend of ["iptables", "nftables"] as const) {
       }
       await eventually(async () => assert.equal(await answerAt(port), "here"));
       await eventually(() => assert.match(rulesWith(backend, port), new RegExp(`\\b${port}\\b`)));
+    });
+
+    it("opens what is exposed to who links to it, where containers are kept apart", async () => {
+      daemon.ok("run", "-d", "--name", "db", "--expose", "80", "berth/busybox", "sh", "-c", SERVER);
+      const address = daemon.ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "db");
+      const request = `printf "GET / HTTP/1.0\\r\\n\\r\\n" | nc -w 2 ${address} 80 | tail -n 1`;
+      const asking = (...options: string[]) =>
+        daemon.docker("run", "--rm", ...options, "berth/busybox", "sh", "-c", request).stdout;
+      await eventually(() => assert.equal(asking("--link", "db"), "here"));
+      assert.equal(asking(), "");
     });
 
     it("has nothing left of a container's port when it ends", async () => {
