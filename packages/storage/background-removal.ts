@@ -15,24 +15,31 @@ const quietTime = 100;
 /** So many trees are deleted at once however busy it is: disk space does not wait for ever. */
 const longestBacklog = 200;
 
+/** For trees that need not be walked to be deleted. */
+export interface SpecialRemoval {
+  /** Deletes what goes without blocking the event loop; false if that is not all. */
+  attempt(path: string): Promise<boolean>;
+  /** Deletes the rest, in a worker. */
+  task(path: string): StorageTask;
+}
+
 export class BackgroundRemoval {
   readonly #workers = new StorageWorkers(1);
-  readonly #task: ((path: string) => StorageTask) | undefined;
+  readonly #special: SpecialRemoval | undefined;
   readonly #pending = new Set<Promise<void>>();
   /** Trees that wait for a quiet moment. */
   #waiting: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  /** `task`: what deletes a tree in a worker where that is no walk over its files; small ones too, then. */
-  constructor(task?: (path: string) => StorageTask) {
-    this.#task = task;
+  constructor(special?: SpecialRemoval) {
+    this.#special = special;
   }
 
   /** Begins to delete a tree that has no other user. */
   add(path: string): void {
     const removal = new Promise<void>((resolve) => this.#waiting.push(resolve)).then(async () => {
-      if (this.#task !== undefined) await this.#workers.run(this.#task(path));
-      else if (!removeTree(path, inlineBudget)) await this.#workers.run({ kind: "remove", path });
+      const done = this.#special ? await this.#special.attempt(path) : removeTree(path, inlineBudget);
+      if (!done) await this.#workers.run(this.#special?.task(path) ?? { kind: "remove", path });
     });
     this.#pending.add(removal);
     removal.then(

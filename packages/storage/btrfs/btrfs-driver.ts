@@ -21,6 +21,7 @@ import { FileDescriptor } from "#kernel/fd.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
 import { O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import { BackgroundRemoval } from "#storage/background-removal.ts";
+import { tryRemoveSubvolume } from "#storage/btrfs/remove-subvolume.ts";
 import {
   cannotLimit,
   cannotStart,
@@ -81,7 +82,10 @@ function wrongFileSystem(dataRoot: string): BerthError {
 
 class Subvolumes implements LayerTrees {
   readonly instant = true;
-  readonly removal = new BackgroundRemoval((path) => ({ kind: "remove-subvolume", path }));
+  readonly removal = new BackgroundRemoval({
+    attempt: tryRemoveSubvolume,
+    task: (path) => ({ kind: "remove-subvolume", path }),
+  });
   readonly #quotas: string;
   readonly #leastSize: number;
 

@@ -2,7 +2,7 @@
  * Deletes a layer of the btrfs driver: its subvolume, and those that the container made in it.
  *
  * A subvolume that holds others cannot go. So these are first moved out, next to it, under names that the driver deletes
- * at its next start should this be cut short; that works for any depth. Runs in a worker.
+ * at its next start should this be cut short; that works for any depth. Such walks are for a worker.
  */
 import { randomUUID } from "node:crypto";
 import { basename, dirname } from "node:path";
@@ -34,6 +34,27 @@ import { gonePrefix } from "#storage/layer-names.ts";
 const directoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 const stayInside = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
 
+/** Removes a subvolume without others in it, which blocks nobody; false if it is anything else. */
+export async function tryRemoveSubvolume(path: string): Promise<boolean> {
+  using home = new FileDescriptor(open(dirname(path), directoryFlags));
+  return await removeAlone(home, basename(path));
+}
+
+async function removeAlone(home: FileDescriptor, name: string): Promise<boolean> {
+  using subvolume = openIfExists(home, name);
+  if (subvolume === undefined) return true;
+  if (!isSubvolume(subvolume.number)) return false;
+  const id = subvolumeId(subvolume.number);
+  try {
+    await destroySubvolume(home.number, name);
+  } catch (error) {
+    if (isErrno(error, "ENOTEMPTY")) return false;
+    throw error;
+  }
+  await forgetQuota(home, id);
+  return true;
+}
+
 /** Removes what is at `path`: a subvolume, a directory, or nothing. Its names of now have no other user. */
 export async function removeSubvolume(path: string): Promise<void> {
   using home = new FileDescriptor(open(dirname(path), directoryFlags));
@@ -45,21 +66,11 @@ export async function removeSubvolume(path: string): Promise<void> {
 
 /** Answers the names in `home` that what was in it got, and its own if it is still there. */
 async function removeOne(home: FileDescriptor, name: string): Promise<string[]> {
-  const opened = openIfExists(home, name);
+  if (await removeAlone(home, name)) return [];
+  using opened = openIfExists(home, name);
   if (opened === undefined) return [];
-  using subvolume = opened;
-  if (!isSubvolume(subvolume.number)) {
-    removeTree(`${home.procPath}/${name}`);
-    return [];
-  }
-  const id = subvolumeId(subvolume.number);
-  try {
-    await destroySubvolume(home.number, name);
-  } catch (error) {
-    if (!isErrno(error, "ENOTEMPTY")) throw error;
-    return [name, ...(await moveOut(home, subvolume, name))];
-  }
-  await forgetQuota(home, id);
+  if (isSubvolume(opened.number)) return [name, ...(await moveOut(home, opened, name))];
+  removeTree(`${home.procPath}/${name}`);
   return [];
 }
 
