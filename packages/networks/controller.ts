@@ -103,6 +103,7 @@ class Controller implements NetworkController {
   async start(): Promise<void> {
     this.#sandboxes.load();
     this.#networks.load(this.#options.bridge !== "none");
+    for (const { addresses } of this.#networks.all()) addresses?.replay();
     await this.#drivers.findProxy();
     await this.#drivers.startFirewall(this.#networks.all().map(({ record }) => record));
     const start = ({ record, driver }: Network) => driver.start(this.#sandboxes.publishedOn(record.name));

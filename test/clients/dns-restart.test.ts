@@ -11,7 +11,10 @@ import { TestDaemon } from "#test/fixtures/daemon.ts";
 const IMAGE = "berth/busybox";
 let daemon: TestDaemon;
 before(async () => {
-  daemon = await TestDaemon.start({ subnet: 72 });
+  daemon = await TestDaemon.start({
+    subnet: 72,
+    flags: ["--host-gateway-ip", "192.0.2.77", "--host-gateway-ip", "fd00::77"],
+  });
   daemon.loadBusybox();
 });
 after(() => daemon.stop());
@@ -72,4 +75,9 @@ test("no question is lost when the daemon is killed and replaced", async () => {
     await asker.end();
     assert.deepEqual([...new Set(asker.answers)], [web]);
   }
+});
+
+test("host-gateway is what the daemon was told", () => {
+  const hosts = ok("run", "--rm", "--add-host", "up:host-gateway", IMAGE, "cat", "/etc/hosts");
+  assert.match(hosts, /^192\.0\.2\.77\tup\nfd00::77\tup$/m);
 });

@@ -24,9 +24,17 @@ export interface GivenPool {
   asked?: IpamConfig;
 }
 
+export interface IpamCapabilities {
+  /** With every address the MAC address of its interface. */
+  needsMac: boolean;
+  /** What it has given, whenever the daemon starts: it remembers nothing. */
+  wantsReplay: boolean;
+}
+
 export class IpamPlugin {
   readonly name: string;
   readonly #plugins: Plugins;
+  #capabilities: IpamCapabilities | undefined;
 
   constructor(name: string, plugins: Plugins) {
     this.name = name;
@@ -34,7 +42,12 @@ export class IpamPlugin {
   }
 
   /** What it wants to be told; a plugin need not have the method. */
-  async capabilities(): Promise<{ needsMac: boolean; wantsReplay: boolean }> {
+  async capabilities(): Promise<IpamCapabilities> {
+    this.#capabilities ??= await this.#ask();
+    return this.#capabilities;
+  }
+
+  async #ask(): Promise<IpamCapabilities> {
     try {
       const answer = await this.#call("GetCapabilities", {}, WORK);
       return {

@@ -5,6 +5,9 @@
  * Owns the rows of what the plugin has given; nobody waits for it to take something back.
  */
 import type { Logger } from "#errors/logger-types.ts";
+import { formatMac } from "#kernel/netlink/link-messages.ts";
+import { randomMac } from "#networks/drivers/sandbox-program.ts";
+import { recordedPools } from "#networks/ipam/network-pools.ts";
 import type { NetworkRecord } from "#networks/network-record.ts";
 import type { IpamPlugin } from "#networks/plugins/ipam-plugin.ts";
 import { told } from "#networks/plugins/network-plugin.ts";
@@ -14,6 +17,8 @@ import type { PluginHoldings } from "#networks/plugins/plugin-holdings.ts";
 export interface GivenAddresses {
   ipv4?: string;
   ipv6?: string;
+  /** The MAC address the plugin was told, where it wants to know one and the user gave none. */
+  mac?: string;
 }
 
 export class PluginAddresses {
@@ -23,6 +28,7 @@ export class PluginAddresses {
   readonly #logger: Logger;
   /** What is being given back now; the removal of the network waits for it, and nobody else. */
   readonly #parting = new Set<Promise<void>>();
+  #replayed: Promise<void> = Promise.resolve();
 
   constructor(record: NetworkRecord, plugin: IpamPlugin, holdings: PluginHoldings, logger: Logger) {
     this.#record = record;
@@ -36,10 +42,13 @@ export class PluginAddresses {
     const { ipamPools = {} } = this.#record.config;
     const given: GivenAddresses = {};
     try {
+      if (mac === "" && (await this.#plugin.capabilities()).needsMac) given.mac = formatMac(randomMac());
       for (const family of ["ipv4", "ipv6"] as const) {
         const pool = ipamPools[family];
         if (pool === undefined) continue;
-        const answered = await this.#plugin.requestAddress(pool, wanted[family] ?? "", { mac });
+        const answered = await this.#plugin.requestAddress(pool, wanted[family] ?? "", {
+          mac: given.mac ?? mac,
+        });
         this.#holdings.note({ endpointId, kind: "address", value: `${pool} ${bare(answered)}` });
         given[family] = bare(answered);
       }
@@ -57,6 +66,7 @@ export class PluginAddresses {
   }
 
   async #release(endpointId: string): Promise<void> {
+    await this.#replayed;
     for (const holding of this.#holdings.all(endpointId)) {
       if (holding.kind !== "address") continue;
       const [pool = "", address = ""] = holding.value.split(" ");
@@ -70,6 +80,40 @@ export class PluginAddresses {
           error: String(error),
         });
       }
+    }
+  }
+
+  /**
+   * The daemon has started again: a plugin that remembers nothing is told of the network's pools, and of what it has given.
+   * In the background.
+   */
+  replay(): void {
+    const told = this.#replay().catch((error: unknown) =>
+      this.#logger.warn("a plugin cannot be told again which addresses it has given", {
+        plugin: this.#plugin.name,
+        network: this.#record.name,
+        error: String(error),
+      }),
+    );
+    this.#replayed = told;
+    this.#parting.add(told);
+    void told.finally(() => this.#parting.delete(told));
+  }
+
+  async #replay(): Promise<void> {
+    if (!(await this.#plugin.capabilities()).wantsReplay) return;
+    const { ipamSpace = "", ipamOptions, ipamPools = {} } = this.#record.config;
+    for (const { subnet, range = "", gateway = "" } of recordedPools(this.#record.config)) {
+      const v6 = subnet.includes(":");
+      const options = ipamOptions ?? {};
+      await this.#plugin.requestPool({ addressSpace: ipamSpace, subnet, range, options, v6 });
+      const pool = v6 ? ipamPools.ipv6 : ipamPools.ipv4;
+      if (pool !== undefined && gateway !== "")
+        await this.#plugin.requestAddress(pool, gateway, { gateway: true });
+    }
+    for (const { kind, value } of this.#holdings.all()) {
+      const [pool = "", address = ""] = value.split(" ");
+      if (kind === "address") await this.#plugin.requestAddress(pool, address);
     }
   }
 

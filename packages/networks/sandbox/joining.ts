@@ -158,7 +158,8 @@ export function takeEndpoint(taking: Taking): TakenEndpoint {
     endpointId: endpoint.reserved?.endpointId ?? randomId(),
     containerName: request.name,
     wishes: wishesOf(endpoint),
-    macAddress: wishes.MacAddress || (taking.primary && request.macAddress) || "",
+    macAddress:
+      wishes.MacAddress || (taking.primary && request.macAddress) || endpoint.reserved?.addresses.mac || "",
     link,
     defaultRoute: { ipv4: gateways.ipv4 === network, ipv6: gateways.ipv6 === network },
     namespaceHasIpv6: taking.namespaceHasIpv6,
