@@ -325,7 +325,7 @@ else: print('silent')"`;
     await assert.rejects(made.controller.allocate({ ...second, ...publish("8090") }), (error: Error) => {
       assert.match(
         error.message,
-        /: failed to bind host port for 0\.0\.0\.0:8090:172\.17\.0\.3:80\/tcp: address already in use$/,
+        /: failed to bind host port for 0\.0\.0\.0:8090:172\.17\.0\.\d:80\/tcp: address already in use$/,
       );
       return true;
     });
@@ -339,7 +339,7 @@ else: print('silent')"`;
     const rows = made.database.all("SELECT * FROM network_address WHERE holder IS NOT NULL");
     assert.equal(rows.length, 1);
     const third = await run(made, publish("8090"));
-    assert.equal(third.address, "172.17.0.3");
+    assert.match(third.address, /^172\.17\.0\.\d$/);
     await assert.rejects(listen(8090), { code: "EADDRINUSE" }, "held against other processes");
     await made.controller.release(first.request.containerId);
     await listen(8080);
@@ -471,7 +471,7 @@ else: print('silent')"`;
     assert.equal(await ask(a.address, 80), "172.17.0.1");
     await assert.rejects(
       made.controller.allocate(sandboxRequest(publish("8080"))),
-      /driver failed programming external connectivity on endpoint .*--iptables=false/,
+      /driver failed programming external connectivity on endpoint .* with neither firewall nor port proxy/,
     );
     assert.equal(sh("iptables-save | grep -v '^#'"), rules);
     assert.equal(sh("cat /proc/sys/net/ipv4/conf/bt0/route_localnet").trim(), "0");
