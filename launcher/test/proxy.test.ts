@@ -56,6 +56,12 @@ function proxyPid(): number | undefined {
     });
 }
 
+/** The proxy is there; the kernel takes connections before. */
+async function ready(proxy: PortProxy): Promise<void> {
+  await eventually(() => assert.ok(existsSync(socketPath)));
+  await proxy.adopt();
+}
+
 function publish(proxy: PortProxy, protocol: "tcp" | "udp", target: number, address = "127.0.0.1") {
   const to = { protocol, address, port: target };
   const socket = openServedPort(protocol, address, 0);
@@ -157,7 +163,7 @@ describe("connections through the port proxy", () => {
     const proxy = newProxy();
     const { port, slot } = publish(proxy, "tcp", await echo());
     const first = await dial(port);
-    await eventually(() => assert.ok(proxyPid() !== undefined));
+    await ready(proxy);
     const descriptors = () => readdirSync(`/proc/${proxyPid()}/fd`).length;
     for (let round = 0; round < 10; round++) {
       const sockets = await Promise.all(Array.from({ length: 200 }, () => dial(port)));
@@ -201,7 +207,7 @@ describe("many ports at once", () => {
     const target = await echo();
     const proxy = newProxy();
     const ports = Array.from({ length: 600 }, () => publish(proxy, "tcp", target));
-    await eventually(() => assert.ok(proxyPid()));
+    await ready(proxy);
     const pid = proxyPid();
     for (const { port } of ports.filter((_, n) => n % 100 === 99)) {
       const socket = await dial(port);
@@ -269,8 +275,7 @@ describe("the proxy's process", () => {
   it("is started again when it dies, and no port is lost", async () => {
     const proxy = newProxy();
     const { port } = publish(proxy, "tcp", await echo());
-    (await dial(port)).destroy();
-    await eventually(() => assert.ok(proxyPid() !== undefined));
+    await ready(proxy);
     const former = proxyPid() ?? 0;
     process.kill(former, "SIGKILL");
     // The kernel takes connections meanwhile.
@@ -284,7 +289,7 @@ describe("the proxy's process", () => {
   it("hangs up on who sends anything but orders, and serves on", async () => {
     const proxy = newProxy();
     const { port } = publish(proxy, "tcp", await echo());
-    (await dial(port)).destroy();
+    await ready(proxy);
     const outside = encodeOrder(ORDER.remove, PROXY_SLOTS);
     const withoutSocket = encodeOrder(ORDER.add, 7, { protocol: "tcp", address: "::1", port: 1 });
     for (const bytes of [randomBytes(20), randomBytes(47), outside, Buffer.alloc(48, 0xff)]) {
@@ -341,9 +346,8 @@ describe("the proxy's process", () => {
   it("ends with its last port when no daemon is there, and when its name is gone", async () => {
     const proxy = newProxy();
     const { slot } = publish(proxy, "tcp", 1);
-    await eventually(() => assert.ok(proxyPid() !== undefined && existsSync(socketPath)));
     const path = socketPath;
-    await proxy.adopt();
+    await ready(proxy);
     proxy.end(slot);
     await proxy.settled();
     assert.notEqual(proxyPid(), undefined);
@@ -352,8 +356,7 @@ describe("the proxy's process", () => {
     assert.equal(existsSync(path), false);
     const other = newProxy();
     publish(other, "tcp", 1);
-    await eventually(() => assert.ok(proxyPid() !== undefined && existsSync(socketPath)));
-    await other.adopt();
+    await ready(other);
     other.close();
     assert.notEqual(proxyPid(), undefined);
     rmSync(socketPath);
