@@ -405,9 +405,11 @@ test("a client that vanishes holds up nobody", async () => {
 });
 
 test("a container that closes its output lives on", async () => {
-  const run = start("exec >&- 2>&-; sleep 0.3; exit 4");
+  const go = fixture.path("go");
+  const run = start(`exec >&- 2>&-; while [ ! -e ${go} ]; do sleep 0.02; done; exit 4`);
   await run.shim.started;
   assert.equal(await settledWithin(run.shim.exited, 100), false);
+  writeFileSync(go, "");
   assert.equal((await run.shim.exited).exitCode, 4);
 });
 
@@ -419,7 +421,8 @@ test("output of what the main process leaves behind is waited for, but not with 
     patient.entries().map(({ log }) => log),
     ["early\n", "late\n"],
   );
-  const hasty = start(script, { closeOnExit: true });
+  // Longer than the main process can take to end.
+  const hasty = start("(sleep 10; echo late) & echo early", { closeOnExit: true });
   await hasty.shim.exited;
   assert.deepEqual(
     hasty.entries().map(({ log }) => log),
