@@ -405,7 +405,7 @@ test("a client that vanishes holds up nobody", async () => {
 });
 
 test("a container that closes its output lives on", async () => {
-  const go = fixture.path("go");
+  const go = fixture.path("end-it");
   const run = start(`exec >&- 2>&-; while [ ! -e ${go} ]; do sleep 0.02; done; exit 4`);
   await run.shim.started;
   assert.equal(await settledWithin(run.shim.exited, 100), false);
