@@ -8,8 +8,8 @@ import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import type { NamespaceAnswer, NamespaceTask } from "#networks/sandbox/namespace-messages.ts";
 import type { NetlinkRequest, SandboxProgram } from "#runtime/launch-types.ts";
 
-/** Milliseconds a thread may take; only a hanging kernel gets there. */
-const deadline = 20_000;
+/** Milliseconds a thread may take; only a hanging kernel gets there, however busy the machine. */
+const deadline = 60_000;
 
 /** Runs a sandbox's program, or part of one, for the container whose first process is `pid`. */
 export async function changeNamespace(pid: number, program: SandboxProgram): Promise<void> {
