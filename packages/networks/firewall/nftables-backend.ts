@@ -19,7 +19,8 @@ import {
 import { SyscallError } from "#kernel/syscall-error.ts";
 import { type BridgeState, familyOf, type PortRule } from "#networks/firewall/desired-rules.ts";
 import type { FirewallBackend, FirewallChange } from "#networks/firewall/firewall-backend.ts";
-import { noTable, portMessages, routerMessages, tableMessages } from "#networks/firewall/nftables-rules.ts";
+import { portMessages } from "#networks/firewall/nftables-ports.ts";
+import { noTable, routerMessages, tableMessages } from "#networks/firewall/nftables-rules.ts";
 import { RuleSetWatch } from "#networks/firewall/rule-set-watch.ts";
 import type { Family } from "#networks/ipam/prefix.ts";
 

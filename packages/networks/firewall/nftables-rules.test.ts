@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { attributeText, parseAttributes, parseMessages } from "#kernel/netlink/message-codec.ts";
 import { type BatchMessage, batch } from "#kernel/netlink/nftables-messages.ts";
 import type { BridgeRules, BridgeState, PortRule } from "#networks/firewall/desired-rules.ts";
-import { portMessages, tableMessages } from "#networks/firewall/nftables-rules.ts";
+import { portMessages } from "#networks/firewall/nftables-ports.ts";
+import { tableMessages } from "#networks/firewall/nftables-rules.ts";
 import { parseCidr } from "#networks/ipam/prefix.ts";
 
 const NAMES = new Map([

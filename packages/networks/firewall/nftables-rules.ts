@@ -15,13 +15,10 @@ import {
   jump,
   jumpBy,
   kindIs,
-  loadField,
   loadMeta,
   lookUp,
   masquerade,
-  REGISTER,
   toThisHost,
-  translateTo,
   verdict,
 } from "#kernel/netlink/nftables-expressions.ts";
 import {
@@ -29,72 +26,51 @@ import {
   deleteTable,
   type Expression,
   fieldIs,
-  NETWORK_HEADER,
   NF_INET_FORWARD,
   NF_INET_LOCAL_OUT,
   NF_INET_POST_ROUTING,
   NF_INET_PRE_ROUTING,
-  NFPROTO_IPV4,
-  NFPROTO_IPV6,
   newBaseChain,
   newChain,
   newRule,
   newTable,
   protocolIs,
-  TRANSPORT_HEADER,
 } from "#kernel/netlink/nftables-messages.ts";
-import {
-  addElements,
-  type FieldName,
-  joined,
-  newSet,
-  removeElements,
-  type SetElement,
-} from "#kernel/netlink/nftables-sets.ts";
+import { addElements, newSet, type SetElement } from "#kernel/netlink/nftables-sets.ts";
 import {
   type BridgeRules,
   type BridgeState,
-  isUnspecified,
   linksOf,
   loopbackOf,
-  type PortRule,
   portsOf,
   translates,
 } from "#networks/firewall/desired-rules.ts";
-import { addressBytes, type Family, type Prefix, parseAddress, parseCidr } from "#networks/ipam/prefix.ts";
+import {
+  be16,
+  bytesOf,
+  destination,
+  destinationPort,
+  loadPortKey,
+  netfilterFamily,
+  PORT_SETS,
+  PROTOCOLS,
+  portLookups,
+  portMessages,
+  portSets,
+  source,
+} from "#networks/firewall/nftables-ports.ts";
+import { addressBytes, type Family, type Prefix, parseCidr } from "#networks/ipam/prefix.ts";
 
 /** linux/in.h, linux/in6.h */
-const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132 } as const;
 const ICMP = { 4: 1, 6: 58 } as const;
 /** linux/netfilter_ipv4.h */
 const PRIORITY = { raw: -300, mangle: -150, destination: -100, filter: 0, source: 100 } as const;
 
-const netfilterFamily = { 4: NFPROTO_IPV4, 6: NFPROTO_IPV6 } as const;
-const addressType: Readonly<Record<Family, FieldName>> = { 4: "ipv4", 6: "ipv6" };
-/** Registers an address takes. */
-const addressRegisters = { 4: 1, 6: 4 } as const;
-/** Behind the longest key. */
-const DATUM = REGISTER + 8;
-
 const SETS = {
-  bridges: { name: "bridges", id: 1 },
-  /** Ports published on one address: where they lead. */
-  at: { name: "published-at", id: 2 },
-  /** Ports published on all addresses. */
-  any: { name: "published", id: 3 },
-  /** Container ports of routed networks that are open. */
-  open: { name: "open", id: 4 },
-  into: { name: "into", id: 5 },
-  outOf: { name: "out-of", id: 6 },
+  bridges: { name: "bridges", id: 11 },
+  into: { name: "into", id: 12 },
+  outOf: { name: "out-of", id: 13 },
 } as const;
-
-type PortSet = "at" | "any" | "open";
-
-const source = (family: Family) => ({ base: NETWORK_HEADER, ...(family === 4 ? v4(12) : v6(8)) });
-const destination = (family: Family) => ({ base: NETWORK_HEADER, ...(family === 4 ? v4(16) : v6(24)) });
-const v4 = (offset: number) => ({ offset, length: 4 });
-const v6 = (offset: number) => ({ offset, length: 16 });
-const destinationPort = { base: TRANSPORT_HEADER, offset: 2, length: 2 };
 
 /** Makes the table anew with all that is in it, whatever is there; nothing is left where there are no bridges. */
 export function tableMessages(table: string, family: Family, states: readonly BridgeState[]): BatchMessage[] {
@@ -111,14 +87,11 @@ export function tableMessages(table: string, family: Family, states: readonly Br
   const base = (name: string, hook: number, priority: number, type: "filter" | "nat") =>
     newBaseChain(number, table, name, { hook, priority }, type);
   const loopback = within(loopbackOf(family));
-  const address = addressType[family];
   return [
     ...cleared,
     newTable(number, table),
     newSet(number, table, { ...SETS.bridges, key: ["interface"] }),
-    newSet(number, table, { ...SETS.at, key: ["protocol", address, "port"], data: [address, "port"] }),
-    newSet(number, table, { ...SETS.any, key: ["protocol", "port"], data: [address, "port"] }),
-    newSet(number, table, { ...SETS.open, key: ["protocol", address, "port"] }),
+    ...portSets(table, family),
     newSet(number, table, { ...SETS.into, key: ["interface"], data: "verdict" }),
     newSet(number, table, { ...SETS.outOf, key: ["interface"], data: "verdict" }),
     base("loopback", NF_INET_PRE_ROUTING, PRIORITY.raw, "filter"),
@@ -146,7 +119,11 @@ export function tableMessages(table: string, family: Family, states: readonly Br
       ...(family === 6 ? [[...loopback(destination(family)), verdict("return")]] : []),
       [...toThisHost(), jump("ports")],
     ]),
-    ...chain("ports", portLookups(family)),
+    ...chain("ports", [
+      // Addresses of a link go no further than it, so they cannot be translated.
+      ...(family === 6 ? [[...within("fe80::/10")(source(family)), verdict("return")]] : []),
+      ...portLookups(family),
+    ]),
     ...chain(
       "leaving",
       bridges.flatMap(({ rules }) => leaveRules(rules, family)),
@@ -191,32 +168,6 @@ export function tableMessages(table: string, family: Family, states: readonly Br
   ];
 }
 
-/** Published ports that come and go, and nothing else. */
-export function portMessages(
-  table: string,
-  family: Family,
-  changes: readonly { rules: BridgeRules; gone: readonly PortRule[]; added: readonly PortRule[] }[],
-): BatchMessage[] {
-  const number = netfilterFamily[family];
-  const gone: Record<PortSet, SetElement[]> = { at: [], any: [], open: [] };
-  const added: Record<PortSet, Map<string, SetElement>> = { at: new Map(), any: new Map(), open: new Map() };
-  for (const change of changes) {
-    for (const port of change.gone) {
-      const found = elementOf(change.rules, port);
-      if (found !== undefined) gone[found.set].push(found);
-    }
-    for (const port of change.added) {
-      const found = elementOf(change.rules, port);
-      if (found !== undefined) added[found.set].set(Buffer.from(found.key).toString("hex"), found);
-    }
-  }
-  const sets = ["at", "any", "open"] as const;
-  return [
-    ...sets.flatMap((set) => removeElements(number, table, SETS[set].name, gone[set])),
-    ...sets.flatMap((set) => addElements(number, table, SETS[set].name, [...added[set].values()])),
-  ];
-}
-
 /**
  * A host that was no router until now does not become one: what goes neither into nor out of a bridge is dropped. In a
  * table of its own, which stays as long as the host routes.
@@ -239,44 +190,6 @@ export function routerMessages(table: string, family: Family): BatchMessage[] {
 export function noTable(table: string, family: Family): BatchMessage[] {
   const number = netfilterFamily[family];
   return [newTable(number, table), deleteTable(number, table)];
-}
-
-function elementOf(rules: BridgeRules, port: PortRule): (SetElement & { set: PortSet }) | undefined {
-  const protocol = Uint8Array.of(PROTOCOLS[port.protocol]);
-  const container = bytesOf(port.containerIp);
-  if (rules.gatewayMode === "routed") {
-    return { set: "open", key: joined(protocol, container, be16(port.containerPort)) };
-  }
-  if (!translates(rules)) return undefined;
-  const data = joined(container, be16(port.containerPort));
-  if (isUnspecified(port.hostIp)) return { set: "any", key: joined(protocol, be16(port.hostPort)), data };
-  return { set: "at", key: joined(protocol, bytesOf(port.hostIp), be16(port.hostPort)), data };
-}
-
-/** The order of fields in a key is that of `elementOf`. */
-function portLookups(family: Family): Expression[][] {
-  const registers = addressRegisters[family];
-  const toDatum = translateTo(netfilterFamily[family], DATUM, DATUM + registers);
-  return [
-    // Addresses of a link go no further than it, so they cannot be translated.
-    ...(family === 6 ? [[...within("fe80::/10")(source(family)), verdict("return")]] : []),
-    [...loadPortKey(family), lookUp(SETS.at, DATUM), toDatum],
-    [
-      loadMeta("protocol", REGISTER),
-      loadField(destinationPort, REGISTER + 1),
-      lookUp(SETS.any, DATUM),
-      toDatum,
-    ],
-  ];
-}
-
-/** Protocol, destination and its port. */
-function loadPortKey(family: Family): Expression[] {
-  return [
-    loadMeta("protocol", REGISTER),
-    loadField(destination(family), REGISTER + 1),
-    loadField(destinationPort, REGISTER + 1 + addressRegisters[family]),
-  ];
 }
 
 function leaveRules(rules: BridgeRules, family: Family): Expression[][] {
@@ -315,7 +228,7 @@ function intoRules(state: BridgeState, rules: BridgeRules, family: Family): Expr
     ]),
     ...(gatewayMode === "routed"
       ? [
-          [...fromOutside, ...loadPortKey(family), lookUp(SETS.open), accept],
+          [...fromOutside, ...loadPortKey(family), lookUp(PORT_SETS.open), accept],
           // Addresses that are routed answer to ping, and to what finds the size of packets.
           [...fromOutside, ...protocolIs(ICMP[family]), accept],
         ]
@@ -346,14 +259,4 @@ function within(cidr: string): (field: Field) => Expression[] {
 
 function prefixMatch(field: Field, { family, first, length }: Prefix): Expression[] {
   return fieldWithin(field, addressBytes({ family, value: first }), length);
-}
-
-function bytesOf(text: string): Uint8Array {
-  const address = parseAddress(text);
-  if (address === undefined) throw new Error(`no address: ${text}`);
-  return addressBytes(address);
-}
-
-function be16(value: number): Uint8Array {
-  return Uint8Array.of(value >> 8, value & 0xff);
 }
