@@ -11,8 +11,11 @@
 
 #define SPLICE_F_MOVE 1
 #define SPLICE_F_NONBLOCK 2
-#define PIPE_BYTES (1u << 16)
+/* What a pipe can hold; it has pages only while it does. With the usual 64 KB, every few packets are a round of their own. */
+#define PIPE_BYTES (1u << 20)
 #define SPARE_PIPES 16
+/* How many pipes full one connection may have moved before the others have their turn. */
+#define PIPES_AT_ONCE 4
 #define IPPROTO_TCP 6
 #define TCP_NODELAY 1
 #define SO_ERROR 4
@@ -31,7 +34,10 @@ static int take_pipe(struct way *way)
 		way->pipe[1] = spare_pipes[spare_count][1];
 		return 1;
 	}
-	return CALL2(pipe2, way->pipe, O_NONBLOCK | O_CLOEXEC) == 0;
+	if (CALL2(pipe2, way->pipe, O_NONBLOCK | O_CLOEXEC) < 0)
+		return 0;
+	CALL3(fcntl, way->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);
+	return 1;
 }
 
 static void drop_pipe(struct way *way)
@@ -82,7 +88,7 @@ static int move(struct flow *flow, int from)
 {
 	struct way *way = &flow->tcp.way[from];
 
-	for (int round = 0; round < ROUNDS && !way->closed; round++) {
+	for (int round = 0; round < PIPES_AT_ONCE && !way->closed; round++) {
 		if (way->held == 0 && !way->ended) {
 			long count;
 
