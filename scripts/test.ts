@@ -1,6 +1,6 @@
 /**
  * Runs everything that has to hold: format and lint, types, direction of imports, then the tests: those without root
- * in parallel, then one file after another those that touch the kernel, and beside them those that have a machine of their own.
+ * in parallel, then one file after another those that touch the kernel.
  *
  *   scripts/test.ts [--only-checks | --only-tests] [part of a test file's path]...
  *
@@ -19,16 +19,6 @@ const parts = process.argv.slice(2).filter((argument) => !argument.startsWith("-
 
 /** How long one test file may take, in milliseconds, before it is stopped and counts as failed: only a hang gets there. */
 const fileTimeout = 1_200_000;
-
-/**
- * Files that touch the kernel and may still run beside others, one after another: beginnings of their paths. Whatever is not
- * named here has the machine's links, mounts, control groups, firewall and ports to itself while it runs. To be named, a file
- * must neither change nor look at what belongs to the whole machine, nor be wrong when it gets little of a processor.
- */
-const beside: readonly string[] = [
-  // These boot a virtual machine and do all of their work in it.
-  "test/vm/",
-];
 
 const began = performance.now();
 let passed = 0;
@@ -155,20 +145,13 @@ if (!options.includes("--only-checks")) {
     ...globSync("{packages,apps,scripts,launcher,bench,chaos}/**/*.test.ts", { cwd: root }).sort(),
     ...globSync("test/**/*.test.ts", { cwd: root }).sort(),
   ].filter((file) => parts.length === 0 || parts.some((part) => file.includes(part)));
-  const processors = Math.max(1, availableParallelism());
-  const touching = all.filter((file) => file.startsWith("test/") || file.endsWith(".root.test.ts"));
-  const mayBeBeside = (file: string) => processors > 1 && beside.some((start) => file.startsWith(start));
+  // One at a time: they share links, firewall and ports, and a virtual machine's kernel gives up where it gets no processor.
+  const alone = all.filter((file) => file.startsWith("test/") || file.endsWith(".root.test.ts"));
   await runTests(
-    all.filter((file) => !touching.includes(file)),
-    processors,
+    all.filter((file) => !alone.includes(file)),
+    Math.max(1, availableParallelism()),
   );
-  await Promise.all([
-    runTests(
-      touching.filter((file) => !mayBeBeside(file)),
-      1,
-    ),
-    runTests(touching.filter(mayBeBeside), 1),
-  ]);
+  await runTests(alone, 1);
 }
 
 const slowest = [...spent].sort(([, one], [, other]) => other - one).slice(0, 12);
