@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import type { ProgressMessage } from "#api-types/image.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
 import { digestOf, shortId } from "./digest.ts";
 import type { ImageOptions } from "./image-types.ts";
 import { FakeRegistry, refuse } from "./testing/fake-registry.ts";
@@ -246,8 +247,10 @@ test("as many layers at once as the daemon's configuration says", async (t) => {
     if (request.method !== "PATCH") return false;
     most = Math.max(most, ++open);
     response.on("finish", () => open--);
-    // Long enough for others to come, if they may.
-    setTimeout(() => target.serve(request, response), 50);
+    // Not before another has come, and then long enough for more to come, if they may.
+    void eventually(() => assert.ok(most >= 2)).then(() =>
+      setTimeout(() => target.serve(request, response), 50),
+    );
     return true;
   };
   const messages = await push(`${target.host}/new/name`);
