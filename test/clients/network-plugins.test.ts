@@ -133,7 +133,7 @@ test("a plugin's network, with a plugin's addresses: its link is in the containe
     "02:99:00:00:00:22",
     IMAGE,
     "ping",
-    "-c1",
+    "-c5",
     "-W5",
     "one",
   );
@@ -203,19 +203,25 @@ test("a plugin's addresses on a bridge of ours", async () => {
 test("a container's end waits for no plugin; what it left is asked back when the daemon starts", async () => {
   plugin.order({ "NetworkDriver.Leave": "silent" });
   ok("run", "-d", "--name", "three", "--network", "n", IMAGE, "sleep", "1000");
+  const left = format("{{.NetworkSettings.Networks.n.EndpointID}}", "three");
   plugin.forgetCalls();
   ok("rm", "-f", "three");
   assert.equal(asked("NetworkDriver.DeleteEndpoint").length, 0);
   await daemon.kill();
   plugin.order({});
   await daemon.boot();
-  await eventually(() => assert.equal(asked("NetworkDriver.DeleteEndpoint").length, 1));
+  await eventually(() =>
+    assert.ok(
+      asked("NetworkDriver.DeleteEndpoint").some(({ EndpointID }) => EndpointID === left),
+      `${plugin.methods}`,
+    ),
+  );
   // A plugin that remembers nothing knows again what it has given, before anything is given back.
   const one = format("{{.NetworkSettings.Networks.n.IPAddress}}", "one");
   await eventually(() =>
-    assert.deepEqual(
-      asked("IpamDriver.RequestPool").map(({ Pool }) => Pool),
-      [`10.244.${number}.0/24`],
+    assert.ok(
+      asked("IpamDriver.RequestPool").some(({ Pool }) => Pool === `10.244.${number}.0/24`),
+      `${plugin.methods}`,
     ),
   );
   await eventually(() =>

@@ -27,7 +27,7 @@ export class PluginAddresses {
   readonly #holdings: PluginHoldings;
   readonly #logger: Logger;
   /** What is being given back now; the removal of the network waits for it, and nobody else. */
-  readonly #parting = new Set<Promise<void>>();
+  readonly #parting = new Map<string, Promise<void>>();
   #replayed: Promise<void> = Promise.resolve();
 
   constructor(record: NetworkRecord, plugin: IpamPlugin, holdings: PluginHoldings, logger: Logger) {
@@ -61,8 +61,11 @@ export class PluginAddresses {
 
   /** In the background: what the plugin does not take now is offered again when the daemon starts. */
   release(endpointId: string): void {
-    const parting = this.#release(endpointId).finally(() => this.#parting.delete(parting));
-    this.#parting.add(parting);
+    if (this.#parting.has(endpointId)) return;
+    this.#parting.set(
+      endpointId,
+      this.#release(endpointId).finally(() => this.#parting.delete(endpointId)),
+    );
   }
 
   async #release(endpointId: string): Promise<void> {
@@ -88,16 +91,13 @@ export class PluginAddresses {
    * In the background.
    */
   replay(): void {
-    const told = this.#replay().catch((error: unknown) =>
+    this.#replayed = this.#replay().catch((error: unknown) =>
       this.#logger.warn("a plugin cannot be told again which addresses it has given", {
         plugin: this.#plugin.name,
         network: this.#record.name,
         error: String(error),
       }),
     );
-    this.#replayed = told;
-    this.#parting.add(told);
-    void told.finally(() => this.#parting.delete(told));
   }
 
   async #replay(): Promise<void> {
@@ -125,7 +125,8 @@ export class PluginAddresses {
 
   /** The network is gone. Never rejects. */
   async releasePools(): Promise<void> {
-    await Promise.all(this.#parting);
+    await this.#replayed;
+    await Promise.all(this.#parting.values());
     for (const pool of Object.values(this.#record.config.ipamPools ?? {})) {
       try {
         await this.#plugin.releasePool(pool);

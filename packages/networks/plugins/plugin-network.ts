@@ -59,7 +59,7 @@ export class PluginNetwork implements NetworkDriver {
   readonly #record: NetworkRecord;
   readonly #parts: PluginNetworkParts;
   /** What is being given back now; the removal of the network waits for it, and nobody else. */
-  readonly #parting = new Set<Promise<void>>();
+  readonly #parting = new Map<string, Promise<void>>();
 
   constructor(record: NetworkRecord, parts: PluginNetworkParts) {
     this.#record = record;
@@ -249,8 +249,11 @@ export class PluginNetwork implements NetworkDriver {
 
   async leave(endpointId: string): Promise<void> {
     this.#parts.leases.release(endpointId);
-    const parting = this.#part(endpointId).finally(() => this.#parting.delete(parting));
-    this.#parting.add(parting);
+    if (this.#parting.has(endpointId)) return;
+    this.#parting.set(
+      endpointId,
+      this.#part(endpointId).finally(() => this.#parting.delete(endpointId)),
+    );
   }
 
   /** What fails is tried again when the daemon starts. */
@@ -296,7 +299,7 @@ export class PluginNetwork implements NetworkDriver {
 
   /** A network whose plugin is gone can be removed all the same, as with Docker. */
   async remove(): Promise<void> {
-    await Promise.all(this.#parting);
+    await Promise.all(this.#parting.values());
     try {
       await this.#parts.plugin.deleteNetwork(this.#record.id);
     } catch (error) {
