@@ -55,11 +55,7 @@ export class Plugins {
   }
 
   /** Undefined where there is none of that name. Throws Error if it cannot be used, or is of other kinds. */
-  async get(
-    name: string,
-    kind: PluginKind,
-    patience = this.#patience,
-  ): Promise<PluginAddress | undefined> {
+  async get(name: string, kind: PluginKind, patience = this.#patience): Promise<PluginAddress | undefined> {
     const plugin = await findPlugin(name, this.#directories);
     if (plugin === undefined) {
       this.#active.delete(name);
