@@ -15,6 +15,12 @@ export function checkEndpointSettings(network: Network, settings: Partial<Endpoi
     ...(!isUserDefined(network) && (settings.Aliases ?? []).length > 0
       ? ["network-scoped aliases are only supported for user-defined networks"]
       : []),
+    ...(settings.Aliases ?? [])
+      .filter((alias) => !isAskable(alias))
+      .map(
+        (alias) =>
+          `invalid alias ${JSON.stringify(alias)}: a name consists of labels of 1 to 63 characters, without spaces, joined by dots`,
+      ),
     ...(settings.MacAddress && parseMac(settings.MacAddress) === undefined
       ? [`invalid MAC address ${settings.MacAddress}`]
       : []),
@@ -29,6 +35,12 @@ export function checkEndpointSettings(network: Network, settings: Partial<Endpoi
     operation: "create endpoint",
     object: network.record.name,
   });
+}
+
+/** Can a name server be asked for it? Sizes: RFC 1035, 2.3.4. Programs ask for more than host names may hold: `_`, for one. */
+function isAskable(name: string): boolean {
+  if (Buffer.byteLength(name) > 253) return false;
+  return name.split(".").every((label) => /^[^\s\p{Cc}]+$/u.test(label) && Buffer.byteLength(label) <= 63);
 }
 
 function interfaceProblems(settings: Partial<EndpointSettings>): string[] {
