@@ -24,6 +24,8 @@ const NEWER: readonly [RegExp, string][] = [
   [/^Invalid filter /, "invalid filter "],
   [/^invalid value for filter 'dangling'.*$/, "invalid filter 'dangling=[zzz]'"],
   [/^invalid name: *$/, "invalid name: name is empty"],
+  // Theirs come in any order, another one each time.
+  [/^(failed to allocate secondary ip address) \(a:/, "$1 (b:"],
 ];
 
 /** A request to make a network, and whether there is none of it in dockerd's answer to compare with: why. */
