@@ -2,8 +2,9 @@
  * Runs iptables-save and iptables-restore. The only module of the package that starts processes; never called on the
  * way of a container that publishes nothing.
  */
-import { spawn } from "node:child_process";
 import { BerthError } from "#errors/errors.ts";
+import { type CommandEnd, runCommand } from "#kernel/run-command.ts";
+import { isErrno } from "#kernel/syscall-error.ts";
 import type { Family } from "#networks/ipam/prefix.ts";
 
 /** Seconds to wait for others who are changing rules (old variants lock). */
@@ -59,34 +60,22 @@ export class IptablesCommand {
   }
 }
 
-function run(command: string, args: string[], input: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
-      stdio: ["pipe", "pipe", "pipe"],
-      env: { PATH: path, LC_ALL: "C" },
-      timeout: deadline,
-      killSignal: "SIGKILL",
-    });
-    const output: Buffer[] = [];
-    const complaints: Buffer[] = [];
-    child.stdout.on("data", (data: Buffer) => output.push(data));
-    child.stderr.on("data", (data: Buffer) => complaints.push(data));
-    child.once("error", (cause: NodeJS.ErrnoException) => reject(notStarted(command, cause)));
-    child.once("close", (status, signal) => {
-      if (status === 0) resolve(Buffer.concat(output).toString());
-      else reject(failed(command, input, status, signal, Buffer.concat(complaints).toString().trim()));
-    });
-    // A command that ends early is reported by its status, not by the broken pipe.
-    child.stdin.on("error", () => {});
-    child.stdin.end(input);
-  });
+async function run(command: string, args: string[], input: string): Promise<string> {
+  let ended: CommandEnd;
+  try {
+    ended = await runCommand(command, args, { input, env: { PATH: path, LC_ALL: "C" }, timeout: deadline });
+  } catch (cause) {
+    throw notStarted(command, cause);
+  }
+  if (ended.status === 0) return ended.output;
+  throw failed(command, input, ended);
 }
 
-function notStarted(command: string, cause: NodeJS.ErrnoException): BerthError {
-  const missing = cause.code === "ENOENT";
+function notStarted(command: string, cause: unknown): BerthError {
+  const missing = isErrno(cause, "ENOENT");
   return new BerthError(
     "internal",
-    missing ? `${command} not found` : `cannot run ${command}: ${cause.message}`,
+    missing ? `${command} not found` : `cannot run ${command}: ${String(cause)}`,
     {
       operation: "change the firewall",
       object: command,
@@ -98,14 +87,9 @@ function notStarted(command: string, cause: NodeJS.ErrnoException): BerthError {
   );
 }
 
-function failed(
-  command: string,
-  input: string,
-  status: number | null,
-  signal: string | null,
-  complaint: string,
-): BerthError {
-  const how = signal === null ? `exit status ${status}` : `killed by ${signal}`;
+function failed(command: string, input: string, { status, signal, complaints }: CommandEnd): BerthError {
+  const how = signal === undefined ? `exit status ${status}` : `killed by ${signal}`;
+  const complaint = complaints.trim();
   const number = /line:? (\d+)/.exec(complaint)?.[1];
   const line = number === undefined ? undefined : input.split("\n")[Number(number) - 1];
   return new BerthError(
