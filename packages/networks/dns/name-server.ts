@@ -197,17 +197,17 @@ export class NameServer implements Disposable {
     const { name } = query;
     const { containerId } = served;
     if (name !== undefined && (query.class === CLASS_IN || query.class === CLASS_ANY)) {
-      const entry = this.#names.find(containerId, name);
-      if (entry !== undefined) {
-        const set = entry.ofType(query.type);
-        const { NOERROR } = RCODE;
-        return writeAnswer(out, at, limit, query, question, from, NOERROR, set.records, set.next());
-      }
       if (query.type === TYPE.PTR) {
         const record = this.#names.findReverse(containerId, name);
         if (record !== undefined) {
           return writeAnswer(out, at, limit, query, question, from, RCODE.NOERROR, [record]);
         }
+      }
+      const entry = this.#names.find(containerId, name);
+      if (entry !== undefined) {
+        const set = entry.ofType(query.type);
+        const { NOERROR } = RCODE;
+        return writeAnswer(out, at, limit, query, question, from, NOERROR, set.records, set.next());
       }
     }
     const asker = this.#names.get(containerId);
