@@ -9,6 +9,7 @@ import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import { deleteLink } from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
+import { isErrno } from "#kernel/syscall-error.ts";
 import { endpointOptions } from "#networks/drivers/bridge-endpoint.ts";
 import {
   bridgeAddress,
@@ -350,7 +351,13 @@ export class BridgeNetwork implements NetworkDriver {
     );
     for (const link of ours) {
       // Asked anew for each: deleting takes long enough for a container to be started meanwhile.
-      if (!keep().has(link.name)) await netlink.requestSlowly(deleteLink(link.index));
+      if (keep().has(link.name)) continue;
+      try {
+        await netlink.requestSlowly(deleteLink(link.index));
+      } catch (error) {
+        // Its namespace was quicker.
+        if (!isErrno(error, "ENODEV")) throw error;
+      }
     }
   }
 
@@ -358,6 +365,8 @@ export class BridgeNetwork implements NetworkDriver {
   async remove(): Promise<void> {
     const { bridge } = this.#settings;
     await this.stop();
+    // One whose namespace somebody still holds would outlive the bridge, and nobody would know whose it was.
+    await this.sweepLinks(() => new Set());
     if (!this.#record.config.foundBridge) await removeBridgeLink(bridge);
     await this.#shared.firewall.remove(bridge);
     this.#running = undefined;
