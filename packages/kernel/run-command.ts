@@ -5,6 +5,7 @@
  * daemon's only thread for a program that then runs for three. posix_spawn(3) shares the memory until the new program is
  * there. Owns the process until it is reaped; nobody else may wait for it.
  */
+import { channel } from "node:diagnostics_channel";
 import { accessSync, constants } from "node:fs";
 import { Socket } from "node:net";
 import { constants as osConstants } from "node:os";
@@ -38,6 +39,9 @@ const WNOHANG = 1;
 /** How often a process is looked for that has closed its output, ms; mostly it has ended by then. */
 const REAP_EVERY = 1;
 const PIPE_SIZE = 65_536;
+
+/** Tells the name of every program that is started, as Node's channel "child_process" does of its own. */
+const started = channel("berth.run-command");
 
 export interface CommandOptions {
   /** What it reads. */
@@ -74,6 +78,7 @@ export async function runCommand(
     for (const { read, write } of pipes) for (const end of [read, write]) end.close();
     throw error;
   }
+  started.publish({ name });
   for (const end of [stdin.read, stdout.write, stderr.write]) end.close();
   const timer = setTimeout(() => process.kill(pid, "SIGKILL"), timeout);
   const writer = new Socket({ fd: stdin.write.release(), readable: false, writable: true });

@@ -310,9 +310,11 @@ if (!inLab) {
     await start();
     const spawned: string[] = [];
     const note = (message: unknown): void => {
-      spawned.push((message as { process: { spawnfile: string } }).process.spawnfile);
+      const { name, process } = message as { name?: string; process?: { spawnfile: string } };
+      spawned.push(name ?? process?.spawnfile ?? "");
     };
-    channel("child_process").subscribe(note);
+    const channels = [channel("child_process"), channel("berth.run-command")];
+    for (const one of channels) one.subscribe(note);
     try {
       const requests = Array.from({ length: 8 }, (_, n) => sandboxRequest(publish(String(8100 + n))));
       const [first, ...others] = requests;
@@ -325,7 +327,7 @@ if (!inLab) {
       await controller.stop();
       assert.ok(spawned.length <= 6 * one, spawned.join());
     } finally {
-      channel("child_process").unsubscribe(note);
+      for (const one of channels) one.unsubscribe(note);
     }
     assert.ok(!rules().includes("8100"));
     await start();

@@ -200,6 +200,8 @@ describe("storage drivers beside each other", { skip: process.geteuid?.() !== 0 
       readdirSync(subvolumes)
         .filter((name) => !name.startsWith(".init-"))
         .sort();
+    // What another test has removed may still be on its way out.
+    await eventually(() => assert.ok(layers().every((name) => !name.startsWith(".gone-"))));
     const before = layers();
     const id = docker(daemon, "create", "berth/busybox").trim();
     const own = join(subvolumes, id);
