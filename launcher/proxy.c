@@ -262,7 +262,7 @@ static int anybody_there(void)
 	return proxy.listening > 0;
 }
 
-__attribute__((noreturn)) static void serve(s32 door, s32 watch, const char *name, const struct statx *bound)
+__attribute__((noreturn)) static void serve(const struct place *place)
 {
 	struct epoll_event events[MAX_EVENTS];
 	int waited_for = 1;
@@ -278,17 +278,17 @@ __attribute__((noreturn)) static void serve(s32 door, s32 watch, const char *nam
 			if (events[i].data >> 56 == KIND_NAME) {
 				u8 bytes[512];
 
-				CALL3(read, watch, bytes, sizeof bytes);
-				if (!still_there(name, bound))
+				CALL3(read, place->watch, bytes, sizeof bytes);
+				if (!still_there(place))
 					exit_process(0);
 			}
-			dispatch(&events[i], door);
+			dispatch(&events[i], (s32)place->listener);
 		}
 		/* Who has started this is on the way. */
 		if (anybody_there()) {
 			waited_for = 0;
 		} else if (!waited_for) {
-			CALL3(unlinkat, AT_FDCWD, name, 0);
+			CALL3(unlinkat, AT_FDCWD, place->name, 0);
 			exit_process(0);
 		}
 	}
@@ -319,43 +319,24 @@ static void renounce(void)
 
 int proxy_command(const char *path, int patience)
 {
-	const char *name;
-	long locked, door, watch, child;
-	u64 no_signals = 0;
-	struct statx bound = { 0 };
+	struct place place = { 0 };
+	int code = take_place(path, "berth-proxy", &place);
 
-	CALL3(close_range, 3, ~0u, 0);
-	CALL4(rt_sigprocmask, SIG_SETMASK, &no_signals, 0, 8);
-	name = enter_directory(path);
-	if (name == 0)
-		return complain("no such directory, or a name too long", ENAMETOOLONG);
-	locked = lock_name(name);
-	if (locked < 0)
-		return complain("cannot lock", locked);
-	door = listen_at(name);
-	if (door == -EEXIST)
-		return 0;
-	if (door < 0)
-		return complain("cannot listen", door);
-	child = CALL5(clone, SIGCHLD, 0, 0, 0, 0);
-	if (child != 0)
-		return child < 0 ? complain("cannot fork", child) : 0;
-	watch = watch_name(name, &bound);
-	CALL1(close, locked);
-	detach("berth-proxy");
+	if (code != PLACE_TAKEN)
+		return code;
 	renounce();
 	proxy.listeners = table(MAX_LISTENERS * sizeof *proxy.listeners);
 	proxy.flows = table(MAX_FLOWS * sizeof *proxy.flows);
 	proxy.epoll = (s32)CALL1(epoll_create1, EPOLL_CLOEXEC);
 	proxy.spare = (s32)CALL4(openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
 	if (proxy.listeners == 0 || proxy.flows == 0 || proxy.epoll < 0 ||
-	    proxy_watch(EPOLL_CTL_ADD, (s32)door, EPOLLIN, KIND_DOOR, 0, 0) < 0 ||
-	    proxy_watch(EPOLL_CTL_ADD, (s32)watch, EPOLLIN, KIND_NAME, 0, 0) < 0)
+	    proxy_watch(EPOLL_CTL_ADD, (s32)place.listener, EPOLLIN, KIND_DOOR, 0, 0) < 0 ||
+	    proxy_watch(EPOLL_CTL_ADD, (s32)place.watch, EPOLLIN, KIND_NAME, 0, 0) < 0)
 		exit_process(EXIT_FAILED);
 	for (u32 i = 0; i < MAX_CONTROLS; i++)
 		controls[i] = -1;
 	proxy.free_flow = proxy.oldest = proxy.newest = NONE;
 	proxy.patience = patience > 0 ? patience : DEFAULT_PATIENCE;
 	udp_begin();
-	serve((s32)door, (s32)watch, name, &bound);
+	serve(&place);
 }

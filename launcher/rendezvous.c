@@ -11,11 +11,13 @@
 
 #include "rendezvous.h"
 
+#define CLOSE_ALL_FROM 3
 #define BACKLOG 4096
 #define LOCK_SUFFIX ".lock"
 #define NAME_ROOM 96
 
-int complain(const char *what, long error)
+/* Answers an exit code. */
+static int complain(const char *what, long error)
 {
 	char digits[] = "000\n";
 
@@ -31,8 +33,8 @@ int complain(const char *what, long error)
 	return 1;
 }
 
-/* Goes to the directory of the path, so that its length doesn't matter to a socket address. Answers the last part. */
-const char *enter_directory(const char *path)
+/* Goes to the directory of the path, so that its length doesn't matter to a socket address. Answers the last part, 0 if that cannot be. */
+static const char *enter_directory(const char *path)
 {
 	char directory[4096];
 	u64 last = 0, length = strlen(path);
@@ -48,7 +50,7 @@ const char *enter_directory(const char *path)
 }
 
 /* One at a time may look at the socket and replace it. Answers the lock's descriptor. */
-long lock_name(const char *name)
+static long lock_name(const char *name)
 {
 	char lock_name[NAME_ROOM + sizeof LOCK_SUFFIX];
 	struct flock whole = { .l_type = F_WRLCK };
@@ -73,7 +75,7 @@ static int is_socket(const char *name)
 }
 
 /* The listening socket; -EEXIST if somebody answers there. */
-long listen_at(const char *name)
+static long listen_at(const char *name)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	u32 size;
@@ -115,18 +117,19 @@ int is_ours(long connection)
 }
 
 /* Does the name still lead to the socket that was bound to it? */
-int still_there(const char *name, const struct statx *bound)
+int still_there(const struct place *place)
 {
+	const struct statx *bound = &place->bound;
 	struct statx found;
 
-	if (CALL5(statx, AT_FDCWD, name, AT_SYMLINK_NOFOLLOW, STATX_INO, &found) < 0)
+	if (CALL5(statx, AT_FDCWD, place->name, AT_SYMLINK_NOFOLLOW, STATX_INO, &found) < 0)
 		return 0;
 	return found.stx_ino == bound->stx_ino && found.stx_dev_major == bound->stx_dev_major &&
 	       found.stx_dev_minor == bound->stx_dev_minor;
 }
 
 /* A socket that is open still counts as not deleted; losing a name changes its attributes. */
-long watch_name(const char *name, struct statx *bound)
+static long watch_name(const char *name, struct statx *bound)
 {
 	long watch = CALL1(inotify_init1, IN_NONBLOCK | IN_CLOEXEC);
 
@@ -137,7 +140,7 @@ long watch_name(const char *name, struct statx *bound)
 }
 
 /* Away from the caller: a session of its own, nothing of its terminal, and at last nothing of its files. */
-void detach(const char *name)
+static void detach(const char *name)
 {
 	long null = CALL4(openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
 
@@ -152,4 +155,31 @@ void detach(const char *name)
 		CALL3(dup3, null, fd, 0);
 	if (null > 2)
 		CALL1(close, null);
+}
+
+int take_place(const char *path, const char *title, struct place *place)
+{
+	u64 no_signals = 0;
+	long locked, child;
+
+	CALL3(close_range, CLOSE_ALL_FROM, ~0u, 0);
+	CALL4(rt_sigprocmask, SIG_SETMASK, &no_signals, 0, 8);
+	place->name = enter_directory(path);
+	if (place->name == 0)
+		return complain("no such directory, or a name too long", ENAMETOOLONG);
+	locked = lock_name(place->name);
+	if (locked < 0)
+		return complain("cannot lock", locked);
+	place->listener = listen_at(place->name);
+	if (place->listener == -EEXIST)
+		return 0;
+	if (place->listener < 0)
+		return complain("cannot listen", place->listener);
+	child = CALL5(clone, SIGCHLD, 0, 0, 0, 0);
+	if (child != 0)
+		return child < 0 ? complain("cannot fork", child) : 0;
+	place->watch = watch_name(place->name, &place->bound);
+	CALL1(close, locked);
+	detach(title);
+	return PLACE_TAKEN;
 }

@@ -2,30 +2,30 @@
 #ifndef RENDEZVOUS_H
 #define RENDEZVOUS_H
 
+#include <linux/stat.h>
+
 #include "sys.h"
 
-struct statx;
+/* Where a process answers, and what it needs to notice that it does so no longer. */
+struct place {
+	const char *name;
+	long listener, watch;
+	struct statx bound;
+};
 
-/* Writes "launcher: WHAT: error NNN" for the caller to read; answers an exit code. */
-int complain(const char *what, long error);
+/* What take_place answers in the process that serves from now on. */
+#define PLACE_TAKEN -1
 
-/* Goes to the directory of the path. Answers its last part, 0 if there is no such directory or the name is too long. */
-const char *enter_directory(const char *path);
-
-/* Waits until nobody else looks at the name; the lock goes with the descriptor it answers. */
-long lock_name(const char *name);
-
-/* The listening socket; -EEXIST if somebody answers there. */
-long listen_at(const char *name);
+/*
+ * Listens at the path in a process of its own, called `title`, unless somebody answers there already. Everybody else gets an
+ * exit code: 0 once there is one to talk to. What is wrong is written for the caller to read.
+ */
+int take_place(const char *path, const char *title, struct place *place);
 
 /* May who is at the other end give orders? */
 int is_ours(long connection);
 
-/* A descriptor that is readable when the name may lead elsewhere, and what it leads to now. */
-long watch_name(const char *name, struct statx *bound);
-int still_there(const char *name, const struct statx *bound);
-
-/* Leaves the caller's session, terminal and files. `name` is the process's from now on. */
-void detach(const char *name);
+/* Does the name still lead here? `watch` is readable when it may not. */
+int still_there(const struct place *place);
 
 #endif
