@@ -16,6 +16,7 @@ import { Database } from "#state/database.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 import {
   ask,
+  endNetworks,
   inLab,
   Namespace,
   networkOptions,
@@ -23,6 +24,7 @@ import {
   sandboxRequest,
   serve,
   sh,
+  wireNeighbour,
 } from "#test/integration/network-lab.ts";
 
 const VARIANTS = ["iptables-nft", "iptables-legacy", "nftables"] as const;
@@ -78,15 +80,8 @@ if (!inLab) {
   before(async () => {
     sh("ip link set lo up; sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
     neighbour = await Namespace.make();
-    sh(
-      `ip link add eth0 type veth peer name eth0 netns ${neighbour.pid};
-       ip addr add ${host[4]}/24 dev eth0; ip -6 addr add ${host[6]}/64 dev eth0 nodad; ip link set eth0 up`,
-    );
-    await neighbour.sh(
-      `ip link set lo up; ip addr add ${neighbourAt[4]}/24 dev eth0; ip link set eth0 up;
-       ip -6 addr add ${neighbourAt[6]}/64 dev eth0 nodad;
-       ip route add default via ${host[4]}; ip -6 route add default via ${host[6]}`,
-    );
+    await wireNeighbour(neighbour, host, neighbourAt);
+    await neighbour.sh(`ip route add default via ${host[4]}; ip -6 route add default via ${host[6]}`);
     untouched = rules();
   });
 
@@ -95,14 +90,7 @@ if (!inLab) {
   });
 
   afterEach(async () => {
-    for (const { namespace, request } of containers.splice(0)) {
-      await controller.release(request.containerId);
-      await namespace.end();
-    }
-    for (const { Name } of controller.list()) {
-      if (!["bridge", "host", "none"].includes(Name)) await controller.remove(Name);
-    }
-    await controller.stop();
+    await endNetworks(controller, containers);
     // What a daemon leaves for its next start goes with the bridge's name.
     await start({ bridge: "none" });
     await controller.stop();

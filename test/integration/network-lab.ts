@@ -13,7 +13,7 @@ import { closeSync, openSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { libcFunction } from "#kernel/libc.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
-import type { NetworkOptions, SandboxRequest } from "#networks/network-types.ts";
+import type { NetworkController, NetworkOptions, SandboxRequest } from "#networks/network-types.ts";
 import type { NetlinkRequest, SandboxProgram } from "#runtime/launch-types.ts";
 
 const setns = libcFunction("int setns(int fd, int kind)");
@@ -102,6 +102,39 @@ export class Namespace implements Disposable {
   [Symbol.dispose](): void {
     this.#process.kill("SIGKILL");
   }
+}
+
+/** An address of each family, in networks of /24 and /64. */
+export interface DualAddress {
+  4: string;
+  6: string;
+}
+
+/** The host gets a link "eth0" to a neighbour, which has one of that name to it; both families, usable at once. */
+export async function wireNeighbour(
+  neighbour: Namespace,
+  host: DualAddress,
+  neighbourAt: DualAddress,
+): Promise<void> {
+  const addresses = (of: DualAddress) =>
+    `ip addr add ${of[4]}/24 dev eth0; ip -6 addr add ${of[6]}/64 dev eth0 nodad; ip link set eth0 up`;
+  sh(`ip link add eth0 type veth peer name eth0 netns ${neighbour.pid}; ${addresses(host)}`);
+  await neighbour.sh(`ip link set lo up; ${addresses(neighbourAt)}`);
+}
+
+/** Ends the containers, removes users' networks, and stops the controller. */
+export async function endNetworks(
+  controller: NetworkController,
+  containers: { namespace: Namespace; request: SandboxRequest }[],
+): Promise<void> {
+  for (const { namespace, request } of containers.splice(0)) {
+    await controller.release(request.containerId);
+    await namespace.end();
+  }
+  for (const { Name } of controller.list()) {
+    if (!["bridge", "host", "none"].includes(Name)) await controller.remove(Name);
+  }
+  await controller.stop();
 }
 
 /** Runs `work` with this thread in the network of process `pid`. Nothing else may go on meanwhile. */

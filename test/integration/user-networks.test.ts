@@ -14,6 +14,7 @@ import { Database } from "#state/database.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 import {
   ask,
+  endNetworks,
   inLab,
   Namespace,
   networkOptions,
@@ -21,6 +22,7 @@ import {
   sandboxRequest,
   serve,
   sh,
+  wireNeighbour,
 } from "#test/integration/network-lab.ts";
 
 const hostAddress = "192.0.2.2";
@@ -51,14 +53,13 @@ if (!inLab) {
   before(async () => {
     sh("ip link set lo up");
     neighbour = await Namespace.make();
-    sh(
-      `ip link add eth0 type veth peer name eth0 netns ${neighbour.pid};
-       ip addr add ${hostAddress}/24 dev eth0; ip -6 addr add ${hostAddress6}/64 dev eth0 nodad; ip link set eth0 up`,
+    await wireNeighbour(
+      neighbour,
+      { 4: hostAddress, 6: hostAddress6 },
+      { 4: neighbourAddress, 6: neighbourAddress6 },
     );
     await neighbour.sh(
-      `ip link set lo up; ip addr add ${neighbourAddress}/24 dev eth0; ip link set eth0 up;
-       ip -6 addr add ${neighbourAddress6}/64 dev eth0 nodad;
-       ip route add default via ${hostAddress}; ip -6 route add default via ${hostAddress6}`,
+      `ip route add default via ${hostAddress}; ip -6 route add default via ${hostAddress6}`,
     );
     for (const command of ["iptables", "ip6tables"]) {
       sh(`for t in raw mangle nat filter; do ${command} -t $t -L -n >/dev/null; done`);
@@ -76,14 +77,7 @@ if (!inLab) {
   });
 
   afterEach(async () => {
-    for (const { namespace, request } of containers.splice(0)) {
-      await controller.release(request.containerId);
-      await namespace.end();
-    }
-    for (const { Name } of controller.list()) {
-      if (!["bridge", "host", "none"].includes(Name)) await controller.remove(Name);
-    }
-    await controller.stop();
+    await endNetworks(controller, containers);
     // Of users' networks nothing stays; the default bridge's things are as they were before the test.
     // The kernel takes its time over the links of namespaces that ended.
     await eventually(() => assert.equal(inventory(), untouched));

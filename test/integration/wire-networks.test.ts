@@ -14,6 +14,7 @@ import type { NetworkController, Sandbox, SandboxRequest } from "#networks/netwo
 import { Database } from "#state/database.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 import {
+  endNetworks,
   inLab,
   Namespace,
   networkOptions,
@@ -21,6 +22,7 @@ import {
   sandboxRequest,
   serve,
   sh,
+  wireNeighbour,
 } from "#test/integration/network-lab.ts";
 
 const SUBNET = "192.0.2.0/24";
@@ -56,15 +58,8 @@ if (!inLab) {
   before(async () => {
     sh("ip link set lo up");
     neighbour = await Namespace.make();
-    sh(
-      `ip link add eth0 type veth peer name eth0 netns ${neighbour.pid};
-       ip addr add ${HOST}/24 dev eth0; ip -6 addr add 2001:db8:1::2/64 dev eth0 nodad; ip link set eth0 up`,
-    );
-    await neighbour.sh(
-      `ip link set lo up; ip addr add ${NEIGHBOUR}/24 dev eth0; ip link set eth0 up;
-       ip -6 addr add ${NEIGHBOUR6}/64 dev eth0 nodad;
-       ip addr add ${WORLD}/32 dev lo; ip -6 addr add ${WORLD6}/128 dev lo nodad`,
-    );
+    await wireNeighbour(neighbour, { 4: HOST, 6: "2001:db8:1::2" }, { 4: NEIGHBOUR, 6: NEIGHBOUR6 });
+    await neighbour.sh(`ip addr add ${WORLD}/32 dev lo; ip -6 addr add ${WORLD6}/128 dev lo nodad`);
   });
 
   beforeEach(async () => {
@@ -75,14 +70,7 @@ if (!inLab) {
   });
 
   afterEach(async () => {
-    for (const { namespace, request } of containers.splice(0)) {
-      await controller.release(request.containerId);
-      await namespace.end();
-    }
-    for (const { Name } of controller.list()) {
-      if (!["bridge", "host", "none"].includes(Name)) await controller.remove(Name);
-    }
-    await controller.stop();
+    await endNetworks(controller, containers);
     assert.deepEqual(database.all("SELECT * FROM network_address WHERE holder IS NOT NULL"), []);
     // Of the networks nothing stays, and what they lay on does. The kernel takes its time over dead namespaces.
     await eventually(() => assert.equal(present(), links));
