@@ -8,13 +8,14 @@
 import { globSync, readFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 
-const foundation = ["errors", "api-types"];
+const foundation = ["errors", "api-types", "go-values"];
 const kernelSide = ["state", "kernel", "program", ...foundation];
 const services = ["runtime", "storage", "images", "networks", "volumes", "logs", "config"];
 
 const allowed: Record<string, string[]> = {
   errors: [],
   "api-types": [],
+  "go-values": [],
   "go-template": [],
   program: foundation,
   kernel: ["program", ...foundation],
@@ -28,7 +29,8 @@ const allowed: Record<string, string[]> = {
   volumes: [...kernelSide, "storage", "plugins"],
   images: [...kernelSide, "storage"],
   engine: [...services, ...kernelSide],
-  api: ["engine", "config", ...foundation],
+  // Of kernel: how connections are taken in.
+  api: ["engine", "config", "kernel", ...foundation],
   oci: ["runtime", ...kernelSide],
   client: foundation,
   // Of storage and kernel: archives that are packed and unpacked on this side.

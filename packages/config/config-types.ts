@@ -68,8 +68,12 @@ export interface DaemonConfig {
   experimental: boolean;
   /** Whose subordinate ids containers' users are on the host (userns-remap.ts); "" for none. */
   usernsRemap: string;
+  /** Names of the plugins that are asked about every request, in order. */
+  authorizationPlugins: string[];
   // TLS
   tls: boolean;
+  /** `--tls=false`, said in so many words: the API may be reached by TCP without TLS from other machines. */
+  insecureTcp: boolean;
   tlsVerify: boolean;
   tlsCaCert: string;
   tlsCert: string;

@@ -82,6 +82,12 @@ const REFUSED: [string, string[], string | undefined, RegExp][] = [
   ["a bridge name too long", ["--bridge", "a-bridge-name-too-long"], undefined, /invalid bridge name/],
   ["an unknown storage driver", ["-s", "floppy"], undefined, /storage-driver: floppy/],
   ["a relative data root", ["--data-root", "x"], undefined, /absolute path/],
+  [
+    "a data root too long for the state database",
+    ["--data-root", `/${"é".repeat(200)}`],
+    undefined,
+    /--data-root is too long \(401 bytes, 400 at most\)/,
+  ],
   ["a file that was asked for and is not there", ["--config-file", "/no"], undefined, /with file \/no/],
 ];
 for (const [what, argv, file, message] of REFUSED) {
@@ -123,4 +129,11 @@ test("the log is logfmt or JSON, by level, without secrets", () => {
   const json = createLogger({ level: "error", format: "json", write: (line) => lines.push(line) });
   json.error("bad", { code: 1 });
   assert.deepEqual(Object.keys(JSON.parse(lines[1] ?? "")), ["time", "level", "msg", "code"]);
+});
+
+test("TCP without TLS for others has to be said in so many words", () => {
+  assert.equal(load([]).config.insecureTcp, false);
+  assert.equal(load(["--tls=false"]).config.insecureTcp, true);
+  assert.equal(load([], '{"tls": false}').config.insecureTcp, true);
+  assert.equal(load(["--tls=false", "--tlsverify"]).config.insecureTcp, false);
 });

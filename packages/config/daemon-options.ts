@@ -119,6 +119,12 @@ export const DAEMON_OPTIONS: readonly DaemonOption[] = [
   { flag: "tlsverify", kind: "boolean", help: "TLS with client certificates" },
   { flag: "tlscacert", kind: "string", help: "Trust certificates signed by this CA" },
   { flag: "tlscert", kind: "string", help: "TLS certificate" },
+  {
+    flag: "authorization-plugin",
+    key: "authorization-plugins",
+    kind: "list",
+    help: "Plugin that is asked about every request",
+  },
   { flag: "tlskey", kind: "string", help: "TLS key" },
   // Accepted for the sake of existing command lines and files.
   { flag: "add-runtime", key: "runtimes", kind: "object", help: "Register a runtime", inert: true },

@@ -8,6 +8,8 @@ import { helpText, parseFlags, type RawConfig } from "#config/parse-flags.ts";
 import { BerthError } from "#errors/errors.ts";
 
 const DEFAULT_CONFIG_FILE = "/etc/berth/daemon.json";
+/** Bytes; above it the state database cannot be opened. */
+const longestDataRoot = 400;
 
 export type LoadedConfig =
   | { config: DaemonConfig; warnings: string[] }
@@ -112,7 +114,9 @@ function complete(raw: RawConfig): DaemonConfig {
     liveRestore: true,
     experimental: get("experimental", false),
     usernsRemap: get("userns-remap", ""),
+    authorizationPlugins: get("authorization-plugins", []),
     tls: get("tls", false),
+    insecureTcp: raw.tls === false && raw.tlsverify !== true,
     tlsVerify: get("tlsverify", false),
     tlsCaCert: get("tlscacert", ""),
     tlsCert: get("tlscert", ""),
@@ -131,7 +135,7 @@ function check(config: DaemonConfig): void {
   oneOf("log-level", config.logLevel, ["debug", "info", "warn", "error", "fatal"]);
   oneOf("log-format", config.logFormat, ["text", "json"]);
   oneOf("firewall-backend", config.firewallBackend, ["iptables", "nftables"]);
-  oneOf("storage-driver", config.storageDriver, ["", "btrfs", "overlay2", "vfs"]);
+  oneOf("storage-driver", config.storageDriver, ["", "aufs", "btrfs", "devicemapper", "overlay2", "vfs"]);
   oneOf("default-ipc-mode", config.defaultIpcMode, ["private", "shareable"]);
   oneOf("default-cgroupns-mode", config.defaultCgroupnsMode, ["", "host", "private"]);
   for (const [name, cidr] of [
@@ -170,6 +174,13 @@ function check(config: DaemonConfig): void {
   ] as const) {
     if (!path.startsWith("/")) throw invalid(`--${name} must be an absolute path: ${path}`, path);
   }
+  // SQLite takes 512 bytes (SQLITE_MAX_PATHNAME), of which the names of its files below and --userns-remap's part need some.
+  const rootLength = Buffer.byteLength(config.dataRoot);
+  if (rootLength > longestDataRoot)
+    throw invalid(
+      `--data-root is too long (${rootLength} bytes, ${longestDataRoot} at most)`,
+      config.dataRoot,
+    );
 }
 
 function oneOf(name: string, value: string, allowed: readonly string[]): void {

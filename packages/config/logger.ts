@@ -1,4 +1,5 @@
 /** The daemon's own log: one line an entry, on stderr, in logfmt or JSON. */
+import { hidePasswords } from "#errors/hide-passwords.ts";
 import type { Logger } from "#errors/logger-types.ts";
 
 const LEVELS = ["debug", "info", "warn", "error", "fatal"] as const;
@@ -20,7 +21,7 @@ export function createLogger(options: LoggerOptions): Logger {
     (message: string, fields: Record<string, unknown> = {}) => {
       // Asked each time: a reloaded configuration may have changed it.
       if (LEVELS.indexOf(level) < LEVELS.indexOf(options.level as Level)) return;
-      const entry = { time: new Date().toISOString(), level, msg: message, ...redact(fields) };
+      const entry = { time: new Date().toISOString(), level, msg: hidePasswords(message), ...redact(fields) };
       write(`${options.format === "json" ? JSON.stringify(entry) : logfmt(entry)}\n`);
     };
   return { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
@@ -33,9 +34,10 @@ function redact(fields: Record<string, unknown>): Record<string, string | number
 }
 
 function printable(value: unknown): string | number | boolean {
-  if (typeof value === "number" || typeof value === "boolean" || typeof value === "string") return value;
-  if (value instanceof Error) return value.stack ?? value.message;
-  return JSON.stringify(value) ?? String(value);
+  if (typeof value === "number" || typeof value === "boolean") return value;
+  if (typeof value === "string") return hidePasswords(value);
+  if (value instanceof Error) return hidePasswords(value.stack ?? value.message);
+  return hidePasswords(JSON.stringify(value) ?? String(value));
 }
 
 function logfmt(entry: Record<string, string | number | boolean>): string {

@@ -1,6 +1,8 @@
 /** The daemon's command line, in the grammar of docker's: --flag value, --flag=value, -H value, -Hvalue, --flag=false. */
+
 import { DAEMON_OPTIONS, type DaemonOption, keyOf } from "#config/daemon-options.ts";
 import { BerthError } from "#errors/errors.ts";
+import { parseBoolean as goBoolean } from "#go-values/boolean.ts";
 
 /** Raw values by key of daemon.json; lists and maps collect what was repeated. */
 export type RawConfig = Record<string, unknown>;
@@ -67,9 +69,8 @@ function put(values: RawConfig, option: DaemonOption, argument: string, value: s
 }
 
 function parseBoolean(option: DaemonOption, value: string): boolean {
-  // Go's strconv.ParseBool, which docker's flags use.
-  if (["1", "t", "T", "true", "TRUE", "True"].includes(value)) return true;
-  if (["0", "f", "F", "false", "FALSE", "False"].includes(value)) return false;
+  const parsed = goBoolean(value);
+  if (parsed !== undefined) return parsed;
   throw refused(option, `--${option.flag}=${value}`, "write true or false");
 }
 

@@ -10,7 +10,7 @@ const RELOADABLE = [
   ...(["insecureRegistries", "registryMirrors"] as const),
   ...(["maxConcurrentDownloads", "maxConcurrentUploads", "maxDownloadAttempts"] as const),
   ...(["defaultShmSize", "defaultIpcMode", "defaultCgroupnsMode", "defaultUlimits", "init"] as const),
-  ...(["logDriver", "logOpts"] as const),
+  ...(["logDriver", "logOpts", "authorizationPlugins"] as const),
 ] satisfies (keyof DaemonConfig)[];
 
 const reloadable: ReadonlySet<string> = new Set(RELOADABLE);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -33,10 +33,10 @@ test("a database of a newer Berth is refused, and nothing in it changes", () => 
   );
 });
 
-test("a file that is no database is refused by name", () => {
-  const path = join(directory, "garbage.db");
-  writeFileSync(path, "not a database, but long enough to look like the header of one".repeat(20));
-  assert.throws(() => Database.open(path, []), /cannot open the state database .*garbage\.db/);
+test("a file that cannot be opened is refused by name", () => {
+  const path = join(directory, "directory.db");
+  mkdirSync(path);
+  assert.throws(() => Database.open(path, []), /cannot open the state database .*directory\.db/);
 });
 
 test("a transaction that throws leaves nothing, also nested", () => {

@@ -7,6 +7,10 @@
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { BerthError, isBerthError } from "#errors/errors.ts";
+import { keepInPlace, needsOneConnection } from "./keep-in-place.ts";
+import { findDamage, isDamage, keepsDamagedDatabase, recover, type StateRecovery } from "./recovery.ts";
+import { setRowAside } from "./set-aside.ts";
+import { rowFromBackup, StateBackup } from "./state-backup.ts";
 
 /** Milliseconds without a write before the log is moved into the database. */
 const QUIET_MS = 1000;
@@ -30,33 +34,68 @@ export class Database implements Disposable {
   #writes = 0;
   #checkpoint: NodeJS.Timeout | undefined;
 
-  private constructor(db: DatabaseSync) {
+  /** What had to be done to open it; undefined for a sound database. */
+  readonly recovery: StateRecovery | undefined;
+  readonly #path: string;
+  readonly #backup: StateBackup | undefined;
+
+  private constructor(db: DatabaseSync, path: string, recovery: StateRecovery | undefined, alone: boolean) {
     this.#db = db;
+    this.#path = path;
+    this.recovery = recovery;
+    this.#backup = path === ":memory:" ? undefined : new StateBackup(path, alone ? db : undefined);
   }
 
   /**
-   * Opens or creates the database at `path` (":memory:" for tests) and brings it up to date.
-   * Throws BerthError "internal" if the file is newer than this Berth, or is no database.
+   * Opens or creates the database at `path` (":memory:" for tests) and brings it up to date. One that is damaged is set aside
+   * and made anew of what can be read of it and of its backup: `recovery` tells. `used`: has this data root been used before,
+   * so that a missing file is a lost one?
+   * Throws BerthError "internal" if the file is newer than this Berth, or cannot be opened.
    */
-  static open(path: string, migrations: readonly Migrations[]): Database {
-    let db: DatabaseSync;
+  static open(path: string, migrations: readonly Migrations[], { used = false } = {}): Database {
     try {
-      db = new DatabaseSync(path);
-      db.exec(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 0",
-      );
+      const found = path === ":memory:" ? undefined : findDamage(path, used);
+      const recovery = found && recover(path, found, migrations, (at, steps) => Database.#make(at, steps));
+      return Database.#open(path, migrations, recovery);
     } catch (cause) {
+      if (cause instanceof BerthError) throw cause;
       throw new BerthError("internal", `cannot open the state database ${path}: ${String(cause)}`, {
         operation: "open state",
         object: path,
-        hint: "move the file aside to start with empty state; images and volumes on disk are not touched",
+        hint: "move it and what is named like it aside to start with empty state; images and volumes on disk are not touched",
         cause,
       });
     }
-    const database = new Database(db);
-    database.#migrate(migrations);
-    database.#makeRoom();
-    return database;
+  }
+
+  /** One without rows, closed again and without a log beside it. */
+  static #make(path: string, migrations: readonly Migrations[]): void {
+    Database.#open(path, migrations, undefined)[Symbol.dispose]();
+  }
+
+  static #open(
+    path: string,
+    migrations: readonly Migrations[],
+    recovery: StateRecovery | undefined,
+  ): Database {
+    const alone = needsOneConnection(path);
+    if (alone) keepInPlace(path);
+    const db = new DatabaseSync(path);
+    try {
+      // Without others the log's index is in our memory, and not in a file that is mapped: on btrfs, a write to such a file
+      // when the disk is full ends the process (SIGBUS).
+      if (alone) db.exec("PRAGMA locking_mode = EXCLUSIVE");
+      db.exec(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; PRAGMA wal_autocheckpoint = 0",
+      );
+      const database = new Database(db, path, recovery, alone);
+      database.#migrate(migrations);
+      database.#makeRoom();
+      return database;
+    } catch (error) {
+      db.close();
+      throw error;
+    }
   }
 
   /**
@@ -116,11 +155,11 @@ export class Database implements Disposable {
 
   /** First row, or undefined. */
   get<Row>(sql: string, ...values: SqlValue[]): Row | undefined {
-    return this.#prepare(sql).get(...values) as Row | undefined;
+    return explained(() => this.#prepare(sql).get(...values) as Row | undefined);
   }
 
   all<Row>(sql: string, ...values: SqlValue[]): Row[] {
-    return this.#prepare(sql).all(...values) as Row[];
+    return explained(() => this.#prepare(sql).all(...values) as Row[]);
   }
 
   /** Runs a writing statement; answers the number of rows changed. */
@@ -139,6 +178,7 @@ export class Database implements Disposable {
       this.#checkpoint = undefined;
       try {
         this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+        this.#backup?.changed();
       } catch {
         // A full disk: the log keeps what it has, and the next quiet moment tries again.
         this.#scheduleCheckpoint();
@@ -199,6 +239,27 @@ export class Database implements Disposable {
     }
   }
 
+  /** Is a damaged database kept beside this one? What this one does not know may be known to that. */
+  get keepsDamaged(): boolean {
+    return this.#path !== ":memory:" && keepsDamagedDatabase(this.#path);
+  }
+
+  /** The backup's row in place of a damaged one: minutes old, or older if nothing changed since. */
+  fromBackup<Row>(sql: string, ...values: string[]): Row | undefined {
+    return this.#path === ":memory:" ? undefined : rowFromBackup<Row>(this.#path, sql, values);
+  }
+
+  /** Keeps a row that cannot be used as a file; answers its path. The row itself is left as it is. */
+  setAside(kind: string, name: string, reason: string, row: Record<string, unknown>): string {
+    return this.#path === ":memory:" ? "" : setRowAside(this.#path, kind, name, reason, row);
+  }
+
+  /** Makes the backup now that would be made in a quiet moment. */
+  async backUp(): Promise<void> {
+    this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+    await this.#backup?.make();
+  }
+
   [Symbol.dispose](): void {
     clearTimeout(this.#checkpoint);
     this.#statements.clear();
@@ -209,11 +270,18 @@ export class Database implements Disposable {
 /** SQLITE_FULL and SQLITE_IOERR_SHMSIZE, sqlite.org/rescode.html: both are what a full disk is told by. */
 const fullCodes = [13, 4874];
 
-/** Says of a full disk that it is one. */
+/** Says of a full disk that it is one, and of a damaged database what helps. */
 function explained<T>(action: () => T): T {
   try {
     return action();
   } catch (cause) {
+    if (isDamage(cause)) {
+      throw new BerthError("internal", "the state database is damaged", {
+        operation: "write state",
+        hint: "restart the daemon: it repairs what can be repaired, containers go on meanwhile",
+        cause,
+      });
+    }
     const { errcode } = cause as { errcode?: number };
     if (errcode === undefined || !fullCodes.includes(errcode)) throw cause;
     throw new BerthError("no-space", "write state: no space left on device", {
