@@ -7,7 +7,7 @@
 import { FileDescriptor } from "#kernel/fd.ts";
 import { fstat } from "#kernel/file-syscalls.ts";
 import { fstatfs } from "#kernel/file-system-status.ts";
-import { lastErrno, libcFunction } from "#kernel/libc.ts";
+import { inThread, lastErrno, libcFunction } from "#kernel/libc.ts";
 import { decodePath, pathBytes } from "#kernel/path-bytes.ts";
 import { type SyscallArgument, SyscallError } from "#kernel/syscall-error.ts";
 import { O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
@@ -41,24 +41,15 @@ const argumentSize = 4096;
 const nameOffset = 56;
 
 const cIoctl = libcFunction("int ioctl(int fd, unsigned long request, void *argument)");
-const slowIoctl = cIoctl as unknown as {
-  async(fd: number, request: number, argument: Buffer, done: (error: unknown, result: number) => void): void;
-};
 
-function ioctl(
+async function ioctl(
   name: string,
   fd: number,
   request: number,
   argument: Buffer,
   shown: readonly SyscallArgument[] = [],
 ): Promise<void> {
-  return new Promise((resolve, reject) => {
-    slowIoctl.async(fd, request, argument, (error, result) => {
-      if (error) reject(error);
-      else if (result < 0) reject(new SyscallError(`ioctl ${name}`, lastErrno(), [fd, ...shown]));
-      else resolve();
-    });
-  });
+  await inThread(cIoctl, `ioctl ${name}`, [fd, request, argument], [fd, ...shown]);
 }
 
 /** Is an open file on btrfs? */

@@ -5,6 +5,7 @@
  * Blocks its thread while the other side is slow; looks now and then whether it is still wanted. Does not own the
  * descriptor, and doesn't end the chunked body: who wrote the head does.
  */
+import { type Aborted, ClientPace } from "#kernel/client-pace.ts";
 import { ERRNO } from "#kernel/errno.ts";
 import { awaitReady } from "#kernel/pipes.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
@@ -23,16 +24,16 @@ const patience = 250;
 export class DescriptorOutput {
   readonly #fd: number;
   readonly #chunks: boolean;
-  readonly #aborted: () => boolean;
+  readonly #pace: ClientPace;
   readonly #buffer = Buffer.allocUnsafe(head + capacity + tail);
   #length = 0;
   /** Bytes given to it so far. */
   total = 0;
 
-  constructor(fd: number, framing: Framing, aborted: () => boolean) {
+  constructor(fd: number, framing: Framing, aborted: Aborted) {
     this.#fd = fd;
     this.#chunks = framing === "http-chunks";
-    this.#aborted = aborted;
+    this.#pace = new ClientPace(aborted);
   }
 
   /** Throws an AbortError when nobody wants it any more, or the other side is gone. */
@@ -65,15 +66,19 @@ export class DescriptorOutput {
 
   #send(bytes: Buffer): void {
     let sent = 0;
+    if (this.#pace.moved(0)) throw gone();
     while (sent < bytes.length) {
-      if (this.#aborted()) throw gone();
       try {
-        sent += write(this.#fd, bytes.subarray(sent));
+        const length = write(this.#fd, bytes.subarray(sent));
+        sent += length;
+        if (this.#pace.moved(length)) throw gone();
       } catch (error) {
         if (!(error instanceof SyscallError)) throw error;
         if (error.errno === ERRNO.EPIPE || error.errno === ERRNO.ECONNRESET) throw gone();
         if (error.errno !== ERRNO.EAGAIN) throw error;
+        const began = performance.now();
         awaitReady(this.#fd, "write", patience);
+        if (this.#pace.waited(performance.now() - began)) throw gone();
       }
     }
   }

@@ -1,7 +1,9 @@
 /**
  * What file system a directory is on: kind, space, and whether listing it tells types.
  */
+import { FileDescriptor } from "#kernel/fd.ts";
 import { fail, libcFunction } from "#kernel/libc.ts";
+import { O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 
 const cFstatfs = libcFunction("int fstatfs(int fd, void *out)");
 const cGetdents64 = libcFunction("long syscall(long nr, long fd, void *out, long size)");
@@ -51,6 +53,8 @@ const fileSystemNames = new Map<number, string>([
 ]);
 
 const ST_RDONLY = 1n;
+const ST_NODEV = 4n;
+const ST_NOEXEC = 8n;
 
 export interface FileSystemStatus {
   /** Magic number. */
@@ -64,6 +68,9 @@ export interface FileSystemStatus {
   filesFree: number;
   /** It, or this mount of it, may not be written to. */
   readOnly: boolean;
+  /** This mount of it has no device files, or runs no programs. */
+  noDevices: boolean;
+  noPrograms: boolean;
 }
 
 /** Decodes `struct statfs` of 64-bit kernels. */
@@ -78,7 +85,15 @@ export function decodeStatfs(bytes: Buffer): FileSystemStatus {
     files: Number(bytes.readBigUInt64LE(40)),
     filesFree: Number(bytes.readBigUInt64LE(48)),
     readOnly: (bytes.readBigUInt64LE(80) & ST_RDONLY) !== 0n,
+    noDevices: (bytes.readBigUInt64LE(80) & ST_NODEV) !== 0n,
+    noPrograms: (bytes.readBigUInt64LE(80) & ST_NOEXEC) !== 0n,
   };
+}
+
+/** The file system a directory is on. */
+export function statfs(directory: string): FileSystemStatus {
+  using opened = new FileDescriptor(open(directory, O_RDONLY | O_DIRECTORY));
+  return fstatfs(opened.number);
 }
 
 /** The file system an open file is on. */

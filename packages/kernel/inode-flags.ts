@@ -7,6 +7,8 @@ import { libcFunction } from "#kernel/libc.ts";
 export const FS_IMMUTABLE_FL = 0x10;
 export const FS_APPEND_FL = 0x20;
 export const FS_TOPDIR_FL = 0x20000;
+/** btrfs: written in its own place. Only for files that are empty yet. */
+export const FS_NOCOW_FL = 0x800000;
 
 const cIoctl = libcFunction("int ioctl(int fd, unsigned long request, void *argument)");
 /** Requests encode a size of 8 on 64-bit, yet the kernel copies four bytes. */

@@ -14,19 +14,92 @@ const process = koffi.load(null);
 // biome-ignore lint/suspicious/noExplicitAny: koffi's own types are looser than any signature we could state here.
 export type LibcFunction = (...args: any[]) => number;
 
+/**
+ * errno of this thread, as memory. To ask for it would be too late: what is made between a call and the question may have
+ * garbage collected, and V8's own system calls leave their errors there.
+ */
+const errno = new Int32Array(koffi.view(process.func("void *__errno_location()")(), 4));
+/** What it was after the last call. */
+let last = 0;
+
 /** Binds one function from its C prototype. The result must fit a JavaScript number. */
 export function libcFunction(prototype: string): LibcFunction {
-  return process.func(prototype) as LibcFunction;
+  const native = process.func(prototype) as LibcFunction & { async: unknown };
+  return Object.assign(keepingErrno(native, prototype.split(",").length), { async: native.async });
 }
 
-/** The error number of the last failed call on this thread. */
+/**
+ * Between a call and the look nothing is made or called. One for each number of parameters: to collect them in an array costs
+ * as much as the call.
+ */
+function keepingErrno(native: LibcFunction, parameters: number): LibcFunction {
+  switch (parameters) {
+    case 1:
+      return (a) => {
+        const result = native(a);
+        last = errno[0] as number;
+        return result;
+      };
+    case 2:
+      return (a, b) => {
+        const result = native(a, b);
+        last = errno[0] as number;
+        return result;
+      };
+    case 3:
+      return (a, b, c) => {
+        const result = native(a, b, c);
+        last = errno[0] as number;
+        return result;
+      };
+    case 4:
+      return (a, b, c, d) => {
+        const result = native(a, b, c, d);
+        last = errno[0] as number;
+        return result;
+      };
+    case 5:
+      return (a, b, c, d, e) => {
+        const result = native(a, b, c, d, e);
+        last = errno[0] as number;
+        return result;
+      };
+    default:
+      return (...all) => {
+        const result = native(...all);
+        last = errno[0] as number;
+        return result;
+      };
+  }
+}
+
+/** The error number of the last call on this thread, if that failed. */
 export function lastErrno(): number {
-  return koffi.errno();
+  return last;
+}
+
+/** The same call in a thread of the pool: for what the kernel takes its time for. */
+export function inThread(
+  call: LibcFunction,
+  name: string,
+  args: readonly unknown[],
+  shown: readonly SyscallArgument[],
+): Promise<number> {
+  const { async: slowly } = call as unknown as { async(...args: unknown[]): void };
+  return new Promise((resolve, reject) => {
+    slowly(...args, (error: unknown, result: number) => {
+      // koffi puts that thread's there for as long as this runs.
+      const number = errno[0] as number;
+      if (error) reject(error);
+      else if (result < 0) reject(new SyscallError(name, number, shown));
+      else resolve(result);
+    });
+  });
 }
 
 /** Throws the SyscallError of a call that just returned -1. */
 export function fail(call: string, args: readonly SyscallArgument[]): never {
-  throw new SyscallError(call, koffi.errno(), args);
+  throw new SyscallError(call, last, args);
 }
 
 /** Calls again while a signal interrupts; returns the result or throws. */
@@ -34,7 +107,7 @@ export function retrying(call: string, args: readonly SyscallArgument[], attempt
   for (;;) {
     const result = attempt();
     if (result >= 0) return result;
-    if (koffi.errno() !== ERRNO.EINTR) fail(call, args);
+    if (last !== ERRNO.EINTR) fail(call, args);
   }
 }
 

@@ -5,7 +5,7 @@
  * host. Whoever mounts here owns the unmount.
  */
 import { ERRNO } from "#kernel/errno.ts";
-import { fail, lastErrno, libcFunction, SYS } from "#kernel/libc.ts";
+import { fail, inThread, lastErrno, libcFunction, SYS } from "#kernel/libc.ts";
 import { encodePath } from "#kernel/path-bytes.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
 import { O_CLOEXEC, read } from "#kernel/syscalls.ts";
@@ -40,6 +40,8 @@ export const MOUNT_ATTR_RDONLY = 0x1;
 export const MOUNT_ATTR_NOSUID = 0x2;
 export const MOUNT_ATTR_NODEV = 0x4;
 export const MOUNT_ATTR_NOEXEC = 0x8;
+export const MOUNT_ATTR_NOATIME = 0x10;
+export const MOUNT_ATTR__ATIME = 0x70;
 export const MOUNT_ATTR_IDMAP = 0x100000;
 
 const cMount = libcFunction(
@@ -69,6 +71,23 @@ export function mount(source: string, target: string, type: string, flags = 0, d
 
 export function umount2(target: string, flags = 0): void {
   if (cUmount2(encodePath(target), flags) < 0) fail("umount2", [target, flags]);
+}
+
+/** The same in a thread: for file systems that read a journal first. */
+export async function mountSlowly(
+  source: string,
+  target: string,
+  type: string,
+  flags = 0,
+  data = "",
+): Promise<void> {
+  const args = [encodePath(source), encodePath(target), type, flags, encodePath(data)];
+  await inThread(cMount, "mount", args, [source, target, type, flags, data]);
+}
+
+/** The same in a thread: for file systems that write everything back first. */
+export async function unmountSlowly(target: string, flags = 0): Promise<void> {
+  await inThread(cUmount2, "umount2", [encodePath(target), flags], [target, flags]);
 }
 
 /** Begins the configuration of a new file system instance; close-on-exec. */

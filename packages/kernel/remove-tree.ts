@@ -2,8 +2,7 @@
  * Deletes a directory tree by descriptors: no symbolic link is followed, no path grows too long, and the number of
  * open descriptors stays bounded however deep the tree is. A mount point inside is never entered but reported (EXDEV, EBUSY).
  *
- * Blocking, in proportion to the tree. With a budget it stops early, and what is left can be deleted by a later call (in
- * a worker): so small trees, which are most, are gone at once without one.
+ * Blocking, in proportion to the tree: for a worker, or for trees known to be small.
  */
 import { randomUUID } from "node:crypto";
 import { ERRNO } from "#kernel/errno.ts";
@@ -28,78 +27,43 @@ import {
 /** How deep descriptors are kept open; directories below are first moved up to the top. */
 const maxDepth = 100;
 
-/** Files at least this large may take long to free; with a budget they are left for the worker. */
-const largeFile = 64 * 1024 * 1024;
-
-class Exhausted extends Error {}
-
-/** How far a removal goes before it leaves the rest. */
-export interface RemovalBudget {
-  entries: number;
-  /** Milliseconds: a file system that is busy, or has no journal, takes long over a single entry. */
-  time?: number;
-}
-
-interface Removal {
-  /** What may still be removed, and until when; undefined for no bound. */
-  budget: { entries: number; until: number } | undefined;
-  /** The top directory, where deep ones are moved to. */
-  top: number;
-}
-
-/**
- * Removes `name` in the open directory `parent` and everything below it. Succeeds if nothing is there. Returns false if
- * the budget ran out first.
- */
-export function removeTreeAt(parent: number, name: string, budget?: RemovalBudget): boolean {
+/** Removes `name` in the open directory `parent` and everything below it. Succeeds if nothing is there. */
+export function removeTreeAt(parent: number, name: string): void {
   const result = tryUnlinkat(parent, name);
-  if (result === 0 || result === ERRNO.ENOENT) return true;
+  if (result === 0 || result === ERRNO.ENOENT) return;
   const status = fstatatIfExists(parent, name);
-  if (status === undefined) return true;
+  if (status === undefined) return;
   if ((status.mode & 0o170000) !== 0o040000) {
     clearProtection(parent);
     unlinkOrThrow(parent, name, 0);
-    return true;
+    return;
   }
-  try {
+  {
     using directory = openToRemove(parent, name);
-    emptyDirectory(directory.number, 0, { budget: budget && running(budget), top: directory.number });
-  } catch (error) {
-    if (error instanceof Exhausted) return false;
-    throw error;
+    emptyDirectory(directory.number, 0, directory.number);
   }
   removeDirectory(parent, name);
-  return true;
 }
 
 /** Removes a tree by its path on the host. See `removeTreeAt`. */
-export function removeTree(path: string, budget?: RemovalBudget): boolean {
+export function removeTree(path: string): void {
   const slash = path.lastIndexOf("/");
   using parent = new FileDescriptor(open(path.slice(0, slash + 1) || ".", O_PATH | O_DIRECTORY));
-  return removeTreeAt(parent.number, path.slice(slash + 1), budget);
+  removeTreeAt(parent.number, path.slice(slash + 1));
 }
 
-function running({ entries, time }: RemovalBudget): { entries: number; until: number } {
-  return { entries, until: time === undefined ? Number.POSITIVE_INFINITY : performance.now() + time };
-}
-
-function emptyDirectory(directory: number, depth: number, removal: Removal): void {
+/** `top`: the top directory, where deep ones are moved to. */
+function emptyDirectory(directory: number, depth: number, top: number): void {
   // Again while something is found: deep directories of the level below arrive in the top one meanwhile.
   for (;;) {
     const names = listDirectory(directory);
     if (names.length === 0) return;
-    for (const name of names) removeEntry(directory, name, depth, removal);
+    for (const name of names) removeEntry(directory, name, depth, top);
     if (depth > 0) return;
   }
 }
 
-function removeEntry(directory: number, name: string, depth: number, removal: Removal): void {
-  const { budget } = removal;
-  if (budget !== undefined) {
-    if (budget.entries <= 0 || performance.now() > budget.until) throw new Exhausted();
-    budget.entries -= 1;
-    if ((fstatatIfExists(directory, name)?.allocated ?? 0) >= largeFile) throw new Exhausted();
-  }
+function removeEntry(directory: number, name: string, depth: number, top: number): void {
   const result = tryUnlinkat(directory, name);
   if (result === 0 || result === ERRNO.ENOENT) return;
   const mode = fstatatIfExists(directory, name)?.mode;
@@ -113,12 +77,12 @@ function removeEntry(directory: number, name: string, depth: number, removal: Re
   }
   if (tryUnlinkat(directory, name, AT_REMOVEDIR) === 0) return;
   if (depth >= maxDepth) {
-    renameat2(directory, name, removal.top, `.berth-remove-${randomUUID()}`);
+    renameat2(directory, name, top, `.berth-remove-${randomUUID()}`);
     return;
   }
   {
     using child = openToRemove(directory, name);
-    emptyDirectory(child.number, depth + 1, removal);
+    emptyDirectory(child.number, depth + 1, top);
   }
   removeDirectory(directory, name);
 }

@@ -33,6 +33,12 @@ export function makeFilesAs(owner: { uid: number; gid: number }): Disposable {
   };
 }
 
+/** From now on this thread may change whom it makes files as (`becomeFileOwner`) and keeps its rights whoever that is. */
+export function keepRightsOfFileOwners(): void {
+  if (isMainThread) throw new Error("the main thread stays who it is");
+  setSecurebits((cPrctl(PR_GET_SECUREBITS, 0, 0, 0, 0) as number) | SECBIT_NO_SETUID_FIXUP);
+}
+
 function setSecurebits(bits: number): void {
   if (cPrctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0) fail("prctl", ["PR_SET_SECUREBITS", bits]);
 }

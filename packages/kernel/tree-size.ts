@@ -44,17 +44,17 @@ interface Level {
   names: string[];
 }
 
-/** Bytes below the directory `path`; 0 if there is none. */
-export function treeSize(path: string): number {
+/** Bytes below the directory `path`; 0 if there is none. `skip`: names that do not count, with what is below them. */
+export function treeSize(path: string, skip?: (name: string) => boolean): number {
   const levels: Level[] = [];
   try {
-    return sumOf(path, levels);
+    return sumOf(path, levels, skip);
   } finally {
     for (const { directory } of levels) directory?.close();
   }
 }
 
-function sumOf(path: string, levels: Level[]): number {
+function sumOf(path: string, levels: Level[], skip: ((name: string) => boolean) | undefined): number {
   /** Of files with several names. */
   const counted = new Set<bigint>();
   let sum = 0;
@@ -67,6 +67,7 @@ function sumOf(path: string, levels: Level[]): number {
       top = leave(levels);
       continue;
     }
+    if (skip?.(name) === true) continue;
     const parent: number = descriptorOf(top).number;
     const status = fstatatIfExists(parent, name);
     if (status === undefined) continue;

@@ -6,7 +6,7 @@
  * links) go through `requestSlowly`, which sends from a thread of the pool.
  */
 import { FileDescriptor } from "#kernel/fd.ts";
-import { libcFunction } from "#kernel/libc.ts";
+import { inThread, libcFunction } from "#kernel/libc.ts";
 import {
   type Message,
   NLM_F_DUMP_INTR,
@@ -43,10 +43,7 @@ const sendSize = 64 * 1024;
 const dumpAttempts = 4;
 
 const kernelAddress = encodeNetlinkAddress();
-/** koffi runs `.async` of a function on a thread of the pool; errno would be that thread's. */
-const sendSlowly = libcFunction("int64_t send(int fd, void *data, size_t length, int flags)") as unknown as {
-  async(...args: unknown[]): void;
-};
+const cSend = libcFunction("int64_t send(int fd, void *data, size_t length, int flags)");
 
 export class NetlinkSocket implements Disposable {
   readonly #fd: FileDescriptor;
@@ -125,13 +122,8 @@ export class NetlinkSocket implements Disposable {
     return this.#acknowledgement(sequence);
   }
 
-  #sendSlowly(message: Uint8Array): Promise<void> {
-    return new Promise((resolve, reject) => {
-      sendSlowly.async(this.#fd.number, message, message.length, 0, (error: unknown, sent: number) => {
-        if (error || sent < 0) reject(error ?? new Error("netlink send failed"));
-        else resolve();
-      });
-    });
+  async #sendSlowly(message: Uint8Array): Promise<void> {
+    await inThread(cSend, "send", [this.#fd.number, message, message.length, 0], [this.#fd.number]);
   }
 
   /** Sends a dump request; answers the messages of all its pieces. */
