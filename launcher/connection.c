@@ -174,6 +174,20 @@ static void end_of_input(struct relay *relay, struct connection *connection)
 		input_close(relay);
 }
 
+void connections_forsaken(struct relay *relay)
+{
+	for (u32 i = 0; i <= MAX_CONNECTIONS; i++) {
+		const struct connection *connection = &relay->connections[i];
+
+		/* Who has not said yet what he is may be one of them, and who gives input ends it. */
+		if (connection->fd >= 0 && (connection->type == CONNECTION_NEW || feeds(relay, connection)))
+			return;
+	}
+	relay->forsaken = 0;
+	if (relay->flags & RELAY_STDIN_ONCE)
+		input_close(relay);
+}
+
 void connection_input(struct relay *relay, struct connection *connection, int hangup)
 {
 	u8 small[256];

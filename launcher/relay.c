@@ -193,9 +193,14 @@ static void sweep(struct relay *relay)
 			continue;
 		connection_close(connection);
 	}
-	/* The daemon that wanted these attaches is not there any more. */
-	if (relay->connections[0].fd < 0)
+	/* The daemon that wanted these attaches is not there any more. What it has begun to say waits to be accepted. */
+	if (relay->connections[0].fd < 0 && relay->awaited > 0) {
 		relay->awaited = 0;
+		relay->forsaken = 1;
+		connections_accept(relay);
+	}
+	if (relay->forsaken)
+		connections_forsaken(relay);
 }
 
 /* Waits for the next event and deals with everything that is there. */

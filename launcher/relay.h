@@ -63,6 +63,7 @@ struct input {
 struct relay {
 	u32 flags;
 	u32 awaited; /* attach connections still to come before output is read */
+	u8 forsaken; /* some of them never will */
 	s64 pid;     /* of the main process; 0 once it has ended */
 	s32 status;
 	struct timestamp ended_at;
@@ -101,6 +102,8 @@ int connection_wants_input(const struct relay *relay, const struct connection *c
 void connections_tell(struct relay *relay, const u8 *frame, u32 length);
 /* The same for what is no loss if it doesn't arrive. */
 void connections_hint(struct relay *relay, const u8 *frame, u32 length);
+/* Whoever was to attach never will: unless somebody else is about to, stdin ends as if he had come and gone. */
+void connections_forsaken(struct relay *relay);
 
 /* attach.c */
 /* Puts a frame into the queue if anybody wants it, and sends what can be sent at once. */

@@ -2,6 +2,7 @@
  * One process per container or exec: becomes a session of its own and the reaper of all that it starts, reads one
  * program from its connection, and runs it.
  */
+#include <asm/poll.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
@@ -71,6 +72,15 @@ static void read_program(struct process *process, s32 connection)
 		refuse(connection, error, bad);
 }
 
+/* Has who sent the program given up since? It may have waited long for its turn, and nobody would know of what it made. */
+static int hung_up(s32 connection)
+{
+	struct pollfd set = { connection, 0, 0 };
+	struct timestamp at_once = { 0, 0 };
+
+	return CALL5(ppoll, &set, 1, &at_once, 0, 8) > 0 && (set.revents & POLLHUP) != 0;
+}
+
 void shim(s32 connection)
 {
 	struct process *process = &the_process;
@@ -89,5 +99,7 @@ void shim(s32 connection)
 	process->reg[0] = connection;
 	process->launch = connection;
 	read_program(process, connection);
+	if (hung_up(connection))
+		exit_process(EXIT_FAILED);
 	execute(process);
 }

@@ -250,6 +250,52 @@ test("expected attaches that never come are given up with the launch connection"
   );
 });
 
+test("stdin that only an attach to come would have ended ends with the launch connection, with STDIN_ONCE", async () => {
+  const run = start("cat; echo ended", { stdin: true, stdinOnce: true, expectedAttaches: 1 });
+  await run.shim.started;
+  run.shim.close();
+  await until("there is an exit record", () => existsSync(run.exitFile));
+  assert.deepEqual(
+    run.entries().map(({ log }) => log),
+    ["ended\n"],
+  );
+});
+
+test("an attach that was begun before the launch connection closed keeps all its input", async () => {
+  const run = start("cat", { stdin: true, stdinOnce: true, expectedAttaches: 1 });
+  const shim = readProcessStatus(await run.shim.started)?.parentPid ?? 0;
+  assert.ok(shim > 1);
+  // It finds all of this at once, and the launch connection first.
+  process.kill(shim, "SIGSTOP");
+  try {
+    const client = await attach(run);
+    await new Promise<void>((resolve) => client.write("said in time\n", () => resolve()));
+    client.destroy();
+    run.shim.close();
+  } finally {
+    process.kill(shim, "SIGCONT");
+  }
+  await until("there is an exit record", () => existsSync(run.exitFile));
+  assert.deepEqual(
+    run.entries().map(({ log }) => log),
+    ["said in time\n"],
+  );
+});
+
+test("without STDIN_ONCE stdin stays open for whoever attaches later", async () => {
+  const run = start("cat", { stdin: true, expectedAttaches: 1 });
+  await run.shim.started;
+  run.shim.close();
+  const client = await fixture.client.attach(run.socket, ALL);
+  client.write("later\n");
+  await until("it is logged", () => readFileSync(run.log, "utf8").includes("later"));
+  const again = control(run.socket);
+  again.socket.write(encodeFrame({ kind: "close-stdin" }));
+  await until("there is an exit record", () => existsSync(run.exitFile));
+  client.destroy();
+  await again.frames;
+});
+
 test("attach connections choose their streams", async () => {
   const run = start("echo out; echo err >&2", { expectedAttaches: 3 });
   const [out, err, none] = await Promise.all(

@@ -57,6 +57,67 @@ function noteProgram(value: number) {
   return b.finish();
 }
 
+test("one that does not answer is given up on, and does not run what it is found to hold later", async () => {
+  const path = fixture.path("stopped.sock");
+  const options = { launcherPath: fixture.launcherPath, socketPath: path };
+  const client = createLauncherClient({ ...options, answerWithin: 300 });
+  const before = new Set(zygotePids());
+  await client.ensureZygote();
+  const [pid = 0] = zygotePids().filter((one) => !before.has(one));
+  const touch = (name: string) => {
+    mkdirSync(fixture.path(name));
+    const made = processProgram({
+      argv: ["/bin/touch", fixture.path(`${name}-ran`)],
+      directory: fixture.path(name),
+    });
+    return client.launch(made, join(fixture.path(name), "shim.sock"));
+  };
+  process.kill(pid, "SIGSTOP");
+  try {
+    const stuck = touch("stuck");
+    await assert.rejects(stuck.started, {
+      code: "unavailable",
+      message: "the launcher has not answered for 0.3 s",
+    });
+    await assert.rejects(stuck.exited, { code: "unavailable" });
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  // It serves in order: when the next one has run, the one before would have.
+  const patient = createLauncherClient(options);
+  mkdirSync(fixture.path("next"));
+  const argv = ["/bin/touch", fixture.path("next-ran")];
+  const next = patient.launch(
+    processProgram({ argv, directory: fixture.path("next") }),
+    fixture.path("next/shim.sock"),
+  );
+  await next.exited;
+  assert.ok(existsSync(fixture.path("next-ran")));
+  assert.ok(!existsSync(fixture.path("stuck-ran")) && !existsSync(fixture.path("stuck/shim.sock")));
+  rmSync(path);
+});
+
+test("a shim that does not answer keeps nobody waiting who finds it again", async () => {
+  const directory = fixture.path("quiet");
+  mkdirSync(directory);
+  const options = { launcherPath: fixture.launcherPath, socketPath: fixture.socketPath };
+  const control = join(directory, "shim.sock");
+  const program = processProgram({ argv: ["/bin/sleep", "1000"], directory });
+  const first = createLauncherClient(options).launch(program, control);
+  const pid = await first.started;
+  const parent = Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+  process.kill(parent, "SIGSTOP");
+  const again = await createLauncherClient({ ...options, answerWithin: 200 }).reconnect(
+    control,
+    join(directory, "exit"),
+  );
+  await assert.rejects(again.started, { message: "the shim has not answered for 0.2 s" });
+  // When it goes on, its end is still told.
+  process.kill(parent, "SIGCONT");
+  again.signal(9);
+  assert.equal((await again.exited).exitCode, 137);
+});
+
 test("the socket is the owner's alone", () => {
   assert.equal(statSync(fixture.socketPath).mode & 0o777, 0o600);
 });

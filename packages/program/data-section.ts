@@ -10,12 +10,12 @@ import type { DataRef } from "#program/types.ts";
 const SCRATCH_BASE = 2 ** 40;
 /** The data section begins at a multiple of this; no struct of the kernel's needs more. */
 const MAX_ALIGN = 8;
-
-const utf8 = new TextEncoder();
+/** Bytes, to begin with; most programs need no more. */
+const FIRST_ROOM = 16_384;
 
 export class DataSection {
   // Offset 0 stays unused: the format says "none" with it.
-  #bytes = new Uint8Array(4096);
+  #bytes = Buffer.alloc(FIRST_ROOM);
   #length = MAX_ALIGN;
   #scratch = 0;
   readonly #strings = new Map<string, DataRef>();
@@ -28,9 +28,8 @@ export class DataSection {
     if (known !== undefined) return known;
     if (text.includes("\0"))
       throw new RangeError(`a string with a NUL inside cannot be passed on: ${JSON.stringify(text)}`);
-    const encoded = utf8.encode(text);
-    const ref = this.#reserve(encoded.length + 1, 1);
-    this.#bytes.set(encoded, ref.offset);
+    const ref = this.#reserve(Buffer.byteLength(text) + 1, 1);
+    this.#bytes.write(text, ref.offset);
     this.#strings.set(text, ref);
     this.contents.set(ref.offset, text);
     return ref;
@@ -86,7 +85,7 @@ export class DataSection {
     const offset = roundUp(this.#length, checkAlign(align));
     this.#length = offset + length;
     if (this.#length + MAX_ALIGN > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + MAX_ALIGN));
+      const larger = Buffer.alloc(Math.max(this.#bytes.length * 2, this.#length + MAX_ALIGN));
       larger.set(this.#bytes);
       this.#bytes = larger;
     }

@@ -1,6 +1,7 @@
 /** The file a shim leaves behind when its main process has ended: `<wait status> <seconds> <nanoseconds>\n`. */
 import { readFile } from "node:fs/promises";
 import type { ExitRecord } from "#program/launcher-client.types.ts";
+import { throughShortage } from "#program/shortage.ts";
 import { decodeWaitStatus } from "#program/wait-status.ts";
 
 const NANOSECONDS = 1_000_000_000n;
@@ -26,7 +27,7 @@ export function parseExitRecord(text: string): ExitRecord | undefined {
 /** Undefined if there is none, or none that can be read. */
 export async function readExitRecord(path: string): Promise<ExitRecord | undefined> {
   try {
-    return parseExitRecord(await readFile(path, "utf8"));
+    return parseExitRecord(await throughShortage(() => readFile(path, "utf8")));
   } catch {
     // No record is an answer: the shim ended before it could write one.
     return undefined;

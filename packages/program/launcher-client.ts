@@ -9,27 +9,46 @@ import { dirname, join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import { readExitRecord, vanishedRecord } from "#program/exit-record.ts";
 import { attachHello, controlHello } from "#program/frames.ts";
-import type { AttachStreams, LauncherClient, ShimHandle } from "#program/launcher-client.types.ts";
+import type {
+  AttachStreams,
+  LauncherClient,
+  ReservedShim,
+  ShimHandle,
+} from "#program/launcher-client.types.ts";
 import { ShimConnection } from "#program/shim-connection.ts";
+import { throughShortage } from "#program/shortage.ts";
 import type { Program } from "#program/types.ts";
 import { connectUnix } from "#program/unix-connect.ts";
 import { startZygote } from "#program/zygote.ts";
+
+/** A launcher that has said nothing for so long never will, ms; on the busiest machine it takes a hundredth. */
+const ANSWER_MS = 30_000;
+
+/** A shim that is found again says at once that its process has started, ms: a daemon's start waits for it. */
+const REUNION_MS = 5_000;
 
 /** Nobody listens there: no such name, a name that was left behind, or no directory. */
 const ABSENT = new Set(["ENOENT", "ECONNREFUSED", "ENOTDIR"]);
 
 /** `launcherPath` is the launcher's binary, `socketPath` where the zygote listens or shall listen. */
-export function createLauncherClient(options: { launcherPath: string; socketPath: string }): LauncherClient {
-  return new Client(options.launcherPath, options.socketPath);
+export function createLauncherClient(options: {
+  launcherPath: string;
+  socketPath: string;
+  /** How long a launcher may be silent, milliseconds. */
+  answerWithin?: number;
+}): LauncherClient {
+  return new Client(options.launcherPath, options.socketPath, options.answerWithin ?? ANSWER_MS);
 }
 
 class Client implements LauncherClient {
   readonly #launcherPath: string;
   readonly #socketPath: string;
+  readonly #answerWithin: number;
   /** While a zygote is being started, everybody waits for the same one. */
   #starting: Promise<void> | undefined;
 
-  constructor(launcherPath: string, socketPath: string) {
+  constructor(launcherPath: string, socketPath: string, answerWithin: number) {
+    this.#answerWithin = answerWithin;
     this.#launcherPath = launcherPath;
     this.#socketPath = socketPath;
   }
@@ -42,18 +61,27 @@ class Client implements LauncherClient {
     return this.#starting;
   }
 
-  launch(program: Program, controlSocket: string): ShimHandle {
+  reserve(): ReservedShim {
+    const connection = this.#connectZygote();
+    // Whoever launches with it is told.
+    connection.catch(() => undefined);
+    return new Reserved(connection);
+  }
+
+  launch(program: Program, controlSocket: string, reserved = this.reserve()): ShimHandle {
     const shim = new ShimConnection({
       program,
+      answerWithin: this.#answerWithin,
       reconnect: () => connectControl(controlSocket).catch(() => undefined),
       lastRecord: () => readExitRecord(join(dirname(controlSocket), "exit")),
     });
-    void this.#send(program, shim);
+    void this.#send(program, shim, reserved);
     return shim;
   }
 
   async reconnect(controlSocket: string, exitFile: string): Promise<ShimHandle> {
     const shim = new ShimConnection({
+      answerWithin: Math.min(REUNION_MS, this.#answerWithin),
       reconnect: () => connectControl(controlSocket).catch(() => undefined),
       lastRecord: () => readExitRecord(exitFile),
     });
@@ -68,7 +96,8 @@ class Client implements LauncherClient {
 
   async attach(controlSocket: string, streams: AttachStreams): Promise<Socket> {
     try {
-      const socket = await connected(connectUnix(controlSocket));
+      // The shim keeps all output until everybody is connected who said so: this must not fail for want of a descriptor.
+      const socket = await throughShortage(() => connectedTo(controlSocket));
       socket.write(attachHello(streams));
       return socket;
     } catch (error) {
@@ -76,9 +105,11 @@ class Client implements LauncherClient {
     }
   }
 
-  async #send(program: Program, shim: ShimConnection): Promise<void> {
+  async #send(program: Program, shim: ShimConnection, reserved: ReservedShim): Promise<void> {
     try {
-      const socket = await this.#connectZygote();
+      const waiting = await reserved.take();
+      // It may have been killed before there was anything to tell it.
+      const socket = waiting.destroyed ? await this.#connectZygote() : waiting;
       shim.follow(socket);
       socket.write(program.bytes);
     } catch (error) {
@@ -98,10 +129,37 @@ class Client implements LauncherClient {
   }
 }
 
+class Reserved implements ReservedShim {
+  readonly #connection: Promise<Socket>;
+  #taken = false;
+
+  constructor(connection: Promise<Socket>) {
+    this.#connection = connection;
+  }
+
+  take(): Promise<Socket> {
+    this.#taken = true;
+    return this.#connection;
+  }
+
+  giveUp(): void {
+    if (this.#taken) return;
+    this.#connection.then(
+      (socket) => socket.destroy(),
+      () => undefined,
+    );
+  }
+}
+
+/** A shim that cannot be reached is taken for one that has ended: a shortage is no reason for that. */
 async function connectControl(path: string): Promise<Socket> {
-  const socket = await connected(connectUnix(path));
+  const socket = await throughShortage(() => connectedTo(path));
   socket.write(controlHello());
   return socket;
+}
+
+async function connectedTo(path: string): Promise<Socket> {
+  return await connected(connectUnix(path));
 }
 
 function connected(socket: Socket): Promise<Socket> {
@@ -114,6 +172,11 @@ function connected(socket: Socket): Promise<Socket> {
 
 function isAbsent(error: unknown): boolean {
   return error instanceof Error && "code" in error && ABSENT.has(String(error.code));
+}
+
+/** Did `attach` or another order find nobody at the socket? */
+export function foundNobody(error: unknown): boolean {
+  return error instanceof BerthError && isAbsent(error.cause);
 }
 
 function unreachable(path: string, cause: unknown): BerthError {

@@ -34,7 +34,7 @@ export interface ShimHandle {
   closeStdin(): void;
   /** The shim keeps a copy of this process's descriptor under a number of 200 to 207, for the daemons to come. */
   keep(fd: number, number: number): void;
-  /** Values of the program's own notes (kind ≥ 4). */
+  /** Every note from now on, those of the protocol (NOTE) and the program's own (kind ≥ 4). */
   onNote(listener: (kind: number, value: bigint) => void): void;
   /** Stop listening to this shim; the shim itself goes on. */
   close(): void;
@@ -46,10 +46,23 @@ export interface AttachStreams {
   stderr: boolean;
 }
 
+/** A shim without a program. */
+export interface ReservedShim {
+  /** Its control connection, for whoever launches with it. */
+  take(): Promise<Socket>;
+  /** Does nothing once it has been taken. */
+  giveUp(): void;
+}
+
 export interface LauncherClient {
   /** Start the zygote if none answers on the socket; idempotent. It is detached and survives the daemon. */
   ensureZygote(): Promise<void>;
-  launch(program: Program, controlSocket: string): ShimHandle;
+  /**
+   * Has a shim forked that waits for its program, while that is being made. `launch` takes it over; without one it has one
+   * forked itself. What is given up goes away.
+   */
+  reserve(): ReservedShim;
+  launch(program: Program, controlSocket: string, reserved?: ReservedShim): ShimHandle;
   /** Reconnect to a shim after a daemon restart. If it is gone, `exitFile` tells the end (or 137 if there is none). */
   reconnect(controlSocket: string, exitFile: string): Promise<ShimHandle>;
   /** A raw attach connection: Docker-framed (or raw with a terminal) output, raw input, half-close = end of input. */

@@ -41,6 +41,20 @@ function hostArchitecture(): "x64" | "arm64" {
   throw new RangeError(`programs can be made for x64 and arm64, not for ${process.arch}`);
 }
 
+const syscalls = new Map<string, Readonly<{ name: string; number: number }>>();
+
+/** Kept: a program has hundreds, of some dozens of names. */
+function syscallOf(name: string, arch: Architecture): Readonly<{ name: string; number: number }> | undefined {
+  const key = arch + name;
+  const known = syscalls.get(key);
+  if (known !== undefined) return known;
+  const number = syscallNumber(name, arch);
+  if (number === undefined) return undefined;
+  const syscall = { name, number };
+  syscalls.set(key, syscall);
+  return syscall;
+}
+
 class Builder implements ProgramBuilder {
   readonly report: Register;
   /** Takes the results nobody wants: every instruction has a destination in the format. */
@@ -104,22 +118,11 @@ class Builder implements ProgramBuilder {
   }
 
   sys(name: string, args: readonly Argument[], options: SysOptions): void {
-    const number = syscallNumber(name, this.#arch);
-    if (number === undefined)
-      throw new RangeError(`${this.#arch} has no system call ${name} (${options.why})`);
-    if (args.length > ARGUMENTS)
-      throw new RangeError(`${name} with ${args.length} arguments (${options.why})`);
+    const syscall = syscallOf(name, this.#arch);
     const { into, ignore, full, again, why } = options;
-    this.#add({
-      op: "SYS",
-      syscall: { name, number },
-      args,
-      why,
-      ...(into && { into }),
-      ...(ignore !== undefined && { ignore }),
-      ...(full !== undefined && { full }),
-      ...(again !== undefined && { again }),
-    });
+    if (syscall === undefined) throw new RangeError(`${this.#arch} has no system call ${name} (${why})`);
+    if (args.length > ARGUMENTS) throw new RangeError(`${name} with ${args.length} arguments (${why})`);
+    this.#add({ op: "SYS", syscall, args, why, into, ignore, full, again });
   }
 
   set(register: Register, value: Argument, why: string): void {
@@ -262,8 +265,8 @@ class Builder implements ProgramBuilder {
       registers: this.#registers,
       discard: this.#discard,
     });
-    const instructions = [...this.#instructions];
-    const places = new Map(this.#places);
+    const instructions = this.#instructions;
+    const places = this.#places;
     const labels = instructions.map(({ why }) => why);
     const contents = this.#data.contents;
     return {

@@ -16,6 +16,8 @@ import type { Program } from "#program/types.ts";
 export interface ShimConnectionOptions {
   /** To explain failures; a reconnection has none. */
   program?: Program;
+  /** The first word has to come within so many milliseconds; undefined: whenever it likes. */
+  answerWithin?: number;
   /** Asked when the connection is lost while the process runs: another one to the same shim, or undefined. */
   reconnect: () => Promise<Socket | undefined>;
   /** Asked when the shim is gone without an exit frame: a record left behind, or undefined. */
@@ -29,18 +31,28 @@ export class ShimConnection implements ShimHandle {
   readonly #listening = Promise.withResolvers<void>();
   readonly #started = Promise.withResolvers<number>();
   readonly #exited = Promise.withResolvers<ExitRecord>();
-  readonly #options: ShimConnectionOptions;
+  readonly #options: Omit<ShimConnectionOptions, "program">;
   readonly #noteListeners = new Set<(kind: number, value: bigint) => void>();
   #socket: Socket | undefined;
+  #patience: NodeJS.Timeout | undefined;
+  #program: Program | undefined;
+  /** Launched by this connection, not found again. */
+  readonly #launching: boolean;
   #running = false;
   #settled = false;
 
   constructor(options: ShimConnectionOptions) {
-    this.#options = options;
+    const { program, ...others } = options;
+    this.#options = others;
+    this.#program = program;
+    this.#launching = program !== undefined;
     this.listening = this.#listening.promise;
     this.started = this.#started.promise;
     this.exited = this.#exited.promise;
     for (const promise of [this.listening, this.started, this.exited]) promise.catch(() => undefined);
+    const { answerWithin } = options;
+    if (answerWithin !== undefined)
+      this.#patience = setTimeout(() => this.#unanswered(answerWithin), answerWithin);
   }
 
   /** Follow this socket, connecting or connected, from now on. */
@@ -105,7 +117,28 @@ export class ShimConnection implements ShimHandle {
     if (this.#socket?.writable) this.#socket.write(encodeFrame(frame));
   }
 
+  #unanswered(milliseconds: number): void {
+    const launching = this.#launching;
+    const who = launching ? "launcher" : "shim";
+    const error = new BerthError("unavailable", `the ${who} has not answered for ${milliseconds / 1000} s`, {
+      operation: launching ? "start process" : "follow shim",
+      ...(launching && {
+        hint: "If the process berth-zygote is stopped or stuck, kill it: the next start begins another.",
+      }),
+    });
+    if (launching) {
+      // Whose client hangs up before the program runs never runs it: the shim looks (launcher/shim.c).
+      this.#fail(error);
+      this.#socket?.destroy();
+    } else {
+      // It may go on one day, and tell of its process' end.
+      this.#listening.reject(error);
+      this.#started.reject(error);
+    }
+  }
+
   #take(frame: ShimFrame): void {
+    clearTimeout(this.#patience);
     switch (frame.kind) {
       case "refused":
         this.#fail(
@@ -132,14 +165,16 @@ export class ShimConnection implements ShimHandle {
     if (kind === NOTE.LISTENING) this.#listening.resolve();
     if (kind === NOTE.STARTED) {
       this.#running = true;
+      // Tens of kilobytes, for each container there is; nothing is to be explained any more.
+      this.#program = undefined;
       this.#listening.resolve();
       this.#started.resolve(Number(value));
     }
-    if (kind > NOTE.STARTED) for (const listener of this.#noteListeners) listener(kind, value);
+    for (const listener of this.#noteListeners) listener(kind, value);
   }
 
   #failed(instruction: number, errno: number): void {
-    const { program } = this.#options;
+    const program = this.#program;
     if (this.#running) {
       // A shim that fails after the start leaves a process behind that nobody follows.
       this.#end(vanishedRecord());
@@ -155,6 +190,7 @@ export class ShimConnection implements ShimHandle {
   #end(record: ExitRecord): void {
     if (this.#settled) return;
     this.#settled = true;
+    clearTimeout(this.#patience);
     // One that has started has told both, and an error is dear.
     if (!this.#running) {
       const gone = new BerthError("unavailable", "the shim has ended", { operation: "follow shim" });
@@ -167,6 +203,7 @@ export class ShimConnection implements ShimHandle {
   #fail(error: unknown): void {
     if (this.#settled) return;
     this.#settled = true;
+    clearTimeout(this.#patience);
     this.#listening.reject(error);
     this.#started.reject(error);
     this.#exited.reject(error);
@@ -180,8 +217,10 @@ export class ShimConnection implements ShimHandle {
       return;
     }
     const record = await this.#options.lastRecord();
+    // One that was found again while it started, and failed, has told that to who launched it alone.
+    const over = this.#running || !this.#launching;
     if (record !== undefined) this.#end(record);
-    else if (this.#running) this.#end(vanishedRecord());
+    else if (over) this.#end(vanishedRecord());
     else
       this.#fail(new BerthError("internal", "the shim ended without a word", { operation: "start process" }));
   }

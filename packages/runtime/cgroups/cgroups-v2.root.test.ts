@@ -115,9 +115,12 @@ describe("control groups of version 2 with controllers", {
     let told = 0;
     const watch = watchOom(layout, placed, () => told++);
     await inside(path, "head -c 30000000 /dev/zero | tail -c 29000000 >/dev/null; sleep 1000");
-    await eventually(() => assert.equal(told, 1));
+    // Mostly the one that grows; the kernel may take another one first.
+    await eventually(() => {
+      assert.ok(told > 0);
+      assert.equal(readContainerStats(layout, placed).memory.event_count?.oom_kill, told);
+    });
     const stats = readContainerStats(layout, placed);
-    assert.equal(stats.memory.event_count?.oom_kill, 1);
     assert.equal(stats.memory.usage.limit, 4 << 20);
     assert.ok(Number(stats.cpu.usage.total) > 0);
     assert.ok(Number(stats.pids.current) > 0);

@@ -1,6 +1,6 @@
 /** `docker pause`: stopping and continuing everything in a container's control group. */
 import { readFileSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { type FileHandle, open, readFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BerthError } from "#errors/errors.ts";
 import { type CgroupOwner, controllerDirectory } from "#runtime/cgroups/container-cgroup.ts";
@@ -12,18 +12,33 @@ const DEADLINE_MS = 10_000;
 /** On version 1, after so many looks, it is thawed for a moment: a vfork in progress can keep it from ever freezing. */
 const LOOKS_UNTIL_THAW = 50;
 
-/** Resolves when every process stands still. Throws "internal" and thaws again if that doesn't come about. */
+/** Resolves when every process stands still. Throws and thaws again if that doesn't come about. */
 export async function freeze(
   layout: CgroupLayout,
   owner: CgroupOwner,
   { deadlineMs = DEADLINE_MS }: { deadlineMs?: number } = {},
 ): Promise<void> {
   const file = stateFile(layout, owner);
-  await writeFile(file.path, file.frozen);
+  // Opened before anything is frozen: without a descriptor later on, nobody could undo it.
+  await using handle = await open(file.path, "r+");
+  try {
+    await freezeBy(handle, layout, file, deadlineMs);
+  } catch (error) {
+    await handle.write(file.thawed, 0);
+    throw error;
+  }
+}
+
+async function freezeBy(
+  handle: FileHandle,
+  layout: CgroupLayout,
+  file: StateFile,
+  deadlineMs: number,
+): Promise<void> {
+  await handle.write(file.frozen, 0);
   const deadline = Date.now() + deadlineMs;
   for (let look = 1; !(await isFrozen(layout, file.directory)); look++) {
     if (Date.now() > deadline) {
-      await writeFile(file.path, file.thawed);
       throw new BerthError("internal", "cannot freeze all processes of the container in time", {
         operation: "pause container",
         object: file.directory,
@@ -33,11 +48,21 @@ export async function freeze(
     await sleep(POLL_MS);
     if (layout.version === 2) continue;
     if (look % LOOKS_UNTIL_THAW === 0) {
-      await writeFile(file.path, file.thawed);
+      await handle.write(file.thawed, 0);
       await sleep(POLL_MS);
     }
     // Version 1 forgets the wish when a new process slips in while freezing; repeating it is harmless.
-    await writeFile(file.path, file.frozen);
+    await handle.write(file.frozen, 0);
+  }
+}
+
+/** Is everything in the container to stand still, whether or not it does already? Not, where it cannot be told. */
+export function isToBeFrozen(layout: CgroupLayout, owner: CgroupOwner): boolean {
+  try {
+    const { path, thawed } = stateFile(layout, owner);
+    return readFileSync(path, "utf8").trim() !== thawed;
+  } catch {
+    return false; // There is no freezer, or the group has gone or was never made.
   }
 }
 

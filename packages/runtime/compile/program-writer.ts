@@ -64,6 +64,10 @@ export class ProgramWriter {
 
   /** A constant struct of 32- and 64-bit fields; the same content is stored once. */
   constant(...fields: readonly { width: 4 | 8; value: number | bigint }[]): DataRef {
+    let key = "";
+    for (const { width, value } of fields) key += `${width}:${value} `;
+    const known = this.#structs.get(key);
+    if (known !== undefined) return known;
     const size = fields.reduce((sum, { width }) => sum + width, 0);
     const content = new Uint8Array(size);
     const view = new DataView(content.buffer);
@@ -73,10 +77,9 @@ export class ProgramWriter {
       else view.setBigUint64(at, BigInt.asUintN(64, BigInt(value)), true);
       at += width;
     }
-    const key = Buffer.from(content).toString("latin1");
-    const known = this.#structs.get(key) ?? this.b.bytes(content);
-    this.#structs.set(key, known);
-    return known;
+    const stored = this.b.bytes(content);
+    this.#structs.set(key, stored);
+    return stored;
   }
 
   /** Opens a path of the host. */

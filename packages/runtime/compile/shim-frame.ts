@@ -3,8 +3,16 @@
  * pipe, and at the end the relay.
  */
 import { basename, dirname } from "node:path";
+import { encodeFrame } from "#program/frames.ts";
 import type { Label, Register } from "#program/types.ts";
-import { AF_UNIX, AT_FDCWD, ERRNO, SOCK_CLOEXEC, SOCK_STREAM } from "#runtime/compile/kernel-constants.ts";
+import {
+  AF_UNIX,
+  AT_FDCWD,
+  ERRNO,
+  MSG_NOSIGNAL,
+  SOCK_CLOEXEC,
+  SOCK_STREAM,
+} from "#runtime/compile/kernel-constants.ts";
 import type { ProgramWriter } from "#runtime/compile/program-writer.ts";
 import type { LogPlan, StdioPlan } from "#runtime/launch-types.ts";
 
@@ -20,7 +28,10 @@ const SOCKET_MODE_MASK = 0o177;
 const USUAL_UMASK = 0o022;
 const LOG_MODE = 0o640;
 
-/** Goes to the exec directory and listens there; the socket is for root alone from its first moment. */
+/**
+ * Goes to the exec directory and listens there; the socket is for root alone from its first moment. It ends here if who
+ * launched it has gone: his successor may have looked already and seen nobody, and would not know of what was made now.
+ */
 export function listen(w: ProgramWriter, execDirectory: string, into: Register): void {
   const { b } = w;
   b.sys("chdir", [b.cstr(execDirectory)], { why: `go to ${execDirectory}` });
@@ -35,7 +46,11 @@ export function listen(w: ProgramWriter, execDirectory: string, into: Register):
   b.sys("bind", [into, b.bytes(address), address.length], { why });
   b.sys("umask", [USUAL_UMASK], { why });
   b.sys("listen", [into, BACKLOG], { why });
-  b.notify(NOTE.LISTENING, 0);
+  const note = encodeFrame({ kind: "note", note: NOTE.LISTENING, value: 0n });
+  b.sys("sendto", [b.report, b.bytes(note), note.length, MSG_NOSIGNAL, 0, 0], {
+    full: true,
+    why: "tell who launched this where it can be reached",
+  });
 }
 
 /** Ends of the pipes, or the sockets a pty master travels over. */
