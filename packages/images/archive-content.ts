@@ -1,6 +1,7 @@
 /**
  * What is in an uploaded image archive, however it was taken in; and the errors about it.
  */
+import { parseJson } from "#errors/bounded-json.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { StagedLayer } from "#storage/staging/staging-types.ts";
 
@@ -35,7 +36,7 @@ export function followLink(
 export async function readJson(content: ArchiveContent, name: string, limit: number): Promise<unknown> {
   const bytes = await content.read(name, limit);
   try {
-    return JSON.parse(bytes.toString("utf8"));
+    return parseJson(bytes.toString("utf8"));
   } catch (cause) {
     throw invalidArchive(`${name} is not JSON (${(cause as Error).message.slice(0, 200)})`);
   }

@@ -4,11 +4,13 @@
  * The base's layers are held from the beginning, so that nothing takes them while the layer is made; the image is written,
  * durably, only when the layer is on the disk. A failure leaves nothing.
  */
+
 import type { ImageContainerConfig } from "#api-types/image.ts";
 import { BerthError } from "#errors/errors.ts";
 import { type Digest, digestOf } from "./digest.ts";
 import type { ConfigHistory, ImageConfig } from "./image-config.ts";
-import type { ImageName, ImageStore } from "./image-store.ts";
+import type { ImageName } from "./image-names.ts";
+import type { ImageStore } from "./image-store.ts";
 import type { CommitRequest } from "./image-types.ts";
 import type { LayerStore } from "./layer-store.ts";
 

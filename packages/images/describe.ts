@@ -1,10 +1,12 @@
 /**
  * What users see of images: `docker images`, `docker inspect`, `docker history`.
  */
+
 import type { ImageHistoryItem, ImageInspect, ImageSummary } from "#api-types/image.ts";
 import type { StorageDriver } from "#storage/driver-types.ts";
 import { chainIds, type Digest } from "./digest.ts";
-import { type ImageName, type ImageStore, nameText, type StoredImage } from "./image-store.ts";
+import { type ImageName, nameText } from "./image-names.ts";
+import type { ImageStore, StoredImage } from "./image-store.ts";
 import type { ImageListFilters } from "./image-types.ts";
 import type { LayerStore } from "./layer-store.ts";
 import { createdAt, imageFilter } from "./list-filters.ts";
@@ -21,7 +23,7 @@ export function listImages(
   const filter = imageFilter(options.filters, images);
   const listed: { image: StoredImage; summary: ImageSummary }[] = [];
   for (const image of images.all()) {
-    const names = images.namesOf(image.id);
+    const names = images.names.of(image.id);
     if (!options.all && names.length === 0 && images.children(image.id) > 0) continue;
     const shown = filter(image, names);
     if (shown === undefined) continue;
@@ -69,7 +71,7 @@ export async function inspectImage(
   storage: StorageDriver,
 ): Promise<ImageInspect> {
   const { document } = image;
-  const names = images.namesOf(image.id);
+  const names = images.names.of(image.id);
   return {
     Id: image.id,
     RepoTags: tagsOf(names),
@@ -114,7 +116,7 @@ export function imageHistory(image: StoredImage, images: ImageStore, layers: Lay
   for (const item of items) {
     if (owner === undefined) break;
     item.Id = owner.id;
-    const tags = tagsOf(images.namesOf(owner.id));
+    const tags = tagsOf(images.names.of(owner.id));
     item.Tags = tags.length === 0 ? null : tags;
     owner = owner.parent === null ? undefined : images.get(owner.parent);
   }

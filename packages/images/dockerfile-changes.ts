@@ -4,11 +4,12 @@
  * Allowed are those that only describe: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER,
  * VOLUME, WORKDIR. Pure; never runs anything.
  */
+
 import { posix } from "node:path";
 import type { ImageContainerConfig } from "#api-types/image.ts";
 import { BerthError } from "#errors/errors.ts";
+import { durationOf } from "#go-values/duration.ts";
 import { expandVariables } from "./expand-variables.ts";
-import { parseGoDuration } from "./go-duration.ts";
 
 /** Instructions in whose words variables stand for the environment's values. */
 const expandable = new Set(["ENV", "EXPOSE", "LABEL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"]);
@@ -199,7 +200,7 @@ function setHealthFlag(
   } as const;
   const field = Object.hasOwn(fields, name) ? fields[name as keyof typeof fields] : undefined;
   if (field === undefined) throw invalid(`Unknown flag: ${name}`);
-  const nanoseconds = parseGoDuration(value);
+  const nanoseconds = durationOf(value);
   if (nanoseconds === undefined) throw invalid(`invalid duration ${JSON.stringify(value)} of --${name}`);
   check[field] = nanoseconds;
 }

@@ -4,7 +4,9 @@
  * The bytes are kept as they came; this reads them into checked values. Unknown fields are carried along untouched, known
  * ones of a wrong kind make the image invalid: the engine must be able to rely on what is read here.
  */
+
 import type { ImageContainerConfig } from "#api-types/image.ts";
+import { parseJson } from "#errors/bounded-json.ts";
 import { BerthError } from "#errors/errors.ts";
 import { type Digest, isDigest } from "./digest.ts";
 
@@ -45,7 +47,7 @@ type Json = Record<string, unknown>;
 export function parseImageConfig(bytes: Uint8Array, name: string): ImageConfig {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    parsed = parseJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
     throw invalid(name, `not JSON (${(cause as Error).message.slice(0, 200)})`);
   }

@@ -4,6 +4,7 @@
  * Owns `<data root>/image` and the image layers of the storage driver. Never touches containers: who uses an image is
  * told to it by those who ask it to remove one.
  */
+
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -14,13 +15,12 @@ import type { Database } from "#state/database.ts";
 import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import { commitImage } from "./commit.ts";
-import { ContentStore } from "./content-store.ts";
 import { imageHistory, inspectImage, listImages } from "./describe.ts";
 import { DiskFlush } from "./disk-flush.ts";
-import { type ImageName, ImageStore, type StoredImage } from "./image-store.ts";
+import { newTag } from "./image-names.ts";
+import { ImageStore, type StoredImage } from "./image-store.ts";
 import type {
   CommitRequest,
-  Image,
   ImageEventListener,
   ImageListFilters,
   ImageOptions,
@@ -32,23 +32,17 @@ import type {
 import { type ImportOptions, importImage } from "./import.ts";
 import { LayerStore } from "./layer-store.ts";
 import { type LoadDependencies, type LoadOptions, loadImages } from "./load.ts";
-import { checkPlatform, resolveImage } from "./names.ts";
+import { Operations } from "./operations.ts";
 import { pruneImages } from "./prune.ts";
-import { pullImage } from "./pull.ts";
-import { pushImages } from "./push.ts";
-import type { Uploads } from "./push-layer.ts";
-import { familiarRepository, familiarText, parseReference, parseTag, repositoryOf } from "./reference.ts";
-import { Registries } from "./registries.ts";
-import { TokenCache } from "./registry/authorizer.ts";
-import { exponentialDelay, type RetryDelay } from "./registry/back-off.ts";
+import { familiarRepository, familiarText, parseReference, repositoryOf } from "./reference.ts";
+import type { Registries } from "./registries.ts";
+import type { RetryDelay } from "./registry/back-off.ts";
 import { BlobTransfer } from "./registry/blob-transfer.ts";
-import type { ConnectOptions } from "./registry/connect.ts";
 import type { LayerBytes } from "./registry/layer-bytes.ts";
-import { closeConnections } from "./registry/transport.ts";
+import { RegistryTraffic } from "./registry-traffic.ts";
 import { collectWithdrawn, type RemoveOptions, removeImage } from "./remove.ts";
+import { checkPlatform, resolveImage } from "./resolve-image.ts";
 import { type OutgoingImages, type SaveRequest, saveImages } from "./save.ts";
-import { SharedWork } from "./shared-work.ts";
-import { Slots } from "./slots.ts";
 
 export { imageMigrations } from "./schema.ts";
 
@@ -67,7 +61,8 @@ export interface ImageServiceDependencies {
 
 /** Archives that can be on their way out. */
 const archivesAtOnce = 16;
-const sweepEveryMs = 10 * 60 * 1000;
+/** How long one of them may stand still while others wait, ms. */
+const archiveStall = 10_000;
 
 export function createImageService(dependencies: ImageServiceDependencies): ImageService {
   return new Images(dependencies);
@@ -78,94 +73,67 @@ class Images implements ImageService {
   readonly #root: string;
   readonly #transfer = new BlobTransfer();
   readonly #flushed = new DiskFlush(() => this.#transfer.sync(this.#dependencies.options.dataRoot));
-  readonly #tokens = new TokenCache();
   readonly #layers: LayerStore;
   readonly #images: ImageStore;
-  readonly #content: ContentStore;
-  readonly #uploads: Uploads = new SharedWork();
-  readonly #uploadSlots: Slots;
   /** Write archives; a slow client holds one up, and nobody else. */
-  readonly #archivers = new StorageWorkers(archivesAtOnce);
-  readonly registries: Registries;
-  readonly #stop = new AbortController();
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #archivers = new StorageWorkers(archivesAtOnce, archiveStall);
+  readonly #traffic: RegistryTraffic;
+  readonly #operations = new Operations();
   #pruning = false;
-  #sweeper: NodeJS.Timeout | undefined;
 
   constructor(dependencies: ImageServiceDependencies) {
     this.#dependencies = dependencies;
     this.#root = join(dependencies.options.dataRoot, "image");
     this.#layers = new LayerStore(dependencies);
     this.#images = new ImageStore(dependencies.database, this.#layers);
-    this.#content = new ContentStore({
+    this.#traffic = new RegistryTraffic({
       root: this.#root,
+      images: this.#images,
+      layers: this.#layers,
+      storage: dependencies.storage,
       transfer: this.#transfer,
-      maxConcurrentDownloads: dependencies.options.maxConcurrentDownloads,
-      maxDownloadAttempts: dependencies.options.maxDownloadAttempts,
-      delay: dependencies.retryDelay ?? exponentialDelay,
+      flushed: this.#flushed,
+      options: dependencies.options,
+      retryDelay: dependencies.retryDelay,
+      layerBytes: dependencies.layerBytes,
     });
-    this.#uploadSlots = new Slots(Math.max(1, dependencies.options.maxConcurrentUploads));
-    this.registries = new Registries(() => this.#connect);
+  }
+
+  get registries(): Registries {
+    return this.#traffic.registries;
   }
 
   reload(): void {
-    const { options } = this.#dependencies;
-    this.#content.resize(options.maxConcurrentDownloads);
-    this.#uploadSlots.resize(Math.max(1, options.maxConcurrentUploads));
+    this.#traffic.reload();
   }
 
   async start(): Promise<void> {
     await mkdir(this.#root, { recursive: true, mode: 0o700 });
     await rm(this.#scratch, { recursive: true, force: true });
+    for (const damaged of this.#images.checkConfigs()) {
+      this.#dependencies.log?.error(
+        "an image's configuration is damaged; pull or load it again where it was removed",
+        {
+          image: damaged.id,
+          kept: damaged.kept,
+          replaced: damaged.replaced,
+        },
+      );
+    }
     await this.#layers.start();
-    await this.#content.start();
-    this.#sweeper = setInterval(() => {
-      this.#content.sweep().catch(() => {}); // a directory that cannot be read now can be next time
-    }, sweepEveryMs);
-    this.#sweeper.unref();
+    await this.#traffic.start();
   }
 
   async pull(request: PullRequest): Promise<void> {
-    const pulled = await this.#track(
-      pullImage(
-        { ...request, signal: this.#signal(request.signal) },
-        {
-          images: this.#images,
-          layers: this.#layers,
-          content: this.#content,
-          connect: this.#connect,
-          ...this.#flushed.open(),
-        },
-      ),
-    );
-    const name = familiarText(pulled.reference);
-    this.#emit("pull", name, pulled.id, { name: familiarRepository(repositoryOf(pulled.reference)) });
+    const signal = this.#operations.signal(request.signal);
+    const { reference, id } = await this.#operations.track(this.#traffic.pull({ ...request, signal }));
+    this.#emit("pull", familiarText(reference), id, { name: familiarRepository(repositoryOf(reference)) });
   }
 
   async push(request: PushRequest): Promise<void> {
-    const { layerBytes, storage } = this.#dependencies;
-    const pushed = await this.#track(
-      pushImages(
-        { ...request, signal: this.#signal(request.signal) },
-        {
-          images: this.#images,
-          layers: this.#layers,
-          connect: this.#connect,
-          transfer: this.#transfer,
-          uploads: this.#uploads,
-          slots: this.#uploadSlots,
-          layerBytes:
-            layerBytes ??
-            ((cacheId) => ({
-              kind: "layer",
-              directory: storage.diffPath(cacheId),
-              layout: storage.layoutPath(cacheId),
-            })),
-        },
-      ),
-    );
-    const name = familiarRepository(repositoryOf(pushed.reference));
-    this.#emit("push", familiarText(pushed.reference), pushed.id, { name });
+    const signal = this.#operations.signal(request.signal);
+    const { reference, id } = await this.#operations.track(this.#traffic.push({ ...request, signal }));
+    this.#emit("push", familiarText(reference), id, { name: familiarRepository(repositoryOf(reference)) });
   }
 
   async save(request: SaveRequest): Promise<OutgoingImages> {
@@ -179,7 +147,7 @@ class Images implements ImageService {
     return {
       ...outgoing,
       write: async (sink, signal) => {
-        await this.#track(outgoing.write(sink, this.#signal(signal)));
+        await this.#operations.track(outgoing.write(sink, this.#operations.signal(signal)));
         for (const id of outgoing.ids) this.#emit("save", id, id);
       },
     };
@@ -187,15 +155,17 @@ class Images implements ImageService {
 
   async load(archive: Readable, options: LoadOptions): Promise<void> {
     tolerateEarlyError(archive);
-    const signal = this.#signal(options.signal);
-    const ids = await this.#track(loadImages(archive, { ...options, signal }, this.#archiveDependencies()));
+    const signal = this.#operations.signal(options.signal);
+    const ids = await this.#operations.track(
+      loadImages(archive, { ...options, signal }, this.#archiveDependencies()),
+    );
     for (const id of ids) this.#emit("load", id, id);
   }
 
   async importArchive(archive: Readable, options: ImportOptions): Promise<string> {
     tolerateEarlyError(archive);
-    const signal = this.#signal(options.signal);
-    const id = await this.#track(
+    const signal = this.#operations.signal(options.signal);
+    const id = await this.#operations.track(
       importImage(
         archive,
         { ...options, signal },
@@ -213,12 +183,12 @@ class Images implements ImageService {
     const target = request.repository === "" ? undefined : newTag(request.repository, request.tag);
     const names = target === undefined ? [] : [target.name];
     const dependencies = { images: this.#images, layers: this.#layers };
-    const id = await this.#track(commitImage(request, names, dependencies));
+    const id = await this.#operations.track(commitImage(request, names, dependencies));
     if (target !== undefined) this.#emit("tag", id, id, { name: target.familiar });
     return { id, reference: target?.familiar ?? "" };
   }
 
-  resolve(reference: string): Image {
+  resolve(reference: string): StoredImage {
     return resolveImage(reference, this.#images);
   }
 
@@ -227,19 +197,19 @@ class Images implements ImageService {
   }
 
   async inspect(reference: string, platform = ""): Promise<ImageInspect> {
-    const image = this.#find(reference);
+    const image = this.resolve(reference);
     checkPlatform(reference, image, platform, "inspect image");
     return inspectImage(image, this.#images, this.#dependencies.storage);
   }
 
   async history(reference: string, platform = ""): Promise<ImageHistoryItem[]> {
-    const image = this.#find(reference);
+    const image = this.resolve(reference);
     checkPlatform(reference, image, platform, "image history");
     return imageHistory(image, this.#images, this.#layers);
   }
 
   tag(reference: string, repository: string, tag: string): void {
-    const image = this.#find(reference);
+    const image = this.resolve(reference);
     const { name, familiar } = newTag(repository, tag);
     this.#images.setName(name, image.id, { tagged: true });
     this.#emit("tag", image.id, image.id, { name: familiar });
@@ -262,14 +232,14 @@ class Images implements ImageService {
     }
     this.#pruning = true;
     try {
-      const report = await this.#track(
+      const report = await this.#operations.track(
         pruneImages(filters, inUse, {
           images: this.#images,
           layers: this.#layers,
           onEvent: (action, id) => this.#emit(action, id, id),
         }),
       );
-      report.SpaceReclaimed += await this.#content.dropPartials();
+      report.SpaceReclaimed += await this.#traffic.content.dropPartials();
       report.SpaceReclaimed += await this.#layers.collectGarbage();
       this.#dependencies.onEvent("prune", "", { reclaimed: String(report.SpaceReclaimed) });
       return report;
@@ -302,20 +272,10 @@ class Images implements ImageService {
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#sweeper);
-    this.#stop.abort(
-      new BerthError("unavailable", "the daemon is shutting down", { operation: "image operation" }),
-    );
-    await Promise.allSettled(this.#running);
+    await this.#operations.stop();
     await this.#transfer.close();
     await this.#archivers.close();
-    closeConnections();
-  }
-
-  /** Asked for each time: mirrors and insecure registries may change under a running daemon. */
-  get #connect(): ConnectOptions {
-    const { options, retryDelay } = this.#dependencies;
-    return { ...options, delay: retryDelay ?? exponentialDelay, tokens: this.#tokens };
+    this.#traffic.close();
   }
 
   get #scratch(): string {
@@ -334,23 +294,6 @@ class Images implements ImageService {
     };
   }
 
-  #find(reference: string): StoredImage {
-    return resolveImage(reference, this.#images);
-  }
-
-  #signal(signal: AbortSignal | undefined): AbortSignal {
-    return signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]);
-  }
-
-  async #track<T>(work: Promise<T>): Promise<T> {
-    this.#running.add(work);
-    try {
-      return await work;
-    } finally {
-      this.#running.delete(work);
-    }
-  }
-
   /** Docker's events carry the image's labels and a name. */
   #emit(
     action: Parameters<ImageEventListener>[0],
@@ -366,20 +309,4 @@ class Images implements ImageService {
 /** A client may vanish before its upload is read; the reader will see that, but until then the event needs an ear. */
 function tolerateEarlyError(archive: Readable): void {
   archive.on("error", () => {});
-}
-
-/** A name to give: without a tag it is "latest", with a digest it cannot be given. */
-function newTag(repository: string, tag: string): { name: ImageName; familiar: string } {
-  const target = parseReference(repository);
-  if (target.digest !== undefined) {
-    throw new BerthError("invalid", "refusing to create a tag with a digest reference", {
-      operation: "tag image",
-      object: repository,
-    });
-  }
-  const given = tag === "" ? target.tag : parseTag(tag);
-  return {
-    name: { repository: repositoryOf(target), tag: given ?? "latest", digest: undefined },
-    familiar: familiarText({ ...target, tag: given }),
-  };
 }

@@ -1,15 +1,16 @@
 /**
- * Images and their names, as rows.
+ * Images as rows, with their names and what registries have of them.
  *
- * An image row is written durably, in one transaction that also completes its layers. Names are kept in canonical form.
- * Reads are synchronous and cached: `docker run` asks on its hot path. Knows nothing of registries and archives.
+ * An image row is written durably, in one transaction that also completes its layers and sets its names. Reads are synchronous
+ * and cached: `docker run` asks on its hot path. Knows nothing of registries and archives.
  */
 import type { Database } from "#state/database.ts";
-import type { Digest } from "./digest.ts";
+import { type Digest, digestOf } from "./digest.ts";
 import { type ImageConfig, parseImageConfig } from "./image-config.ts";
+import { type ImageName, ImageNames, nameText } from "./image-names.ts";
+import { ImageOrigins } from "./image-origins.ts";
 import type { Image } from "./image-types.ts";
 import type { LayerStore } from "./layer-store.ts";
-import { familiarRepository } from "./reference.ts";
 
 interface ImageRow {
   id: Digest;
@@ -29,14 +30,6 @@ export interface StoredImage extends Image {
   lastTagged: string | undefined;
 }
 
-/** One name of an image: a tag or a digest in a repository. */
-export interface ImageName {
-  /** Canonical: "docker.io/library/busybox". */
-  repository: string;
-  tag: string | undefined;
-  digest: Digest | undefined;
-}
-
 export interface NewImage {
   id: Digest;
   /** The document, exactly as its digest was taken. */
@@ -49,30 +42,49 @@ export interface NewImage {
   tagged?: boolean;
 }
 
-/** A compressed layer in a repository. */
-export interface LayerSource {
-  /** Canonical. */
-  repository: string;
-  digest: Digest;
-  /** Bytes. */
-  size: number;
-  mediaType: string;
-}
-
-export interface StoredManifest {
-  digest: Digest;
-  mediaType: string;
-  content: Uint8Array;
-}
-
 export class ImageStore {
+  readonly names: ImageNames;
+  readonly origins: ImageOrigins;
   readonly #database: Database;
   readonly #layers: LayerStore;
   readonly #cache = new Map<Digest, StoredImage>();
 
   constructor(database: Database, layers: LayerStore) {
+    this.names = new ImageNames(database);
+    this.origins = new ImageOrigins(database);
     this.#database = database;
     this.#layers = layers;
+  }
+
+  /**
+   * Call once, at the start: each configuration has to be what its id says. A damaged one comes from the backup, or its image
+   * is set aside with its names, and its layers stay only as long as containers stand on them.
+   */
+  checkConfigs(): { id: Digest; kept: string; replaced: "from the backup" | "removed" }[] {
+    const ids = this.#database.all<{ id: Digest }>("SELECT id FROM image");
+    return ids.flatMap(({ id }) => {
+      const stored = this.configOf(id);
+      if (digestOf(stored) === id || (stored.length === 0 && this.#isWithdrawn(id))) return [];
+      const row = this.#database.get<Record<string, unknown>>("SELECT * FROM image WHERE id = ?", id) ?? {};
+      const names = this.names.of(id).map(nameText);
+      const reason = "its configuration is not what its id says";
+      const kept = this.#database.setAside("image", id, reason, { ...row, names: names.join(" ") });
+      const saved = this.#database.fromBackup<ImageRow>("SELECT * FROM image WHERE id = ?", id)?.config;
+      const sound = saved !== undefined && digestOf(saved) === id;
+      this.#database.durably(() => {
+        this.#database.run("UPDATE image SET config = ? WHERE id = ?", sound ? saved : new Uint8Array(), id);
+        if (sound) return;
+        for (const table of ["image_tag", "image_digest", "image_manifest"])
+          this.#database.run(`DELETE FROM ${table} WHERE image_id = ?`, id);
+        this.#database.run("UPDATE image SET withdrawn = 1 WHERE id = ?", id);
+      });
+      return [{ id, kept, replaced: sound ? "from the backup" : "removed" }];
+    });
+  }
+
+  #isWithdrawn(id: Digest): boolean {
+    const row = this.#database.get<{ n: number }>("SELECT withdrawn AS n FROM image WHERE id = ?", id);
+    return row?.n === 1;
   }
 
   count(): number {
@@ -114,50 +126,9 @@ export class ImageStore {
       .flatMap(({ id }) => this.get(id) ?? []);
   }
 
-  /** The id a name stands for. */
-  find({ repository, tag, digest }: ImageName): Digest | undefined {
-    const row =
-      digest !== undefined
-        ? this.#database.get<{ image_id: Digest }>(
-            "SELECT image_id FROM image_digest WHERE repository = ? AND digest = ?",
-            repository,
-            digest,
-          )
-        : this.#database.get<{ image_id: Digest }>(
-            "SELECT image_id FROM image_tag WHERE repository = ? AND tag = ?",
-            repository,
-            tag ?? "latest",
-          );
-    return row?.image_id;
-  }
-
-  /** All names of an image: tags first, each group in order. */
-  namesOf(id: Digest): ImageName[] {
-    const tags = this.#database.all<{ repository: string; tag: string }>(
-      "SELECT repository, tag FROM image_tag WHERE image_id = ? ORDER BY repository, tag",
-      id,
-    );
-    const digests = this.#database.all<{ repository: string; digest: Digest }>(
-      "SELECT repository, digest FROM image_digest WHERE image_id = ? ORDER BY repository, digest",
-      id,
-    );
-    return [
-      ...tags.map((name) => ({ ...name, digest: undefined })),
-      ...digests.map((name) => ({ ...name, tag: undefined })),
-    ];
-  }
-
   /** Bytes of an image's layers, of a withdrawn one too. */
   sizeOf(id: Digest): number {
     return this.#database.get<{ size: number }>("SELECT size FROM image WHERE id = ?", id)?.size ?? 0;
-  }
-
-  /** The tags of a repository, in order, and what they stand for. */
-  tagsIn(repository: string): { tag: string; id: Digest }[] {
-    return this.#database.all<{ tag: string; id: Digest }>(
-      "SELECT tag, image_id AS id FROM image_tag WHERE repository = ? ORDER BY tag",
-      repository,
-    );
   }
 
   children(id: Digest): number {
@@ -178,14 +149,14 @@ export class ImageStore {
       this.#layers.complete(image.chain);
       this.#database.run(
         `INSERT INTO image (id, config, top_chain, size, parent) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET withdrawn = 0`,
+         ON CONFLICT (id) DO UPDATE SET withdrawn = 0, config = excluded.config`,
         image.id,
         image.config,
         image.chain.at(-1) ?? null,
         image.size,
         image.parent ?? null,
       );
-      for (const name of names) this.#setName(name, image.id);
+      for (const name of names) this.names.set(name, image.id);
       if (image.tagged === true && names.length > 0) this.#setTagged(image.id);
     });
     this.#cache.delete(image.id);
@@ -194,28 +165,10 @@ export class ImageStore {
   /** Makes a name stand for an image, durably. `tagged`: because a user said so, which is remembered with its time. */
   setName(name: ImageName, id: Digest, options: { tagged?: boolean } = {}): void {
     this.#database.durably(() => {
-      this.#setName(name, id);
+      this.names.set(name, id);
       if (options.tagged === true) this.#setTagged(id);
     });
     this.#cache.delete(id);
-  }
-
-  removeName({ repository, tag, digest }: ImageName): void {
-    this.#database.durably(() => {
-      if (digest !== undefined) {
-        this.#database.run(
-          "DELETE FROM image_digest WHERE repository = ? AND digest = ?",
-          repository,
-          digest,
-        );
-      } else {
-        this.#database.run(
-          "DELETE FROM image_tag WHERE repository = ? AND tag = ?",
-          repository,
-          tag ?? "latest",
-        );
-      }
-    });
   }
 
   /** Removes a nameless image's row. Its layers are the caller's to release. */
@@ -236,75 +189,6 @@ export class ImageStore {
   withdrawn(): { id: Digest; topChain: Digest | null }[] {
     return this.#database.all<{ id: Digest; topChain: Digest | null }>(
       "SELECT id, top_chain AS topChain FROM image WHERE withdrawn = 1",
-    );
-  }
-
-  /** Remembers where a layer's compressed blob can be had. */
-  recordSource(diffId: Digest, { repository, digest, size, mediaType }: LayerSource): void {
-    this.#database.run(
-      `INSERT INTO layer_source (diff_id, repository, digest, size, media_type) VALUES (?, ?, ?, ?, ?)
-       ON CONFLICT DO UPDATE SET media_type = excluded.media_type`,
-      diffId,
-      repository,
-      digest,
-      size,
-      mediaType,
-    );
-  }
-
-  /** Where this layer's blobs were seen, latest first. */
-  sourcesOf(diffId: Digest): LayerSource[] {
-    return this.#database.all<LayerSource>(
-      `SELECT repository, digest, size, media_type AS mediaType FROM layer_source
-       WHERE diff_id = ? ORDER BY rowid DESC`,
-      diffId,
-    );
-  }
-
-  /** A registry said that it has no such blob there. */
-  forgetSource(diffId: Digest, repository: string, digest: Digest): void {
-    this.#database.run(
-      "DELETE FROM layer_source WHERE diff_id = ? AND repository = ? AND digest = ?",
-      diffId,
-      repository,
-      digest,
-    );
-  }
-
-  /** Keeps the manifest that an image came by or was pushed with. */
-  recordManifest(id: Digest, { digest, mediaType, content }: StoredManifest): void {
-    this.#database.run(
-      "INSERT INTO image_manifest VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-      id,
-      digest,
-      mediaType,
-      content,
-    );
-  }
-
-  /** The image's manifests, the first it came by first. */
-  manifestsOf(id: Digest): StoredManifest[] {
-    return this.#database.all<StoredManifest>(
-      "SELECT digest, media_type AS mediaType, content FROM image_manifest WHERE image_id = ? ORDER BY rowid",
-      id,
-    );
-  }
-
-  #setName({ repository, tag, digest }: ImageName, id: Digest): void {
-    if (digest !== undefined) {
-      this.#database.run(
-        "INSERT INTO image_digest VALUES (?, ?, ?) ON CONFLICT (repository, digest) DO UPDATE SET image_id = excluded.image_id",
-        repository,
-        digest,
-        id,
-      );
-      return;
-    }
-    this.#database.run(
-      "INSERT INTO image_tag VALUES (?, ?, ?) ON CONFLICT (repository, tag) DO UPDATE SET image_id = excluded.image_id",
-      repository,
-      tag ?? "latest",
-      id,
     );
   }
 
@@ -329,10 +213,4 @@ export class ImageStore {
       lastTagged: row.last_tagged ?? undefined,
     };
   }
-}
-
-/** "busybox:latest" or "busybox@sha256:…", as Docker shows it. */
-export function nameText({ repository, tag, digest }: ImageName): string {
-  const familiar = familiarRepository(repository);
-  return digest === undefined ? `${familiar}:${tag}` : `${familiar}@${digest}`;
 }

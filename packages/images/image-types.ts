@@ -15,7 +15,7 @@ import type {
   ProgressMessage,
   RegistryAuth,
 } from "#api-types/image.ts";
-import type { FillLayer } from "./layer-store.ts";
+import type { FillLayer } from "./layer-directories.ts";
 import type { Registries } from "./registries.ts";
 import type { ProxySettings } from "./registry/proxy.ts";
 import type { OutgoingImages, SaveRequest } from "./save.ts";

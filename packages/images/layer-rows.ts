@@ -88,7 +88,7 @@ export class LayerRows {
   }
 
   /** Gives a layer the identity that was only known after it was filled. */
-  identify(cacheId: string, diffId: Digest, chainId: Digest = diffId, parent: Digest | null = null): void {
+  identify(cacheId: string, diffId: Digest, chainId: Digest, parent: Digest | null): void {
     this.#database.run(
       "UPDATE image_layer SET chain_id = ?, diff_id = ?, parent = ? WHERE cache_id = ?",
       chainId,

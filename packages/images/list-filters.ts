@@ -1,12 +1,15 @@
 /**
  * The filters of `docker images`: dangling, label, before, since, until, reference.
  */
+
 import { BerthError } from "#errors/errors.ts";
-import { parseGoDuration } from "./go-duration.ts";
-import { type ImageName, type ImageStore, nameText, type StoredImage } from "./image-store.ts";
-import { resolveImage } from "./names.ts";
+import { parseBoolean } from "#go-values/boolean.ts";
+import { durationOf } from "#go-values/duration.ts";
+import { type ImageName, nameText } from "./image-names.ts";
+import type { ImageStore, StoredImage } from "./image-store.ts";
 import { pathMatcher } from "./path-match.ts";
 import { familiarRepository } from "./reference.ts";
+import { resolveImage } from "./resolve-image.ts";
 
 const known = ["dangling", "label", "label!", "before", "since", "until", "reference"];
 
@@ -59,12 +62,8 @@ export function matchesName(matches: (text: string) => boolean, name: ImageName)
 /** What `dangling` says; undefined if it is not asked for. Throws "invalid" for what is neither true nor false. */
 export function danglingFilter(values: string[]): boolean | undefined {
   if (values.length === 0) return undefined;
-  const all = values.map((value) => {
-    if (["1", "true", "True", "TRUE", "t", "T"].includes(value)) return true;
-    if (["0", "false", "False", "FALSE", "f", "F"].includes(value)) return false;
-    throw invalid(`invalid filter 'dangling=[${values.join(" ")}]'`);
-  });
-  if (all.every((value) => value === all[0])) return all[0];
+  const all = values.map(parseBoolean);
+  if (all[0] !== undefined && all.every((value) => value === all[0])) return all[0];
   throw invalid(`invalid filter 'dangling=[${values.join(" ")}]'`);
 }
 
@@ -79,7 +78,7 @@ export function labelFilter(text: string): (labels: Record<string, string>) => b
 
 /** Milliseconds since the epoch of a date, of seconds since the epoch, or of a duration back from now. */
 export function untilTime(text: string): number {
-  const ago = parseGoDuration(text);
+  const ago = durationOf(text);
   if (ago !== undefined) return Date.now() - ago / 1e6;
   if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text) * 1000;
   const time = Date.parse(text);

@@ -4,23 +4,26 @@
  * The archive is taken in first: its layers unpacked as they come where the driver can, else as files in a directory that is
  * gone again at the end. Then each image is committed by itself: one that is broken does not take back those before it.
  */
+
 import { randomUUID } from "node:crypto";
 import { mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { BerthError } from "#errors/errors.ts";
 import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
+import { holdLayers } from "#storage/hold-layers.ts";
 import type { StageProgress } from "#storage/staging/staging-types.ts";
 import type { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import { type ArchiveContent, type ArchiveLayer, invalidArchive, readJson } from "./archive-content.ts";
 import { ArchiveFiles } from "./archive-files.ts";
 import { type Digest, digestOf, hexOf, shortId } from "./digest.ts";
 import { configLimit, parseImageConfig } from "./image-config.ts";
-import { type ImageName, type ImageStore, nameText } from "./image-store.ts";
+import { type ImageName, imageName, nameText } from "./image-names.ts";
+import type { ImageStore } from "./image-store.ts";
 import type { ReportProgress } from "./image-types.ts";
+import type { UnpackProgress } from "./layer-directories.ts";
 import type { LayerStack } from "./layer-stack.ts";
-import type { LayerStore, UnpackProgress } from "./layer-store.ts";
-import { imageName } from "./names.ts";
+import type { LayerStore } from "./layer-store.ts";
 import { hostPlatform, parsePlatform, platformRank, platformText } from "./platform.ts";
 import { progressMessage, throttle } from "./progress.ts";
 import { parseReference, tryParseReference, withDefaultTag } from "./reference.ts";
@@ -153,7 +156,7 @@ async function loadOne(
   await fillLayers(candidate.layers, diffIds, stack, adopted, options, dependencies);
   signal?.throwIfAborted();
   await flush();
-  const displaced = names.map((name) => ({ name, old: images.find(name) }));
+  const displaced = names.map((name) => ({ name, old: images.names.find(name) }));
   images.commit({ id, config, chain: stack.chain, size: stack.size() }, names);
   for (const { name, old } of displaced) {
     if (old === undefined || old === id) continue;
@@ -215,6 +218,7 @@ async function replayedFile(
   const dispose = () => rm(path, { force: true });
   try {
     await using file = await open(path, "wx", 0o600);
+    await using _held = await holdLayers(storage, "content", cacheId);
     const layer = { directory: storage.diffPath(cacheId), layout: storage.layoutPath(cacheId) };
     await workers.run({
       kind: "archive",

@@ -65,7 +65,7 @@ function pruneFilter(filters: Record<string, string[]>, images: ImageStore): (im
   const labels = (filters.label ?? []).map(labelFilter);
   const otherLabels = (filters["label!"] ?? []).map(labelFilter);
   return (image) => {
-    const names = images.namesOf(image.id);
+    const names = images.names.of(image.id);
     if (danglingOnly && names.some(({ digest }) => digest === undefined)) return false;
     if (names.length === 0 && images.children(image.id) > 0) return false;
     if (until !== undefined && createdAt(image) > until) return false;

@@ -4,11 +4,13 @@
  * Order: manifest, configuration, then all layers at once; the image is committed when the last one is unpacked. Layers
  * are shared with pulls that run at the same time. A pull that fails gives back all it alone held.
  */
+
 import { BerthError } from "#errors/errors.ts";
 import type { ContentStore } from "./content-store.ts";
 import type { Digest } from "./digest.ts";
 import { configLimit, type ImageConfig, parseImageConfig } from "./image-config.ts";
-import type { ImageName, ImageStore, StoredImage } from "./image-store.ts";
+import type { ImageName } from "./image-names.ts";
+import type { ImageStore, StoredImage } from "./image-store.ts";
 import type { PullRequest, ReportProgress } from "./image-types.ts";
 import type { LayerStore } from "./layer-store.ts";
 import { hostPlatform, type Platform, parsePlatform, platformRank, platformText } from "./platform.ts";
@@ -93,12 +95,12 @@ async function pullOne(
   const { manifest, fetched } = await imageManifest(session, top, platform, reference, signal);
   const id = manifest.config.digest;
   const names = namesFor(reference, top.digest);
-  const before = images.find(names[0] ?? { repository: "", tag: "", digest: undefined });
+  const before = images.names.find(names[0] ?? { repository: "", tag: "", digest: undefined });
   const present = isWhole(images.get(id), dependencies.layers);
   if (!present) {
     await fetchImage(session, manifest, names, reference, request, dependencies);
   } else {
-    for (const name of names) if (images.find(name) !== id) images.setName(name, id);
+    for (const name of names) if (images.names.find(name) !== id) images.setName(name, id);
   }
   rememberOrigin(images, id, { manifest, fetched }, session.repository);
   const config = images.get(id)?.document;
@@ -117,10 +119,14 @@ function rememberOrigin(
 ): void {
   const image = images.get(id);
   if (image === undefined) return;
-  images.recordManifest(id, { digest: fetched.digest, mediaType: fetched.mediaType, content: fetched.bytes });
+  images.origins.recordManifest(id, {
+    digest: fetched.digest,
+    mediaType: fetched.mediaType,
+    content: fetched.bytes,
+  });
   for (const [index, layer] of manifest.layers.entries()) {
     const diffId = image.document.rootfs.diff_ids[index];
-    if (diffId !== undefined) images.recordSource(diffId, { ...layer, repository });
+    if (diffId !== undefined) images.origins.recordSource(diffId, { ...layer, repository });
   }
 }
 

@@ -4,9 +4,11 @@
  * Clients that push the same layer to the same place share one upload, which ends early only when none of them waits for it.
  * Nothing is written to the disk. Throws BerthError.
  */
+
 import { BerthError } from "#errors/errors.ts";
 import { type Digest, shortId } from "./digest.ts";
-import type { ImageStore, LayerSource } from "./image-store.ts";
+import type { LayerSource } from "./image-origins.ts";
+import type { ImageStore } from "./image-store.ts";
 import type { ReportProgress } from "./image-types.ts";
 import type { LayerRow } from "./layer-rows.ts";
 import { progressMessage, statusMessage, throttle } from "./progress.ts";
@@ -38,6 +40,8 @@ export interface UploadDependencies {
   slots: Slots;
   /** Where a layer's archive is had from, by its cache id. */
   layerBytes: (cacheId: string) => LayerBytes;
+  /** Its files are within reach until disposed. */
+  holdLayer: (cacheId: string) => Promise<AsyncDisposable>;
 }
 
 export type Uploads = UploadDependencies["uploads"];
@@ -99,7 +103,7 @@ async function find(
   images: ImageStore,
   signal: AbortSignal,
 ): Promise<Outcome | undefined> {
-  const sources = images
+  const sources = images.origins
     .sourcesOf(diffId)
     .filter(({ mediaType }) => layerType(mediaType, format) !== undefined)
     .sort((a, b) => Number(preferred.includes(b.digest)) - Number(preferred.includes(a.digest)));
@@ -112,7 +116,7 @@ async function find(
   for (const source of sources.filter(({ repository }) => repository === session.repository)) {
     const found = await ask(source);
     if (found !== undefined) return found;
-    images.forgetSource(diffId, source.repository, source.digest);
+    images.origins.forgetSource(diffId, source.repository, source.digest);
   }
   const elsewhere = sources
     .filter(({ repository }) => repository !== session.repository)
@@ -148,6 +152,7 @@ async function send(
 ): Promise<Outcome> {
   const { diffId, row, session } = task;
   if (row === undefined) throw new Error(`layer ${diffId} is pushed without being held`);
+  await using _held = await dependencies.holdLayer(row.cache_id);
   const bytes = dependencies.layerBytes(row.cache_id);
   const total = row.size;
   let challenged = false;

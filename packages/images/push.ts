@@ -5,10 +5,12 @@
  * then stays. Otherwise one is written in the form the image came in, Docker's where it came in none. A push that fails
  * leaves no tag behind; blobs that arrived may stay with the registry, unreferenced.
  */
+
 import { BerthError } from "#errors/errors.ts";
 import type { Digest } from "./digest.ts";
 import { shortId } from "./digest.ts";
-import type { ImageStore, StoredImage, StoredManifest } from "./image-store.ts";
+import type { StoredManifest } from "./image-origins.ts";
+import type { ImageStore, StoredImage } from "./image-store.ts";
 import type { PushRequest } from "./image-types.ts";
 import type { LayerStore } from "./layer-store.ts";
 import { parsePlatform, platformRank, platformText } from "./platform.ts";
@@ -74,7 +76,7 @@ function chooseTags(
   images: ImageStore,
 ): { tag: string; image: StoredImage }[] {
   const name = familiarRepository(repositoryOf(reference));
-  const known = images.tagsIn(repositoryOf(reference));
+  const known = images.names.in(repositoryOf(reference));
   const refuse = (message: string) =>
     new BerthError("not-found", message, { operation: "push image", object: familiarText(reference) });
   if (known.length === 0) throw refuse(`An image does not exist locally with the tag: ${name}`);
@@ -111,7 +113,7 @@ async function pushTag(
       hint: "pull or load the image again",
     });
   }
-  const originals = images.manifestsOf(image.id);
+  const originals = images.origins.manifestsOf(image.id);
   const format = formatOf(originals[0]?.mediaType ?? "");
   // Topmost first, as Docker lists them.
   for (const diffId of diffIds.toReversed()) report(statusMessage(shortId(diffId), "Preparing"));
@@ -136,10 +138,10 @@ async function pushTag(
     newManifest(format, { digest: image.id, size: config.length }, pushed);
   const digest = await session.putManifest(reference.tag, mediaType, content, signal);
   for (const [index, layer] of pushed.entries()) {
-    images.recordSource(diffIds[index] ?? "", { ...layer, repository: session.repository });
+    images.origins.recordSource(diffIds[index] ?? "", { ...layer, repository: session.repository });
   }
   if (images.get(image.id) !== undefined) {
-    images.recordManifest(image.id, { digest, mediaType, content });
+    images.origins.recordManifest(image.id, { digest, mediaType, content });
     images.setName({ repository: session.repository, tag: undefined, digest }, image.id);
   }
   report({ status: `${reference.tag}: digest: ${digest} size: ${content.length}` });

@@ -44,3 +44,13 @@ test("an error page is told, and so is a server that doesn't answer", async () =
   });
   await assert.rejects(openRemoteArchive("ftp://x/y", options), { code: "invalid" });
 });
+
+test("a password in the address is shown to nobody", async () => {
+  const { body, url } = await openRemoteArchive(`http://me:secret@${host}/archive`, options);
+  body.resume();
+  assert.equal(url, `http://me:xxxxx@${host}/archive`);
+  await assert.rejects(openRemoteArchive("http://me:secret@127.0.0.1:1/x.tar", options), (error: Error) => {
+    assert.match(error.message, /^Get "http:\/\/me:xxxxx@127\.0\.0\.1:1/);
+    return !JSON.stringify([error, String(error.cause)]).includes("secret");
+  });
+});

@@ -4,13 +4,15 @@
  * Layers that containers still stand on are never removed: an image removed by force from under a stopped container is
  * withdrawn, and collected when the container is gone.
  */
+
 import type { ImageDeleteItem } from "#api-types/image.ts";
 import { BerthError } from "#errors/errors.ts";
 import { type Digest, shortId } from "./digest.ts";
-import { type ImageName, type ImageStore, nameText, type StoredImage } from "./image-store.ts";
+import { type ImageName, imageName, nameText } from "./image-names.ts";
+import type { ImageStore, StoredImage } from "./image-store.ts";
 import type { LayerStore } from "./layer-store.ts";
-import { checkPlatform, imageName, isIdOf, resolveImage } from "./names.ts";
 import { parseReference, withDefaultTag } from "./reference.ts";
+import { checkPlatform, isIdOf, resolveImage } from "./resolve-image.ts";
 
 export interface RemoveOptions {
   force: boolean;
@@ -40,7 +42,7 @@ export async function removeImage(
   const image = resolveImage(text, images);
   checkPlatform(text, image, options.platform ?? "", "remove image");
   const items: ImageDeleteItem[] = [];
-  const held = images.namesOf(image.id);
+  const held = images.names.of(image.id);
   let untagged = false;
   if (isIdOf(text, image)) {
     if (names === "every name" || isSingleName(held)) {
@@ -57,7 +59,7 @@ export async function removeImage(
       );
     }
     untagWithDigests(imageName(withDefaultTag(parseReference(text))), image.id, items, dependencies);
-    if (images.namesOf(image.id).length > 0) return items;
+    if (images.names.of(image.id).length > 0) return items;
     untagged = true;
   }
   await deleteImage(image, options, untagged, items, dependencies);
@@ -86,7 +88,7 @@ function untagWithDigests(
 ): void {
   untag(name, id, items, dependencies);
   if (name.digest !== undefined) return;
-  const same = dependencies.images.namesOf(id).filter(({ repository }) => repository === name.repository);
+  const same = dependencies.images.names.of(id).filter(({ repository }) => repository === name.repository);
   if (same.some(({ digest }) => digest === undefined)) return;
   for (const digestName of same) untag(digestName, id, items, dependencies, false);
 }
@@ -98,7 +100,7 @@ function untag(
   { images, onEvent }: RemoveDependencies,
   announce = true,
 ): void {
-  images.removeName(name);
+  images.names.remove(name);
   items.push({ Untagged: nameText(name) });
   if (announce) onEvent("untag", id);
 }
@@ -113,12 +115,12 @@ async function deleteImage(
   const { images, layers, onEvent } = dependencies;
   const found = conflict(image, options, images, { names: !options.force, soft: !options.force });
   if (found !== undefined) {
-    const dangling = images.namesOf(image.id).length === 0 && images.children(image.id) === 0;
+    const dangling = images.names.of(image.id).length === 0 && images.children(image.id) === 0;
     // The name that was asked for is gone; that the image stays is only worth an error if nobody uses it.
     if (quiet && (!dangling || found.used)) return;
     throw found.error;
   }
-  for (const name of images.namesOf(image.id)) untag(name, image.id, items, dependencies);
+  for (const name of images.names.of(image.id)) untag(name, image.id, items, dependencies);
   if (options.inUse(image.id).length > 0) {
     images.withdraw(image.id);
     onEvent("delete", image.id);
@@ -170,7 +172,7 @@ function conflict(
       true,
     );
   }
-  if (counts.names && images.namesOf(image.id).length > 0) {
+  if (counts.names && images.names.of(image.id).length > 0) {
     return because("must be forced", "image is referenced in multiple repositories", false);
   }
   if (counts.soft && stopped !== undefined) {

@@ -4,11 +4,11 @@
  * Pure. What tells about the images comes first, so that a reader of the stream knows what each layer is for when it
  * comes. The same images and names give the same bytes.
  */
+
 import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import { encodeEntry, endOfArchive, paddingFor } from "#storage/tar/tar-writer.ts";
 import { type Digest, digestOf, hexOf } from "./digest.ts";
-import type { ImageName } from "./image-store.ts";
-import { nameText } from "./image-store.ts";
+import { type ImageName, nameText } from "./image-names.ts";
 
 export interface SavedLayer {
   diffId: Digest;

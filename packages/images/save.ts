@@ -4,19 +4,21 @@
  * Layers are held until the archive is written or given up. Their archives are written again by a storage worker, to the
  * client's connection itself: nothing of them passes through here.
  */
+
 import { BerthError } from "#errors/errors.ts";
 import type { Framing } from "#kernel/descriptor-output.ts";
 import type { StorageDriver } from "#storage/driver-types.ts";
+import { holdLayers } from "#storage/hold-layers.ts";
 import type { StoredLayer } from "#storage/layout/replay-layer.ts";
 import type { ArchivePiece } from "#storage/layout/write-archive.ts";
 import type { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import type { Digest } from "./digest.ts";
-import type { ImageName, ImageStore, StoredImage } from "./image-store.ts";
-import { nameText } from "./image-store.ts";
+import { type ImageName, nameText } from "./image-names.ts";
+import type { ImageStore, StoredImage } from "./image-store.ts";
 import type { LayerStack } from "./layer-stack.ts";
 import type { LayerStore } from "./layer-store.ts";
-import { checkPlatform, resolveImage } from "./names.ts";
 import { repositoryOf, tryParseReference } from "./reference.ts";
+import { checkPlatform, resolveImage } from "./resolve-image.ts";
 import { type SavedImage, type SavedLayer, savedParts } from "./save-format.ts";
 
 export interface SaveRequest {
@@ -57,18 +59,22 @@ export async function saveImages(
   request: SaveRequest,
   dependencies: SaveDependencies,
 ): Promise<OutgoingImages> {
-  const { images, layers, workers } = dependencies;
+  const { images, layers, storage, workers } = dependencies;
   const chosen = choose(request, images);
   const stacks: LayerStack[] = [];
   const release = async () => {
     for (const stack of stacks.splice(0)) await stack.release();
   };
+  const cacheIds = new Set<string>();
   try {
     const stored = new Map<Digest, StoredLayer>();
     for (const { image } of chosen) {
       const stack = layers.hold(image.document.rootfs.diff_ids);
       stacks.push(stack);
-      for (const [diffId, layer] of layersOf(image, stack, dependencies)) stored.set(diffId, layer);
+      for (const { diffId, cacheId, layer } of layersOf(image, stack, dependencies)) {
+        stored.set(diffId, layer);
+        cacheIds.add(cacheId);
+      }
     }
     const sizes = await layerSizes(stored, workers);
     const parts = savedParts(chosen.map((one) => savedImage(one, sizes, images)));
@@ -78,6 +84,7 @@ export async function saveImages(
     return {
       ids: chosen.map(({ image }) => image.id),
       async write(sink, signal) {
+        await using _held = await holdLayers(storage, "content", ...cacheIds);
         await workers.run({ kind: "archive", task: { pieces, sink } }, { signal });
       },
       [Symbol.asyncDispose]: release,
@@ -107,7 +114,7 @@ function meant(text: string, images: ImageStore): { image: StoredImage; name?: I
   const reference = text.startsWith("sha256:") ? undefined : tryParseReference(text);
   if (reference !== undefined && reference.digest === undefined) {
     const repository = repositoryOf(reference);
-    const tags = images.tagsIn(repository).filter(({ tag }) => (reference.tag ?? tag) === tag);
+    const tags = images.names.in(repository).filter(({ tag }) => (reference.tag ?? tag) === tag);
     const found = tags.flatMap(({ tag, id }) => {
       const image = images.get(id);
       return image === undefined ? [] : [{ image, name: { repository, tag, digest: undefined } }];
@@ -142,17 +149,15 @@ function layersOf(
   image: StoredImage,
   stack: LayerStack,
   { layers, storage }: SaveDependencies,
-): [diffId: Digest, layer: StoredLayer][] {
+): { diffId: Digest; cacheId: string; layer: StoredLayer }[] {
   const diffIds = image.document.rootfs.diff_ids;
   const missing = stack.missing()[0];
   if (missing !== undefined) throw notThere(image, diffIds[missing] ?? "");
   return stack.chain.map((chainId, index) => {
     const cacheId = layers.row(chainId)?.cache_id;
     if (cacheId === undefined) throw notThere(image, diffIds[index] ?? "");
-    return [
-      diffIds[index] ?? "",
-      { directory: storage.diffPath(cacheId), layout: storage.layoutPath(cacheId) },
-    ];
+    const layer = { directory: storage.diffPath(cacheId), layout: storage.layoutPath(cacheId) };
+    return { diffId: diffIds[index] ?? "", cacheId, layer };
   });
 }
 

@@ -43,9 +43,10 @@ export class SharedWork<Progress, Result> {
     return this.#wait(job, report, signal);
   }
 
-  /** Resolves when the work under `key` has ended, whichever way, or there is none. */
-  async settled(key: string): Promise<void> {
-    await this.#jobs.get(key)?.result.catch(() => {}); // told to its joiners
+  /** Resolves when the work under `key` has ended, whichever way, or there is none. Throws the signal's reason if that fires first. */
+  async settled(key: string, signal?: AbortSignal): Promise<void> {
+    const ended = this.#jobs.get(key)?.result.catch(() => {}); // told to its joiners
+    await unlessAborted(Promise.resolve(ended), signal);
   }
 
   #begin(key: string, work: Work<Progress, Result>): Job<Progress, Result> {
@@ -77,15 +78,24 @@ export class SharedWork<Progress, Result> {
     const listener = (progress: Progress) => report(progress);
     job.listeners.add(listener);
     if (job.latest !== undefined) listener(job.latest.progress);
-    const { promise: left, reject: leave } = Promise.withResolvers<never>();
-    const onAbort = () => leave(signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      return await Promise.race([job.result, left]);
+      return await unlessAborted(job.result, signal);
     } finally {
-      signal?.removeEventListener("abort", onAbort);
       job.listeners.delete(listener);
       if (job.listeners.size === 0) job.controller.abort(signal?.reason);
     }
+  }
+}
+
+/** Settles as `promise` does; throws the signal's reason if that fires first. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  signal?.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(signal?.reason);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
   }
 }

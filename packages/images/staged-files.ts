@@ -65,7 +65,7 @@ export class StagedFiles implements ArchiveContent {
       return made;
     };
     const staged = await receiveInWorker(archive, async (source) => {
-      const request = { source: source.release() };
+      const request = { source: source.release(), whiteouts: storage.whiteouts };
       return (await unpacker.stage?.(request, { stage, onProgress: report, signal })) as StagedArchive;
     });
     for (const file of staged.files) this.#files.set(file.name, file);

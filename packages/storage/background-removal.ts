@@ -1,15 +1,12 @@
 /**
- * Deletes trees nobody can name any more, without making anybody wait: small ones (most containers') in the event
- * loop's quiet moments, large ones in a worker.
+ * Deletes trees nobody can name any more, without making anybody wait: in a worker, many together, once no more have come
+ * for a moment.
  *
  * A deletion that fails is reported by `settled` and tried again by the next start's reconciliation.
  */
-import { removeTree } from "#kernel/remove-tree.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import type { StorageTask } from "#storage/worker/worker-messages.ts";
 
-/** What is deleted in the event loop at most. */
-const inlineBudget = { entries: 200, time: 2 };
 /** Milliseconds without a new tree before deleting begins: while containers come and go, they go first. */
 const quietTime = 100;
 /** So many trees are deleted at once however busy it is: disk space does not wait for ever. */
@@ -23,12 +20,16 @@ export interface SpecialRemoval {
   task(path: string): StorageTask;
 }
 
+interface Waiting extends PromiseWithResolvers<void> {
+  path: string;
+}
+
 export class BackgroundRemoval {
   readonly #workers = new StorageWorkers(1);
   readonly #special: SpecialRemoval | undefined;
   readonly #pending = new Set<Promise<void>>();
   /** Trees that wait for a quiet moment. */
-  #waiting: (() => void)[] = [];
+  #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(special?: SpecialRemoval) {
@@ -37,10 +38,9 @@ export class BackgroundRemoval {
 
   /** Begins to delete a tree that has no other user. */
   add(path: string): void {
-    const removal = new Promise<void>((resolve) => this.#waiting.push(resolve)).then(async () => {
-      const done = this.#special ? await this.#special.attempt(path) : removeTree(path, inlineBudget);
-      if (!done) await this.#workers.run(this.#special?.task(path) ?? { kind: "remove", path });
-    });
+    const waiting = { path, ...Promise.withResolvers<void>() };
+    const removal = waiting.promise;
+    this.#waiting.push(waiting);
     this.#pending.add(removal);
     removal.then(
       () => this.#pending.delete(removal),
@@ -52,13 +52,40 @@ export class BackgroundRemoval {
     else this.#timer = setTimeout(() => this.#begin(), quietTime);
   }
 
-  /** Deletes what waits, one tree in each turn of the event loop. */
+  /** Deletes what waits. */
   #begin(): void {
     clearTimeout(this.#timer);
-    const [next, ...rest] = this.#waiting;
-    this.#waiting = rest;
-    next?.();
-    if (rest.length > 0) setImmediate(() => this.#begin());
+    const trees = this.#waiting;
+    this.#waiting = [];
+    if (trees.length === 0) return;
+    if (this.#special === undefined) void this.#removeAll(trees);
+    else this.#removeSpecially(this.#special, trees);
+  }
+
+  async #removeAll(trees: readonly Waiting[]): Promise<void> {
+    const paths = trees.map(({ path }) => path);
+    try {
+      const failed = new Set((await this.#workers.run({ kind: "remove-all", paths })) as string[]);
+      for (const tree of trees) {
+        // Alone it tells what is wrong, if it still is.
+        if (failed.has(tree.path))
+          this.#workers.run({ kind: "remove", path: tree.path }).then(() => tree.resolve(), tree.reject);
+        else tree.resolve();
+      }
+    } catch (error) {
+      for (const { reject } of trees) reject(error);
+    }
+  }
+
+  /** One tree in each turn of the event loop. */
+  #removeSpecially(special: SpecialRemoval, [next, ...rest]: readonly Waiting[]): void {
+    if (next === undefined) return;
+    const { path } = next;
+    special
+      .attempt(path)
+      .then((done) => (done ? undefined : this.#workers.run(special.task(path))))
+      .then(() => next.resolve(), next.reject);
+    setImmediate(() => this.#removeSpecially(special, rest));
   }
 
   /** Resolves when everything added so far is gone; rejects with the first failure, each told once. */

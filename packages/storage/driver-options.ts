@@ -2,7 +2,9 @@
  * `storage-opts` of daemon.json and `--storage-opt`: pairs of key and value, checked by the driver they are meant for, with
  * Docker's texts.
  */
+
 import { BerthError } from "#errors/errors.ts";
+import { notBoolean, parseBoolean } from "#go-values/boolean.ts";
 import type { SizeOptions } from "#storage/driver-types.ts";
 
 export interface DriverOption {
@@ -31,12 +33,16 @@ export function parseDriverOption(driver: string, text: string): DriverOption {
 const sizePattern = /^(\d+(?:\.\d+)*) ?([kmgtp]?)i?b?$/i;
 const powers = ["", "k", "m", "g", "t", "p"];
 
-/** Bytes of a size as Docker's flags take them, in powers of 1024: "10", "1.5G", "20 MiB". Undefined if it is none. */
+/**
+ * Bytes of a size as Docker's flags take them, in powers of 1024: "10", "1.5G", "20 MiB". Undefined if it is none, or more than
+ * a number holds exactly (8 PiB): no kernel takes some of those, and Docker makes negative ones of others.
+ */
 export function parseSize(text: string): number | undefined {
   const match = sizePattern.exec(text);
   const amount = Number(match?.[1]);
   if (match === null || Number.isNaN(amount)) return undefined;
-  return Math.floor(amount * 1024 ** powers.indexOf((match[2] ?? "").toLowerCase()));
+  const bytes = Math.floor(amount * 1024 ** powers.indexOf((match[2] ?? "").toLowerCase()));
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
 /** The bytes of a size in a driver's options. */
@@ -83,10 +89,6 @@ export function cannotLimit(driver: string, reason: string, hint?: string): Bert
   });
 }
 
-/** Words for true and false that Go's strconv.ParseBool knows. */
-const booleans = /^(1|t|T|TRUE|true|True|0|f|F|FALSE|false|False)$/;
-
 export function checkBoolean(driver: string, text: string): void {
-  if (booleans.test(text)) return;
-  throw cannotStart(driver, `strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`);
+  if (parseBoolean(text) === undefined) throw cannotStart(driver, notBoolean(text));
 }

@@ -15,11 +15,13 @@ import type { UnpackLimits } from "#storage/unpack/unpack-limits.ts";
 export interface StorageDriver {
   readonly name: string;
   /**
-   * How archives are unpacked into its layers. "overlay": a layer holds its own entries alone and marks what it hides.
+   * How archives are unpacked into its layers. "overlay", "aufs": a layer holds its own entries alone and marks what it hides.
    * "apply": a layer begins as all of the one below, which therefore has to be whole before `create`, and what it hides is
    * removed from it.
    */
   readonly whiteouts: Whiteouts;
+  /** Makes ready what layers need before any of them is used; once, before all else. What it finds damaged it leaves alone. */
+  start?(): Promise<void>;
   /** Pairs shown by `docker info` under the storage driver: [["Backing Filesystem", "extfs"], …]. */
   status(): Promise<[string, string][] | null>;
   /** A read-only layer on top of `parent` (undefined: the lowest). Its contents are then unpacked into `diffPath`. */
@@ -51,10 +53,18 @@ export interface StorageDriver {
    * (`kernel/tree-size.ts`). Measured in a worker; 0 for a layer that is not there.
    */
   size(cacheId: string): Promise<number>;
+  /**
+   * Makes a layer's files reachable for this use until disposed, counted: for drivers whose layers are not simply there
+   * (a device that is mounted, a union that is served). What an earlier daemon left reachable is taken over. Called
+   * by `hold-layers.ts`.
+   */
+  hold?(cacheId: string, use: LayerUse): Promise<AsyncDisposable>;
+  /** Layers that an earlier daemon left reachable, and nobody holds by now, are so no longer; once, after the start. */
+  releaseUnheld?(): Promise<void>;
   diffPath(cacheId: string): string;
   /**
-   * Where the layout of its archive is kept (`layout/layout-format.ts`): a directory on the file system of `diffPath`, made
-   * while the layer is unpacked and removed with it. Missing for layers of earlier versions.
+   * Where the layout of its archive is kept (`layout/layout-format.ts`): a directory, made while the layer is unpacked and
+   * removed with it. Missing for layers of earlier versions.
    */
   layoutPath(cacheId: string): string;
   /** How the launcher mounts it. */
@@ -73,8 +83,21 @@ export interface StorageDriver {
   close(): Promise<void>;
 }
 
-/** How the names that a layer hides are kept: as overlayfs's marks, or by removing what they hide. */
-export type Whiteouts = "overlay" | "apply";
+/**
+ * What a layer is held for. "content": what `diffPath` and `layerDirectories` name. "comparison": what `comparison` names.
+ * "root": what `rootfs` names, and its content.
+ */
+export type LayerUse = "content" | "comparison" | "root";
+
+/** How the names that a layer hides are kept: as marks of overlayfs or of AUFS (layer-marks.ts), or by removing what they hide. */
+export type Whiteouts = "overlay" | "aufs" | "apply";
+
+/** Layers to look through. */
+export interface LayerView {
+  /** Uppermost first, absolute. */
+  directories: readonly string[];
+  whiteouts: Whiteouts;
+}
 
 /** A layer beside what it stands on. All paths are directories of the host. */
 export interface LayerComparison {
@@ -82,7 +105,7 @@ export interface LayerComparison {
   directory: string;
   /** Those whose merged view is what the layer began as, uppermost first; empty for a lowest layer. */
   lower: string[];
-  /** "overlay": `directory` holds changes and marks alone. "apply": it holds everything, changed or not. */
+  /** "overlay", "aufs": `directory` holds changes and marks alone. "apply": it holds everything, changed or not. */
   whiteouts: Whiteouts;
 }
 
@@ -110,8 +133,8 @@ export interface LayerUnpacker {
   unpack(request: UnpackRequest): Promise<UnpackResult>;
   /** Unpacks the layers of an image archive into stages as it arrives (`staging/stage-archive.ts`). */
   stage?(request: StageRequest, options: StageOptions): Promise<StagedArchive>;
-  /** Gives directories of a layer that its archive only implied the looks they have below (`lower`, uppermost first). */
-  imply?(directory: string, lower: string[], paths: string[]): Promise<void>;
+  /** Gives directories of a layer that its archive only implied the looks they have in those below. */
+  imply?(directory: string, lower: LayerView, paths: string[]): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -126,7 +149,7 @@ export interface UnpackRequest {
   target: string;
   /** The driver's `layoutPath`, to be made; without it the archive cannot be written again. */
   layout?: string;
-  /** How whiteouts are written: character device 0/0 and trusted.overlay.opaque, or applied by removal. */
+  /** How whiteouts are written: as marks of either kind, or applied by removal. */
   whiteouts: Whiteouts;
   expectedDiffId?: string;
   /**

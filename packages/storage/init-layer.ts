@@ -8,8 +8,8 @@
 import { FileDescriptor } from "#kernel/fd.ts";
 import { fchmodat, fchownat, mkdirat, S_IFDIR, S_IFMT, symlinkat } from "#kernel/file-syscalls.ts";
 import { O_CREAT, O_EXCL, O_WRONLY, openat } from "#kernel/syscalls.ts";
-import { setXattr, xattrPath } from "#kernel/xattr-syscalls.ts";
-import type { Owner } from "#storage/driver-types.ts";
+import type { LayerView, Owner, Whiteouts } from "#storage/driver-types.ts";
+import { makeOpaque } from "#storage/layer-marks.ts";
 import { LayerStack } from "#storage/layered-lookup.ts";
 
 const directories = ["dev/pts", "dev/shm", "proc", "sys"];
@@ -32,9 +32,9 @@ export type InitStep =
   | { kind: "file"; path: string }
   | { kind: "symlink"; path: string; target: string };
 
-/** What to make above the image's layers (uppermost first), parents before children. */
-export function planInitLayer(layerDirectories: readonly string[]): InitStep[] {
-  using image = new LayerStack(layerDirectories);
+/** What to make above the image's layers, parents before children. */
+export function planInitLayer({ directories: layers, whiteouts }: LayerView): InitStep[] {
+  using image = new LayerStack(layers, whiteouts);
   const steps: InitStep[] = [];
   const planned = new Set<string>();
   const below = (path: string) => image.stat(path, { follow: false });
@@ -71,12 +71,15 @@ export function planInitLayer(layerDirectories: readonly string[]): InitStep[] {
 }
 
 /** Makes the layer's content in an empty directory. Names are ours and the directory is new: no link can be in the way. */
-export function makeInitLayer(directory: number, steps: readonly InitStep[], uid: number, gid: number): void {
+export function makeInitLayer(
+  directory: number,
+  steps: readonly InitStep[],
+  { uid, gid }: Owner,
+  whiteouts: Whiteouts,
+): void {
   for (const step of steps) {
     makeInitStep(directory, step, uid, gid);
-    if (step.kind === "directory" && step.opaque) {
-      setXattr(xattrPath(directory, step.path), "trusted.overlay.opaque", Buffer.from("y"));
-    }
+    if (step.kind === "directory" && step.opaque) makeOpaque(whiteouts, directory, step.path, { uid, gid });
   }
 }
 
@@ -102,4 +105,24 @@ export function makeInitStep(directory: number, step: InitStep, uid: number, gid
 function parentOf(path: string): string {
   const slash = path.lastIndexOf("/");
   return slash < 0 ? "" : path.slice(0, slash);
+}
+
+/** Plans by the image layer that containers are put on; each is kept until that goes. */
+export class InitPlans {
+  readonly #plans = new Map<string, InitStep[]>();
+
+  /** `view`: of the layers from `parent` down. */
+  of(parent: string | undefined, view: () => LayerView): InitStep[] {
+    const key = parent ?? "";
+    let plan = this.#plans.get(key);
+    if (plan === undefined) {
+      plan = planInitLayer(view());
+      this.#plans.set(key, plan);
+    }
+    return plan;
+  }
+
+  forget(parent: string): void {
+    this.#plans.delete(parent);
+  }
 }

@@ -35,3 +35,25 @@ export function noSuchLayer(cacheId: string, cause?: unknown): BerthError {
     ...(cause === undefined ? {} : { cause }),
   });
 }
+
+/** Said where a layer would have more than `depth` layers below it; Docker's text. */
+export function tooDeep(cacheId: string, depth: number): BerthError {
+  return new BerthError("invalid", "max depth exceeded", {
+    operation: "create layer",
+    object: cacheId,
+    hint: `At most ${depth} layers can lie below one another; flatten the image with export and import.`,
+  });
+}
+
+/** Said where a directory of a layer is not there that others stand on: it was not us. */
+export function goneBelow(cacheId: string, missing: string, path: string): BerthError {
+  return new BerthError(
+    "internal",
+    `layer ${missing}, which ${cacheId} stands on, is gone: there is no ${path}`,
+    {
+      operation: "read layer",
+      object: missing,
+      hint: "Something removed it from the daemon's data; pull or load its image again. What containers wrote is in their own layers.",
+    },
+  );
+}

@@ -19,7 +19,7 @@ describe("look-ups through layers", { skip: process.geteuid?.() !== 0 && "needs 
     for (const layer of layers) mkdirSync(layer);
     upper = new RootDirectory(layers[0] as string);
     lower = new RootDirectory(layers[1] as string);
-    stack = new LayerStack(layers);
+    stack = new LayerStack(layers, "overlay");
     writeFileSync(join(base, "secret"), "outside");
   });
   afterEach(() => {
@@ -41,7 +41,10 @@ describe("look-ups through layers", { skip: process.geteuid?.() !== 0 && "needs 
     assert.equal(text("etc/none"), undefined);
     assert.equal(text("etc/passwd/x"), undefined);
     assert.equal(text("etc/passwd/"), undefined);
-    assert.equal(readLayeredFile(layers, "etc/group", 100)?.toString(), "groups");
+    assert.equal(
+      readLayeredFile({ directories: layers, whiteouts: "overlay" }, "etc/group", 100)?.toString(),
+      "groups",
+    );
   });
 
   test("whiteouts, opaque directories and replaced kinds hide what is below", () => {

@@ -1,6 +1,6 @@
 /**
  * Looks into the merged view of layers without mounting it: whiteouts, opaque directories and symbolic links are
- * understood as overlayfs would.
+ * understood as overlayfs would, or AUFS (layer-marks.ts).
  *
  * Reads only. Used to resolve users and groups before a start, and for what else needs one small file. Each name is
  * opened by itself, without following links, so nothing in a layer can lead outside.
@@ -13,15 +13,15 @@ import {
   fstatatIfExists,
   listDirectory,
   readlinkat,
-  S_IFCHR,
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
 } from "#kernel/file-syscalls.ts";
 import { readRegularFile } from "#kernel/root-directory.ts";
-import { isErrno, SyscallError } from "#kernel/syscall-error.ts";
+import { SyscallError } from "#kernel/syscall-error.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, open, openat, tryOpenat } from "#kernel/syscalls.ts";
-import { getXattr } from "#kernel/xattr-syscalls.ts";
+import type { LayerView, Whiteouts } from "#storage/driver-types.ts";
+import { hidesAbsent, isOpaque, isReserved, nameInLayer } from "#storage/layer-marks.ts";
 
 /** As many symbolic links as the kernel follows in one path. */
 const maxLinks = 40;
@@ -37,9 +37,14 @@ export interface LookupOptions {
 export class LayerStack implements Disposable {
   /** Roots of the layers, uppermost first (O_PATH). */
   readonly #layers: FileDescriptor[] = [];
+  readonly #whiteouts: Whiteouts;
 
-  /** `directories` are the layers' directories, absolute, uppermost first (`StorageDriver.layerDirectories`). */
-  constructor(directories: readonly string[]) {
+  /**
+   * `directories` are the layers' directories, absolute, uppermost first (`StorageDriver.layerDirectories`); `whiteouts` how
+   * they mark what they hide.
+   */
+  constructor(directories: readonly string[], whiteouts: Whiteouts) {
+    this.#whiteouts = whiteouts;
     try {
       for (const path of directories) this.#layers.push(new FileDescriptor(open(path, O_PATH | O_DIRECTORY)));
     } catch (error) {
@@ -122,8 +127,7 @@ export class LayerStack implements Disposable {
       (layer) => new FileDescriptor(openat(layer.number, ".", O_PATH | O_DIRECTORY)),
     );
     const first = handles[0];
-    if (first === undefined) return new Found([], undefined);
-    return new Found(handles, fstat(first.number));
+    return new Found(handles, first && fstat(first.number), this.#whiteouts);
   }
 }
 
@@ -131,10 +135,12 @@ export class LayerStack implements Disposable {
 export class Found implements Disposable {
   readonly handles: FileDescriptor[];
   readonly status: FileStatus | undefined;
+  readonly whiteouts: Whiteouts;
 
-  constructor(handles: FileDescriptor[], status: FileStatus | undefined) {
+  constructor(handles: FileDescriptor[], status: FileStatus | undefined, whiteouts: Whiteouts) {
     this.handles = handles;
     this.status = status;
+    this.whiteouts = whiteouts;
   }
 
   [Symbol.dispose](): void {
@@ -148,30 +154,38 @@ function isType(status: FileStatus | undefined, type: number): boolean {
 
 /** What a name in a directory of the merged view is; undefined if nothing is there. The caller disposes it. */
 export function lookUp(directory: Found, name: string): Found | undefined {
+  const { whiteouts } = directory;
+  if (isReserved(whiteouts, name)) return undefined;
   const handles: FileDescriptor[] = [];
   let status: FileStatus | undefined;
   try {
     for (const layer of directory.handles) {
       const fd = tryOpenat(layer.number, name, O_PATH | O_NOFOLLOW);
-      if (fd === -ERRNO.ENOENT) continue;
+      if (fd === -ERRNO.ENOENT) {
+        if (hidesAbsent(whiteouts, layer, name)) break;
+        continue;
+      }
       if (fd < 0) throw new SyscallError("openat", -fd, [name]);
       const handle = new FileDescriptor(fd);
       const part = fstat(fd);
       const isDirectory = isType(part, S_IFDIR);
       // Below a directory only directories add to it; a whiteout or a file ends the view.
-      if (isWhiteout(part) || (handles.length > 0 && !isDirectory)) {
+      const hidden = nameInLayer(whiteouts, name, part).kind === "hides";
+      if (hidden || (handles.length > 0 && !isDirectory)) {
         handle.close();
         break;
       }
       handles.push(handle);
       status ??= part;
-      if (!isDirectory || isOpaque(handle)) break;
+      if (!isDirectory || isOpaque(whiteouts, handle)) break;
+      // The mark is from before the directory.
+      if (hidesAbsent(whiteouts, layer, name)) break;
     }
   } catch (error) {
     for (const handle of handles) handle.close();
     throw error;
   }
-  return handles.length === 0 ? undefined : new Found(handles, status);
+  return handles.length === 0 ? undefined : new Found(handles, status, whiteouts);
 }
 
 /** Names of the merged directory, in no order. */
@@ -180,31 +194,18 @@ export function visibleNames(directory: Found): string[] {
   const names = new Set<string>();
   for (const part of directory.handles) {
     using readable = new FileDescriptor(open(part.procPath, O_RDONLY | O_DIRECTORY));
+    const here = new Set<string>();
     for (const name of listDirectory(readable.number)) {
       if (names.has(name) || hidden.has(name)) continue;
       const status = fstatatIfExists(readable.number, name);
       if (status === undefined) continue;
-      (isWhiteout(status) ? hidden : names).add(name);
+      const meaning = nameInLayer(directory.whiteouts, name, status);
+      if (meaning.kind === "entry") names.add(name);
+      else if (meaning.kind === "hides") here.add(meaning.name);
     }
+    for (const name of here) hidden.add(name);
   }
   return [...names];
-}
-
-/** Is it overlayfs's mark for a name that is gone? */
-export function isWhiteout(status: FileStatus): boolean {
-  return isType(status, S_IFCHR) && status.special.major === 0 && status.special.minor === 0;
-}
-
-/** Does the directory (O_PATH) hide those below it? */
-export function isOpaque(directory: FileDescriptor): boolean {
-  try {
-    using readable = new FileDescriptor(open(directory.procPath, O_RDONLY | O_DIRECTORY));
-    return getXattr(readable.number, "trusted.overlay.opaque")?.toString() === "y";
-  } catch (error) {
-    // Without the right to read it, or to see trusted attributes, a layer cannot be ours.
-    if (isErrno(error, "EACCES", "EPERM")) return false;
-    throw error;
-  }
 }
 
 /**
@@ -212,10 +213,10 @@ export function isOpaque(directory: FileDescriptor): boolean {
  * LayerStack.
  */
 export function readLayeredFile(
-  directories: readonly string[],
+  { directories, whiteouts }: LayerView,
   path: string,
   maxBytes: number,
 ): Buffer | undefined {
-  using stack = new LayerStack(directories);
+  using stack = new LayerStack(directories, whiteouts);
   return stack.readFile(path, maxBytes);
 }

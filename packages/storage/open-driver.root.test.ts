@@ -1,15 +1,19 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { isBerthError } from "#errors/errors.ts";
 import { silentLogger } from "#errors/logger-types.ts";
-import { MNT_DETACH, mount, umount2 } from "#kernel/mount-syscalls.ts";
+import { hasDeviceMapper } from "#kernel/device-mapper.ts";
+import { MNT_DETACH, MS_NOEXEC, mount, umount2 } from "#kernel/mount-syscalls.ts";
 import type { StorageDriver } from "#storage/driver-types.ts";
 import { openStorageDriver } from "#storage/open-driver.ts";
 import { LoopFileSystem } from "#test/fixtures/loop-file-system.ts";
 
+const hasAufs = /\taufs$/m.test(readFileSync("/proc/filesystems", "utf8")) && "this kernel has AUFS";
+const withoutFuse = !existsSync("/dev/fuse") && !hasAufs && "needs FUSE or AUFS in the kernel";
 const withoutBtrfs = LoopFileSystem.missing("btrfs");
 
 describe("the choice of a storage driver", { skip: process.geteuid?.() !== 0 && "needs root" }, () => {
@@ -45,6 +49,21 @@ describe("the choice of a storage driver", { skip: process.geteuid?.() !== 0 && 
           "error initializing graphdriver: prerequisites for driver not satisfied (wrong filesystem?)" &&
         /--storage-driver overlay2/.test(error.hint ?? ""),
     );
+  });
+
+  test("asking for devicemapper where the kernel has none says which one works", {
+    skip: hasDeviceMapper() && "this kernel has a device mapper",
+  }, () => {
+    assert.throws(
+      () => open("devicemapper"),
+      (error) =>
+        isBerthError(error, "unavailable") &&
+        error.message === "error initializing graphdriver: driver not supported" &&
+        /no device mapper.*--storage-driver overlay2/.test(error.hint ?? ""),
+    );
+    assert.throws(() => open("devicemapper", "dm.size=1"), {
+      message: "error initializing graphdriver: devmapper: Unknown option dm.size",
+    });
   });
 
   test("on btrfs it is btrfs, unless another is asked for or has layers", {
@@ -92,6 +111,28 @@ describe("the choice of a storage driver", { skip: process.geteuid?.() !== 0 && 
         () => open("overlay2"),
         (error) => isBerthError(error, "unavailable") && /--storage-driver vfs/.test(error.hint ?? ""),
       );
+      // What is named is what works here.
+      assert.throws(
+        () => open("btrfs"),
+        (error) => isBerthError(error, "unavailable") && /--storage-driver vfs$/.test(error.hint ?? ""),
+      );
+    } finally {
+      umount2(dataRoot, MNT_DETACH);
+    }
+  });
+
+  test("a mount that runs no programs is told with drivers that use it as it is", () => {
+    mount("tmpfs", dataRoot, "tmpfs", MS_NOEXEC, "");
+    try {
+      for (const [name, told] of [
+        ["vfs", ["the data root is mounted noexec: no container can start a program"]],
+        ["overlay2", []],
+      ] as const) {
+        const warned: string[] = [];
+        const logger = { ...silentLogger, warn: (text: string) => warned.push(text) };
+        opened.push(openStorageDriver({ dataRoot, name, options: [], logger }));
+        assert.deepEqual(warned, told);
+      }
     } finally {
       umount2(dataRoot, MNT_DETACH);
     }
@@ -135,6 +176,8 @@ describe("the choice of a storage driver", { skip: process.geteuid?.() !== 0 && 
     ["overlay2", "foo=bar", "overlay2: unknown option foo"],
     ["overlay2", "overlay2.size=xyz", "invalid size: 'xyz'"],
     ["overlay2", "overlay2.override_kernel_check=abc", 'strconv.ParseBool: parsing "abc": invalid syntax'],
+    ["aufs", "foo", "Unable to parse key/value option: foo"],
+    ["aufs", "size=1G", "Unknown option size"],
     ["floppy", "", "driver not supported: floppy"],
   ];
   for (const [driver, option, text] of refused) {
@@ -146,6 +189,41 @@ describe("the choice of a storage driver", { skip: process.geteuid?.() !== 0 && 
       );
     });
   }
+
+  test("aufs is nobody's choice but for its own layers, which it then has", {
+    skip: withoutFuse,
+  }, async () => {
+    const first = open("aufs");
+    assert.equal(open("").name, "overlay2");
+    await first.create(layer, undefined);
+    assert.equal(open("").name, "aufs");
+    assert.throws(() => open("overlay2"), { message: /holds layers of storage driver aufs/ });
+  });
+
+  test("aufs without AUFS and FUSE names the nearest that works", { skip: hasAufs }, () => {
+    const script = `
+      import { silentLogger } from "#errors/logger-types.ts";
+      import { openStorageDriver } from "#storage/open-driver.ts";
+      try {
+        openStorageDriver({ dataRoot: process.argv[1], name: "aufs", options: [], logger: silentLogger });
+      } catch ({ code, message, hint }) {
+        console.log(JSON.stringify({ code, message, hint }));
+      }`;
+    const node = [
+      process.execPath,
+      "--disable-warning=ExperimentalWarning",
+      "--input-type=module-typescript",
+    ];
+    const hidden = 'if test -e /dev/fuse; then mount --bind /dev/null /dev/fuse; fi; exec "$@"';
+    const said = execFileSync("unshare", ["-m", "sh", "-ec", hidden, "sh", ...node, "-e", script, dataRoot], {
+      encoding: "utf8",
+      cwd: import.meta.dirname,
+    });
+    const { code, message, hint } = JSON.parse(said);
+    assert.equal(code, "unavailable");
+    assert.match(message, /^storage driver aufs cannot be used in .*: the kernel has no AUFS, and no FUSE/);
+    assert.match(hint, /--storage-driver overlay2$/);
+  });
 
   test("what Docker takes is taken", () => {
     assert.equal(open("overlay2", "overlay2.override_kernel_check=1").name, "overlay2");

@@ -10,7 +10,11 @@ import { join } from "node:path";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import { isBtrfsPath } from "#kernel/btrfs.ts";
+import { statfs } from "#kernel/file-system-status.ts";
+import { createAufsDriver } from "#storage/aufs/aufs-driver.ts";
 import { createBtrfsDriver } from "#storage/btrfs/btrfs-driver.ts";
+import { baseName } from "#storage/devicemapper/device-rows.ts";
+import { createDevicemapperDriver } from "#storage/devicemapper/devicemapper-driver.ts";
 import type { Owner, StorageDriver } from "#storage/driver-types.ts";
 import { linkDirectory } from "#storage/overlay2/layer-links.ts";
 import { createOverlay2Driver } from "#storage/overlay2/overlay2-driver.ts";
@@ -18,13 +22,15 @@ import { createVfsDriver } from "#storage/vfs/vfs-driver.ts";
 
 export interface DriverRequest {
   dataRoot: string;
-  /** "btrfs", "overlay2", "vfs"; "" leaves the choice to us. */
+  /** "btrfs", "overlay2", "devicemapper", "aufs", "vfs"; "" leaves the choice to us. */
   name: string;
   /** "key=value", as `--storage-opt` and `storage-opts` have them. */
   options: readonly string[];
   logger: Logger;
   /** Who owns the root directory of a lowest layer; default root. */
   owner?: Owner;
+  /** Where the program that serves aufs's unions listens; in the driver's own directory if not given. */
+  unionSocket?: string;
 }
 
 interface DriverKind {
@@ -45,6 +51,20 @@ const drivers: readonly DriverKind[] = [
     suits: isBtrfsPath,
   },
   { name: "overlay2", open: createOverlay2Driver, layers: "overlay2" },
+  {
+    name: "devicemapper",
+    open: createDevicemapperDriver,
+    layers: join("devicemapper", "metadata"),
+    // For who asks for it, and for the layers that it has made.
+    suits: () => false,
+  },
+  {
+    name: "aufs",
+    open: createAufsDriver,
+    layers: join("aufs", "diff"),
+    // For who asks for it, and for the layers that it has made.
+    suits: () => false,
+  },
   { name: "vfs", open: createVfsDriver, layers: join("vfs", "dir") },
 ];
 
@@ -56,6 +76,23 @@ export const driverNames: readonly string[] = drivers.map(({ name }) => name);
  * "unavailable" where the one asked for does not work.
  */
 export function openStorageDriver(request: DriverRequest): StorageDriver {
+  const driver = chosenDriver(request);
+  tellOfMount(request, driver.name);
+  return driver;
+}
+
+/** Containers' roots in directories of the data root's own mount have its limits; those that are mounted have not. */
+function tellOfMount({ dataRoot, logger }: DriverRequest, driver: string): void {
+  if (driver !== "vfs" && driver !== "btrfs") return;
+  const { noPrograms, noDevices } = statfs(dataRoot);
+  const hint = "mount it without this option, or choose a driver that mounts: overlay2";
+  if (noPrograms)
+    logger.warn("the data root is mounted noexec: no container can start a program", { driver, hint });
+  if (noDevices)
+    logger.warn("the data root is mounted nodev: images' device files cannot be opened", { driver, hint });
+}
+
+function chosenDriver(request: DriverRequest): StorageDriver {
   const { name, dataRoot } = request;
   const used = drivers.filter(({ layers }) => holdsLayers(join(dataRoot, layers)));
   if (name === "") return chooseDriver(request, used);
@@ -88,10 +125,12 @@ function chooseDriver(request: DriverRequest, used: readonly DriverKind[]): Stor
   return (drivers.at(-1) as DriverKind).open(request);
 }
 
-/** Is there anything but the driver's own short names, and what is unfinished or on its way out? */
+/** Is there anything but what is the driver's own, and what is unfinished or on its way out? */
 function holdsLayers(directory: string): boolean {
   if (!existsSync(directory)) return false;
-  return readdirSync(directory).some((name) => name !== linkDirectory && !name.startsWith("."));
+  return readdirSync(directory).some(
+    (name) => name !== linkDirectory && name !== baseName && !name.startsWith("."),
+  );
 }
 
 function unknownDriver(name: string): BerthError {

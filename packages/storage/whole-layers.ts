@@ -9,10 +9,7 @@ import { randomUUID } from "node:crypto";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
-import { FileDescriptor } from "#kernel/fd.ts";
-import { fchmod, fchown } from "#kernel/file-syscalls.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
-import { O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
 import type { BackgroundRemoval } from "#storage/background-removal.ts";
 import type {
@@ -23,6 +20,7 @@ import type {
   WritableOptions,
 } from "#storage/driver-types.ts";
 import { pathExists, readIfExists, removeIfExists } from "#storage/layer-files.ts";
+import { dressLayer } from "#storage/layer-looks.ts";
 import {
   checkLayerId,
   gonePrefix,
@@ -31,6 +29,7 @@ import {
   noSuchLayer,
   ownerOf,
 } from "#storage/layer-names.ts";
+import { LayersInMaking } from "#storage/layers-in-making.ts";
 import { PreparedRoots } from "#storage/prepared-roots.ts";
 import { makeMountPoints } from "#storage/whole-mount-points.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
@@ -91,8 +90,7 @@ export class WholeLayerDriver implements StorageDriver {
   readonly #trees: LayerTrees;
   readonly #owner: Owner;
   readonly #workers = new StorageWorkers(walks);
-  /** Layers being made, so that a second request waits for the first. */
-  readonly #making = new Map<string, Promise<void>>();
+  readonly #making = new LayersInMaking();
   readonly #prepared = new PreparedRoots({
     base: (parent, owner) => this.#makePrepared(parent, owner),
     copy: async (base) => {
@@ -132,7 +130,7 @@ export class WholeLayerDriver implements StorageDriver {
     const init = `${cacheId}${initSuffix}`;
     const own = { parent: init, share: false, size: options.size };
     if (this.#trees.instant && !pathExists(this.#path(init))) {
-      await this.#once([cacheId, init], () => this.#takePrepared(cacheId, parent, options));
+      await this.#making.once([cacheId, init], () => this.#takePrepared(cacheId, parent, options));
       return;
     }
     const fill = (directory: string) => makeMountPoints(directory, options, this.#workers);
@@ -143,7 +141,7 @@ export class WholeLayerDriver implements StorageDriver {
   async remove(cacheId: string): Promise<void> {
     checkLayerId(cacheId);
     for (const id of [cacheId, `${cacheId}${initSuffix}`]) {
-      await this.#making.get(id)?.catch(() => {}); // whoever makes it is told
+      await this.#making.settled(id);
       await this.#remove(id);
     }
   }
@@ -210,18 +208,7 @@ export class WholeLayerDriver implements StorageDriver {
   }
 
   #create(cacheId: string, making: Making): Promise<void> {
-    return this.#once([cacheId], () => this.#make(cacheId, making));
-  }
-
-  /** Makes layers, unless the first of them is being made. */
-  #once([cacheId = "", ...others]: string[], make: () => Promise<void>): Promise<void> {
-    const running = this.#making.get(cacheId);
-    if (running !== undefined) return running;
-    const made = make().finally(() => {
-      for (const id of [cacheId, ...others]) this.#making.delete(id);
-    });
-    for (const id of [cacheId, ...others]) this.#making.set(id, made);
-    return made;
+    return this.#making.once([cacheId], () => this.#make(cacheId, making));
   }
 
   async #make(cacheId: string, making: Making): Promise<void> {
@@ -250,7 +237,7 @@ export class WholeLayerDriver implements StorageDriver {
     if (source !== undefined) await this.#trees.makeCopy(source, this.#home, name, { share });
     else {
       await this.#trees.makeEmpty(this.#home, name);
-      this.#ownRoot(this.#path(name));
+      dressLayer(this.#path(name), undefined, this.#owner);
     }
   }
 
@@ -286,13 +273,6 @@ export class WholeLayerDriver implements StorageDriver {
       await this.#discardIfExists(this.#path(name));
       throw error;
     }
-  }
-
-  #ownRoot(path: string): void {
-    using directory = new FileDescriptor(open(path, O_RDONLY | O_DIRECTORY));
-    const { uid, gid } = this.#owner;
-    if (uid !== 0 || gid !== 0) fchown(directory.number, uid, gid);
-    fchmod(directory.number, 0o755);
   }
 
   async #remove(cacheId: string): Promise<void> {

@@ -15,7 +15,8 @@ export async function makeMountPoints(
   workers: StorageWorkers,
 ): Promise<void> {
   using root = new RootDirectory(directory);
-  for (const step of planInitLayer([directory])) await makeMountPoint(root, step, owner, workers);
+  for (const step of planInitLayer({ directories: [directory], whiteouts: "apply" }))
+    await makeMountPoint(root, step, owner, workers);
 }
 
 async function makeMountPoint(

@@ -4,8 +4,10 @@
  * Tokens are kept per (realm, service, scope, account) until shortly before they expire, shared between pulls. Credentials
  * go only to the registry itself and to the token server it names, never in clear text on behalf of a TLS registry.
  */
+
 import { createHash } from "node:crypto";
 import type { RegistryAuth } from "#api-types/image.ts";
+import { parseJson } from "#errors/bounded-json.ts";
 import { BerthError } from "#errors/errors.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import { exchange, readBody } from "./http-exchange.ts";
@@ -226,7 +228,7 @@ function readToken(
 ): { token: string; lifetime: number; refresh: string | undefined } {
   let parsed: TokenAnswer | null = null;
   try {
-    parsed = JSON.parse(text);
+    parsed = parseJson(text) as TokenAnswer | null;
   } catch {
     // told below, together with an answer that lacks the token
   }

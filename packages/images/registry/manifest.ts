@@ -3,6 +3,7 @@
  *
  * Pure. Reads untrusted JSON into checked values; picks the entry of an index that fits a platform.
  */
+import { parseJson } from "#errors/bounded-json.ts";
 import { BerthError } from "#errors/errors.ts";
 import { type Digest, isDigest } from "../digest.ts";
 import { type Platform, platformRank } from "../platform.ts";
@@ -103,7 +104,7 @@ export function parseManifest(
 ): ImageManifest | ImageIndex {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    parsed = parseJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
     throw broken(name, `not JSON (${(cause as Error).message})`);
   }

@@ -4,6 +4,7 @@
  * Registries answer `{"errors":[{"code","message","detail"}]}`; Docker prints "<code in words>: <message>" and, for a
  * name that leads nowhere, a sentence in front that scripts match on.
  */
+import { parseJson } from "#errors/bounded-json.ts";
 import { BerthError } from "#errors/errors.ts";
 import { familiarRepository, familiarText, type Reference, repositoryOf } from "../reference.ts";
 import { parseChallenges } from "./challenge.ts";
@@ -87,7 +88,7 @@ function refusal(code: string, message: string, status: number): Refusal {
 function firstListed(body: string): { code: string; message: string } | undefined {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(body);
+    parsed = parseJson(body);
   } catch {
     return undefined; // a proxy's page, or nothing
   }

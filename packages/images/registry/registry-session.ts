@@ -4,6 +4,7 @@
  * Speaks the distribution specification's pull half. Everything it returns has been compared with the digest it was asked
  * for. Layer blobs it never reads itself: it hands out address and headers, and the transfer worker does the reading.
  */
+import { parseJson } from "#errors/bounded-json.ts";
 import { BerthError } from "#errors/errors.ts";
 import { type Digest, digestOf, isDigest } from "../digest.ts";
 import { canonicalText, familiarText, type Reference, repositoryOf } from "../reference.ts";
@@ -155,7 +156,7 @@ export class RegistrySession {
 
 function readTags(bytes: Buffer): string[] | undefined {
   try {
-    const tags = (JSON.parse(bytes.toString("utf8")) as { tags?: unknown } | null)?.tags ?? [];
+    const tags = (parseJson(bytes.toString("utf8")) as { tags?: unknown } | null)?.tags ?? [];
     if (!Array.isArray(tags)) return undefined;
     return tags.filter((tag): tag is string => typeof tag === "string" && /^[\w][\w.-]{0,127}$/.test(tag));
   } catch {

@@ -3,7 +3,9 @@
  *
  * Registries of today mostly have none; then the error says so.
  */
+
 import type { RegistryAuth } from "#api-types/image.ts";
+import { parseJson } from "#errors/bounded-json.ts";
 import { BerthError } from "#errors/errors.ts";
 import { defaultDomain, tryParseReference } from "../reference.ts";
 import { type ConnectOptions, firstEndpoint } from "./connect.ts";
@@ -105,7 +107,7 @@ async function ask(
 function readResults(body: Buffer): SearchResult[] | undefined {
   let results: unknown;
   try {
-    results = (JSON.parse(body.toString("utf8")) as { results?: unknown } | null)?.results ?? [];
+    results = (parseJson(body.toString("utf8")) as { results?: unknown } | null)?.results ?? [];
   } catch {
     return undefined; // told by the caller
   }

@@ -178,8 +178,13 @@ function systemCertificates(): Promise<string[]> {
   const source = `
     require("node:worker_threads").parentPort.postMessage(require("node:tls").getCACertificates("system"));
   `;
-  const worker = new Worker(source, { eval: true, name: "authorities" });
-  worker.once("message", resolve);
-  worker.once("error", () => resolve(getCACertificates("system")));
+  const here = () => resolve(getCACertificates("system"));
+  try {
+    const worker = new Worker(source, { eval: true, name: "authorities" });
+    worker.once("message", resolve);
+    worker.once("error", here);
+  } catch {
+    here();
+  }
   return promise;
 }

@@ -32,6 +32,7 @@ import {
 } from "#storage/driver-options.ts";
 import type { Owner, SizeOptions } from "#storage/driver-types.ts";
 import { removeIfExists } from "#storage/layer-files.ts";
+import { nearestDriver } from "#storage/nearest-driver.ts";
 import { type LayerTrees, WholeLayerDriver } from "#storage/whole-layers.ts";
 
 /** Of the interface of ioctls, as the library that Docker links with numbers it. */
@@ -76,7 +77,7 @@ function wrongFileSystem(dataRoot: string): BerthError {
   return new BerthError("unavailable", `error initializing graphdriver: ${reason}`, {
     operation: "start storage driver",
     object: "btrfs",
-    hint: `${dataRoot} is not on btrfs; put the data root on one, or choose another storage driver: --storage-driver overlay2`,
+    hint: `${dataRoot} is not on btrfs; put the data root on one, or choose another storage driver: --storage-driver ${nearestDriver(dataRoot)}`,
   });
 }
 

@@ -19,15 +19,9 @@ import { pathBytes } from "#kernel/path-bytes.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, tryOpenat } from "#kernel/syscalls.ts";
 import { getXattr, xattrPath } from "#kernel/xattr-syscalls.ts";
 import type { ChangeKind, LayerChange } from "#storage/changes/change-types.ts";
-import type { LayerComparison } from "#storage/driver-types.ts";
-import {
-  type Found,
-  isOpaque,
-  isWhiteout,
-  LayerStack,
-  lookUp,
-  visibleNames,
-} from "#storage/layered-lookup.ts";
+import type { LayerComparison, Whiteouts } from "#storage/driver-types.ts";
+import { isOpaque, nameInLayer } from "#storage/layer-marks.ts";
+import { type Found, LayerStack, lookUp, visibleNames } from "#storage/layered-lookup.ts";
 
 const changeKinds = { modified: 0, added: 1, deleted: 2 } as const satisfies Record<string, ChangeKind>;
 
@@ -43,11 +37,12 @@ export interface FoundChange extends LayerChange {
  * Every change, directories before what is in them, names in the order of their bytes, what was deleted after what is there.
  */
 export function* layerChanges(comparison: LayerComparison): Generator<FoundChange> {
-  using lower = new LayerStack(comparison.lower);
+  using lower = new LayerStack(comparison.lower, comparison.whiteouts);
   using root = new FileDescriptor(open(comparison.directory, O_RDONLY | O_DIRECTORY));
   using below = lower.root();
+  // The layer holds everything: there are no marks, and what is missing was deleted.
   const whole = comparison.whiteouts === "apply";
-  yield* new Walk(whole).directory(root, below, "", whole, undefined);
+  yield* new Walk(comparison.whiteouts).directory(root, below, "", whole, undefined);
 }
 
 /** A directory that is told once something below it has changed. */
@@ -58,11 +53,10 @@ interface Waiting {
 }
 
 class Walk {
-  /** The layer holds everything: there are no marks, and what is missing was deleted. */
-  readonly #whole: boolean;
+  readonly #whiteouts: Whiteouts;
 
-  constructor(whole: boolean) {
-    this.#whole = whole;
+  constructor(whiteouts: Whiteouts) {
+    this.#whiteouts = whiteouts;
   }
 
   /** `all`: names of `below` that `here` does not have are gone, not just unchanged. */
@@ -74,23 +68,27 @@ class Walk {
     waiting: Waiting | undefined,
   ): Generator<FoundChange> {
     const names = byBytes(listDirectory(here.number));
-    const deleted: string[] = [];
+    const deleted = new Set<string>();
+    const kept = new Set<string>();
     for (const name of names) {
       const status = fstatatIfExists(here.number, name);
       // Gone since it was listed: the tree of a running container changes.
       if (status === undefined) continue;
-      using old = below && lookUp(below, name);
-      if (!this.#whole && isWhiteout(status)) {
-        if (old !== undefined) deleted.push(name);
+      const meaning = nameInLayer(this.#whiteouts, name, status);
+      if (meaning.kind === "mark") continue;
+      if (meaning.kind === "hides") {
+        using hidden = below && lookUp(below, meaning.name);
+        if (hidden !== undefined) deleted.add(meaning.name);
         continue;
       }
+      kept.add(name);
+      using old = below && lookUp(below, name);
       yield* this.#entry({ here, name, path: `${path}/${name}`, status, old, all, waiting });
     }
     if (all && below !== undefined) {
-      const kept = new Set(names);
-      for (const name of visibleNames(below)) if (!kept.has(name)) deleted.push(name);
+      for (const name of visibleNames(below)) deleted.add(name);
     }
-    for (const name of byBytes(deleted)) {
+    for (const name of byBytes([...deleted].filter((name) => !kept.has(name)))) {
       yield* tell(waiting);
       const kind = changeKinds.deleted;
       yield { path: `${path}/${name}`, kind, parent: here.number, name, status: undefined };
@@ -119,7 +117,7 @@ class Walk {
     if (fd < 0) return; // It went, or became something else, meanwhile.
     using child = new FileDescriptor(fd);
     const below = oldStatus !== undefined && isDirectory(oldStatus) ? old : undefined;
-    yield* this.directory(child, below, path, entry.all || isOpaque(child), own);
+    yield* this.directory(child, below, path, entry.all || isOpaque(this.#whiteouts, child), own);
   }
 }
 

@@ -12,11 +12,16 @@ import type { IdMap } from "#storage/unpack/id-map.ts";
 import type { LayerTarget } from "#storage/unpack/layer-builder.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
-/** Archives on their way at once. */
+/** What needs nobody outside, at once. */
+const tasksAtOnce = 8;
+/** Archives on their way at once, and how long one may stand still while others wait, ms. */
 const archivesAtOnce = 16;
+const archiveStall = 10_000;
 
 export class ContainerFiles implements AsyncDisposable {
-  readonly #workers = new StorageWorkers(archivesAtOnce);
+  readonly #workers = new StorageWorkers(tasksAtOnce);
+  /** Each is at the mercy of a client. */
+  readonly #archivers = new StorageWorkers(archivesAtOnce, archiveStall);
   readonly #idMap: IdMap | undefined;
 
   /** `idMap`: whose the containers' files are on the host; archives have the owners that are seen inside. */
@@ -32,7 +37,7 @@ export class ContainerFiles implements AsyncDisposable {
   /** Opens a path in a container's root; undefined if nothing is there. Links of its directories are followed inside. */
   async open(root: RootRequest, path: string): Promise<OpenPath | undefined> {
     const taken = (await this.#run({ kind: "take", root, path })) as TakenPath | undefined;
-    return taken && new OpenPath(this.#workers, taken, this.#idMap);
+    return taken && new OpenPath(this.#archivers, taken, this.#idMap);
   }
 
   /**
@@ -47,7 +52,8 @@ export class ContainerFiles implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<void> {
     const mapped = { ...options, ...(this.#idMap && { idMap: this.#idMap }) };
-    await this.#run({ kind: "extract", root, path, source: source.release(), options: mapped }, signal);
+    const task = { kind: "extract", root, path, source: source.release(), options: mapped } as const;
+    await this.#archivers.run({ kind: "files", task }, { signal });
   }
 
   /** Fills `target`, the directories of a new layer, with what a container changed; it is on the disk then. */
@@ -57,11 +63,11 @@ export class ContainerFiles implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#workers.close();
+    await Promise.all([this.#workers.close(), this.#archivers.close()]);
   }
 
-  #run(task: FileTask, signal?: AbortSignal): Promise<unknown> {
-    return this.#workers.run({ kind: "files", task }, { signal });
+  #run(task: FileTask): Promise<unknown> {
+    return this.#workers.run({ kind: "files", task });
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { Socket } from "node:net";
 import { BerthError } from "#errors/errors.ts";
+import { type Aborted, ClientPace } from "#kernel/client-pace.ts";
 import { DescriptorOutput, type Framing } from "#kernel/descriptor-output.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { fstatatIfExists, mountIdOf, S_IFDIR, S_IFMT } from "#kernel/file-syscalls.ts";
@@ -38,6 +39,9 @@ export type FileTask =
   /** Answers UnpackResult. */
   | { kind: "commit"; comparison: LayerComparison; target: LayerTarget };
 
+/** Between two looks whether a client that sends nothing is still there. */
+const LOOK_MS = 250;
+
 /** Where an archive goes. */
 export interface Sink {
   fd: number;
@@ -55,9 +59,7 @@ export interface TakenPath {
   status: PathStatus;
 }
 
-/** A cheap look whether somebody still wants the result. */
-export type Aborted = () => boolean;
-
+/** `aborted`: a cheap look whether somebody still wants the result. */
 export async function performFileTask(task: FileTask, aborted: Aborted): Promise<unknown> {
   switch (task.kind) {
     case "changes":
@@ -129,8 +131,12 @@ async function extract(
     checkTarget(root, directory, path);
     using tree = new ExtractTree(root, directory, options);
     const reader = new TarReader(tree);
+    const pace = new ClientPace(aborted);
+    using _looks = every(LOOK_MS, () => {
+      if (pace.waited(LOOK_MS)) input.destroy(cancelled());
+    });
     for await (const chunk of uncompressed(input)) {
-      if (aborted()) throw new DOMException("extracting was cancelled", "AbortError");
+      if (pace.moved(chunk.length)) throw cancelled();
       reader.write(chunk);
     }
     reader.finish();
@@ -138,6 +144,15 @@ async function extract(
   } finally {
     input.destroy();
   }
+}
+
+function cancelled(): DOMException {
+  return new DOMException("extracting was cancelled", "AbortError");
+}
+
+function every(milliseconds: number, look: () => void): Disposable {
+  const timer = setInterval(look, milliseconds);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 function checkTarget(root: RootDirectory, directory: string, path: string): void {
@@ -163,5 +178,10 @@ function commit({ comparison, target }: Extract<FileTask, { kind: "commit" }>): 
   const result = builder.finish();
   using directory = new FileDescriptor(open(target.target, O_RDONLY | O_DIRECTORY));
   syncfs(directory.number);
+  if (target.layout !== undefined) {
+    // Where layers are devices it is on another file system than they.
+    using layout = new FileDescriptor(open(target.layout, O_RDONLY | O_DIRECTORY));
+    if (mountIdOf(layout.number) !== mountIdOf(directory.number)) syncfs(layout.number);
+  }
   return result;
 }

@@ -21,6 +21,7 @@ import { join } from "node:path";
 import { afterEach, before, beforeEach, describe, test } from "node:test";
 import fc from "fast-check";
 import { isBerthError } from "#errors/errors.ts";
+import type { Whiteouts } from "#storage/driver-types.ts";
 import { layoutOf, replayLayer, type StoredLayer } from "#storage/layout/replay-layer.ts";
 import { packTree } from "#storage/pack/pack-tree.ts";
 import type { TarEntryType } from "#storage/tar/tar-entry.ts";
@@ -48,11 +49,7 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
   });
   afterEach(() => rmSync(base, { recursive: true }));
 
-  function unpack(
-    archive: Buffer,
-    whiteouts: "overlay" | "apply" = "overlay",
-    piece = archive.length,
-  ): string {
+  function unpack(archive: Buffer, whiteouts: Whiteouts = "overlay", piece = archive.length): string {
     rmSync(layer.directory, { recursive: true, force: true });
     mkdirSync(layer.directory);
     using builder = new LayerBuilder({ target: layer.directory, layout: layer.layout, whiteouts });
@@ -66,7 +63,7 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
 
   /** Unpacks in odd pieces and compares what is written again. */
   function survives(archive: Buffer, what = ""): void {
-    for (const whiteouts of ["overlay", "apply"] as const) {
+    for (const whiteouts of ["overlay", "aufs", "apply"] as const) {
       for (const piece of [archive.length, 1000]) {
         const diffId = unpack(archive, whiteouts, piece);
         assert.ok(replay().equals(archive), `${what} ${whiteouts}`);
@@ -183,7 +180,7 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
     fc.assert(
       fc.property(
         fc.array(anyItem, { maxLength: 14 }),
-        fc.constantFrom("overlay", "apply"),
+        fc.constantFrom<Whiteouts>("overlay", "aufs", "apply"),
         (items, whiteouts) => {
           const archive = archiveOf(
             ...items.map(({ name, type, linkName, length }, index): Item => {
@@ -193,7 +190,7 @@ describe("layouts of archives", { skip: process.geteuid?.() !== 0 && "needs root
             }),
           );
           try {
-            unpack(archive, whiteouts as "overlay" | "apply", 777);
+            unpack(archive, whiteouts, 777);
           } catch (error) {
             // A hard link to nothing, a file as a directory: archives that are refused are not written again.
             assert.ok(isBerthError(error), String(error));

@@ -3,6 +3,7 @@
  *
  * For worker threads. A layer that isn't what it was ends it in the middle: whoever wrote the head cuts the connection.
  */
+import type { Aborted } from "#kernel/client-pace.ts";
 import { DescriptorOutput, type Framing } from "#kernel/descriptor-output.ts";
 import { replayLayer, type StoredLayer } from "#storage/layout/replay-layer.ts";
 
@@ -15,7 +16,7 @@ export interface ArchiveTask {
 }
 
 /** Throws an AbortError when nobody wants the rest, and as `replayLayer`. */
-export function writeArchive({ pieces, sink }: ArchiveTask, aborted: () => boolean): void {
+export function writeArchive({ pieces, sink }: ArchiveTask, aborted: Aborted): void {
   const output = new DescriptorOutput(sink.fd, sink.framing, aborted);
   for (const piece of pieces) {
     if ("directory" in piece) for (const bytes of replayLayer(piece)) output.write(bytes);

@@ -8,24 +8,15 @@
  *
  * A layer is built under the name `.new-<id>` and renamed when it is whole; it is renamed to `.gone-…` before it is deleted.
  * So a directory with a plain name is always complete, and what a crash leaves is known by its name. Nothing is mounted
- * here: the launcher does that in the container's own mount namespace.
+ * here: the launcher does that in the container's own mount namespace. Init layers are used again (spare-inits.ts).
  */
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, unlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
-import { FileDescriptor } from "#kernel/fd.ts";
-import {
-  fchmod,
-  fchown,
-  fstat,
-  mkdirat,
-  RENAME_EXCHANGE,
-  renameat2,
-  symlinkat,
-} from "#kernel/file-syscalls.ts";
+import { mkdirat, renameat2, symlinkat } from "#kernel/file-syscalls.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
+import { AT_FDCWD } from "#kernel/syscalls.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
 import { BackgroundRemoval } from "#storage/background-removal.ts";
 import type {
@@ -35,40 +26,35 @@ import type {
   StorageDriver,
   WritableOptions,
 } from "#storage/driver-types.ts";
-import { type InitStep, makeInitLayer, planInitLayer } from "#storage/init-layer.ts";
-import { pathExists, readIfExists, removeIfExists } from "#storage/layer-files.ts";
+import { InitPlans, type InitStep, makeInitLayer } from "#storage/init-layer.ts";
+import { pathExists, removeIfExists } from "#storage/layer-files.ts";
+import { dressLayer } from "#storage/layer-looks.ts";
 import {
   checkLayerId,
+  goneBelow,
   gonePrefix,
   initSuffix,
   newPrefix,
-  noSuchLayer,
   ownerOf,
+  tooDeep,
 } from "#storage/layer-names.ts";
-import {
-  linkDirectory,
-  linkedCacheId,
-  linkTarget,
-  newLinkName,
-  parseLower,
-} from "#storage/overlay2/layer-links.ts";
+import { linkDirectory, linkTarget, newLinkName } from "#storage/overlay2/layer-links.ts";
+import { type LayerRecord, leadsTo, readLayerRecord, restoreLinks } from "#storage/overlay2/layer-record.ts";
 import { ContainerSizes } from "#storage/overlay2/overlay2-options.ts";
 import { type OverlaySupport, probeOverlay } from "#storage/overlay2/probe.ts";
+import { SpareInits } from "#storage/overlay2/spare-inits.ts";
 import { makeLayerDirectory, spreadLayers } from "#storage/spread-layers.ts";
+import { adoptStage, checkStage, newStage } from "#storage/staging/stage-names.ts";
 import type { Stage } from "#storage/staging/staging-types.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Layers below one another at most; as Docker. */
 const maxDepth = 128;
 
-/** Begins the names of stages; to reconciliation they are like all that begins with a dot. */
-const stagePrefix = ".stage-";
-
 /** What a layer's small files say; never changes once the layer exists. */
-interface LayerRecord {
-  link: string;
-  /** "l/AAA" …, uppermost first. */
-  lower: string[];
+interface KnownLayer extends LayerRecord {
+  /** The directories of those below, once somebody has asked. */
+  below?: string[];
 }
 
 export interface Overlay2Options {
@@ -111,14 +97,15 @@ export class Overlay2Driver implements StorageDriver {
   readonly #owner: Owner;
   readonly #spread: boolean;
   readonly #sizes: ContainerSizes;
-  readonly #records = new Map<string, LayerRecord>();
-  /** Plans of init layers by the image layer they go on. */
-  readonly #initPlans = new Map<string, InitStep[]>();
+  readonly #records = new Map<string, KnownLayer>();
+  readonly #initPlans = new InitPlans();
+  readonly #spareInits: SpareInits;
   readonly #removal = new BackgroundRemoval();
   readonly #measuring = new StorageWorkers(1);
 
   constructor({ home, support, spread, sizes, owner }: Overlay2Parts) {
     this.#home = home;
+    this.#spareInits = new SpareInits(home);
     this.#spread = spread;
     this.#owner = owner;
     this.#support = support;
@@ -147,9 +134,18 @@ export class Overlay2Driver implements StorageDriver {
 
   async createWritable(cacheId: string, parent: string | undefined, options: WritableOptions): Promise<void> {
     const init = `${cacheId}${initSuffix}`;
-    this.#create(init, parent, false, (diff) => {
-      makeInitLayer(diff, this.#initPlan(parent), options.uid ?? 0, options.gid ?? 0);
-    });
+    const owner = { uid: options.uid ?? 0, gid: options.gid ?? 0 };
+    if (this.#mayBuild(init)) {
+      this.#spareInits.use(init, parent, owner);
+      const link = this.#spareInits.take(init);
+      if (link === undefined) {
+        this.#create(init, parent, false, (diff) => {
+          makeInitLayer(diff, this.#initPlan(parent), owner, this.whiteouts);
+        });
+      } else {
+        this.#records.set(init, { link, lower: parent === undefined ? [] : this.#lowerOn(init, parent) });
+      }
+    }
     this.#create(cacheId, init, true, undefined, options.size);
   }
 
@@ -159,7 +155,7 @@ export class Overlay2Driver implements StorageDriver {
   }
 
   async stage(): Promise<Stage> {
-    const key = `${stagePrefix}${randomUUID()}`;
+    const key = newStage();
     await makeLayerDirectory(this.#home, key, 0o710, this.#spread);
     const target = this.#path(key, "diff");
     mkdirat(AT_FDCWD, target, 0o755);
@@ -167,14 +163,10 @@ export class Overlay2Driver implements StorageDriver {
   }
 
   async adopt(cacheId: string, key: string, { describesRoot }: { describesRoot: boolean }): Promise<void> {
-    const staged = this.#path(checkStage(key), "diff");
-    const own = this.diffPath(cacheId);
-    if (!describesRoot) copyLooks(this.#layerDirectories(cacheId)[1] ?? own, staged);
-    // What was there goes with the stage.
-    renameat2(AT_FDCWD, staged, AT_FDCWD, own, RENAME_EXCHANGE);
-    const layout = this.layoutPath(cacheId);
-    const flags = pathExists(layout) ? RENAME_EXCHANGE : 0;
-    renameat2(AT_FDCWD, this.#path(key, "layout"), AT_FDCWD, layout, flags);
+    const stage = { directory: this.#path(checkStage(key), "diff"), layout: this.#path(key, "layout") };
+    const layer = { directory: this.diffPath(cacheId), layout: this.layoutPath(cacheId) };
+    const looks = describesRoot ? undefined : (this.#layerDirectories(cacheId)[1] ?? layer.directory);
+    adoptStage(stage, layer, looks);
   }
 
   async unstage(key: string): Promise<void> {
@@ -238,10 +230,13 @@ export class Overlay2Driver implements StorageDriver {
       else if (!known.has(name) && !known.has(ownerOf(name))) this.#remove(name);
     }
     const links = join(this.#home, linkDirectory);
+    const linked = new Set<string>();
     for (const link of readdirSync(links)) {
-      const cacheId = linkedCacheId(readlinkSync(join(links, link)));
-      if (cacheId === undefined || !this.#isPresent(cacheId)) unlinkSync(join(links, link));
+      const cacheId = leadsTo(join(links, link));
+      if (cacheId === undefined || !this.#isPresent(cacheId)) rmSync(join(links, link), { recursive: true });
+      else linked.add(cacheId);
     }
+    restoreLinks(this.#home, linked);
   }
 
   settled(): Promise<void> {
@@ -288,7 +283,10 @@ export class Overlay2Driver implements StorageDriver {
     let lower: string[];
     try {
       lower = parent === undefined ? [] : this.#lowerOn(cacheId, parent);
-      this.#makeDiff(building, parent, fill);
+      const diff = join(building, "diff");
+      mkdirat(AT_FDCWD, diff, 0o755);
+      const below = parent === undefined ? undefined : this.diffPath(parent);
+      dressLayer(diff, below, this.#owner, fill);
       writeFileSync(join(building, "link"), link, { mode: 0o644 });
       if (lower.length > 0) {
         writeFileSync(join(building, "lower"), lower.join(":"), { mode: 0o644 });
@@ -306,30 +304,11 @@ export class Overlay2Driver implements StorageDriver {
     this.#records.set(cacheId, { link, lower });
   }
 
-  /** The layer's own directory: looks like the one below, since in a mount it is the upper one that shows. */
-  #makeDiff(building: string, parent: string | undefined, fill: ((diff: number) => void) | undefined): void {
-    const path = join(building, "diff");
-    mkdirat(AT_FDCWD, path, 0o755);
-    using diff = new FileDescriptor(open(path, O_RDONLY | O_DIRECTORY));
-    let { uid, gid, mode } = { ...this.#owner, mode: 0o755 };
-    if (parent !== undefined) {
-      using below = new FileDescriptor(open(this.diffPath(parent), O_RDONLY | O_DIRECTORY));
-      ({ uid, gid, mode } = fstat(below.number));
-    }
-    if (uid !== 0 || gid !== 0) fchown(diff.number, uid, gid);
-    fchmod(diff.number, mode & 0o7777);
-    fill?.(diff.number);
-  }
-
   #lowerOn(cacheId: string, parent: string): string[] {
     const below = this.#record(parent);
     const lower = [`${linkDirectory}/${below.link}`, ...below.lower];
     if (lower.length > maxDepth) {
-      throw new BerthError("invalid", "max depth exceeded", {
-        operation: "create layer",
-        object: cacheId,
-        hint: `At most ${maxDepth} layers can lie below one another; flatten the image with export and import.`,
-      });
+      throw tooDeep(cacheId, maxDepth);
     }
     return lower;
   }
@@ -341,17 +320,19 @@ export class Overlay2Driver implements StorageDriver {
   }
 
   #initPlan(parent: string | undefined): InitStep[] {
-    const key = parent ?? "";
-    let plan = this.#initPlans.get(key);
-    if (plan === undefined) {
-      plan = planInitLayer(parent === undefined ? [] : this.#layerDirectories(parent));
-      this.#initPlans.set(key, plan);
-    }
-    return plan;
+    return this.#initPlans.of(parent, () => ({
+      directories: parent === undefined ? [] : this.#layerDirectories(parent),
+      whiteouts: this.whiteouts,
+    }));
   }
 
   #remove(cacheId: string): void {
     const link = this.#linkOf(cacheId);
+    if (this.#spareInits.keep(cacheId, link)) {
+      this.#records.delete(cacheId);
+      return;
+    }
+    for (const spare of this.#spareInits.drop(cacheId)) this.#discard(spare);
     const gone = join(this.#home, gonePrefix + randomUUID());
     try {
       this.#sizes.limits?.release(this.#path(cacheId));
@@ -361,7 +342,7 @@ export class Overlay2Driver implements StorageDriver {
       throw error;
     }
     this.#records.delete(cacheId);
-    this.#initPlans.delete(cacheId);
+    this.#initPlans.forget(cacheId);
     if (link !== undefined) removeIfExists(join(this.#home, linkDirectory, link));
     this.#removal.add(gone);
   }
@@ -385,34 +366,35 @@ export class Overlay2Driver implements StorageDriver {
     this.#removal.add(gone);
   }
 
-  #record(cacheId: string): LayerRecord {
+  #record(cacheId: string): KnownLayer {
     const known = this.#records.get(cacheId);
     if (known !== undefined) return known;
     checkLayerId(cacheId);
-    try {
-      const link = readFileSync(this.#path(cacheId, "link"), "utf8").trim();
-      const lower = parseLower(readIfExists(this.#path(cacheId, "lower")) ?? "");
-      const record = { link, lower };
-      this.#records.set(cacheId, record);
-      return record;
-    } catch (cause) {
-      if (!isErrno(cause, "ENOENT")) throw cause;
-      throw noSuchLayer(cacheId, cause);
-    }
+    const record = readLayerRecord(this.#home, cacheId);
+    this.#records.set(cacheId, record);
+    return record;
   }
 
   #layerDirectories(cacheId: string): string[] {
-    const lower = this.#record(cacheId).lower.map((link) => {
-      const below = linkedCacheId(readlinkSync(join(this.#home, link)));
+    const record = this.#record(cacheId);
+    record.below ??= this.#directoriesOf(record, cacheId);
+    const missing = record.below.find((path) => !pathExists(path));
+    if (missing !== undefined) throw goneBelow(cacheId, basename(dirname(missing)), missing);
+    return [this.diffPath(cacheId), ...record.below];
+  }
+
+  #directoriesOf(record: KnownLayer, cacheId: string): string[] {
+    return record.lower.map((link) => {
+      const below = leadsTo(join(this.#home, link));
       if (below === undefined) {
-        throw new BerthError("internal", `layer link ${link} is damaged`, {
+        throw new BerthError("internal", `the link ${join(this.#home, link)} of a layer is damaged`, {
           operation: "read layer",
           object: cacheId,
+          hint: "restart the daemon: it makes links again whose layers are there; otherwise pull the image again",
         });
       }
       return this.diffPath(below);
     });
-    return [this.diffPath(cacheId), ...lower];
   }
 
   #isPresent(cacheId: string): boolean {
@@ -422,21 +404,4 @@ export class Overlay2Driver implements StorageDriver {
   #path(cacheId: string, ...names: string[]): string {
     return join(this.#home, cacheId, ...names);
   }
-}
-
-function checkStage(key: string): string {
-  if (key.startsWith(stagePrefix) && !key.includes("/")) return key;
-  throw new BerthError("internal", `${JSON.stringify(key)} is no stage`, {
-    operation: "make layer",
-    object: key,
-  });
-}
-
-/** Mode and owner of one directory for another. */
-function copyLooks(from: string, to: string): void {
-  using source = new FileDescriptor(open(from, O_RDONLY | O_DIRECTORY));
-  using target = new FileDescriptor(open(to, O_RDONLY | O_DIRECTORY));
-  const { uid, gid, mode } = fstat(source.number);
-  fchown(target.number, uid, gid);
-  fchmod(target.number, mode & 0o7777);
 }

@@ -2,14 +2,15 @@
  * Finds out whether overlayfs works on the file system a directory is on, what layers will look like there, and what
  * `docker info` says of it: by trying, since kernels differ in what they do by default.
  *
- * Makes a scratch directory in it and mounts there once; all is taken away again.
+ * Makes a scratch directory in it, and one mount that has no place among the machine's: whoever kills us leaves no more
+ * than a directory.
  */
 import { existsSync } from "node:fs";
 import { BerthError } from "#errors/errors.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { fchmodat, mkdirat, mknodat, renameat2, S_IFCHR, S_IFREG, unlinkat } from "#kernel/file-syscalls.ts";
-import { fstatfs, listsTypes } from "#kernel/file-system-status.ts";
-import { MNT_DETACH, mount, umount2 } from "#kernel/mount-syscalls.ts";
+import { listsTypes, statfs } from "#kernel/file-system-status.ts";
+import { fsconfigCreate, fsconfigSet, fsmount, fsopen } from "#kernel/mount-syscalls.ts";
 import { removeTree } from "#kernel/remove-tree.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
 import { AT_FDCWD, AT_REMOVEDIR, O_DIRECTORY, O_RDONLY, open } from "#kernel/syscalls.ts";
@@ -30,22 +31,19 @@ export interface OverlaySupport {
  * Options that keep layers plain: what they switch off would write marks that only the same mount understands. Without
  * redirect_dir the kernel has no metacopy either.
  */
-const wantedOptions = ["index", "redirect_dir"];
+const plainOptions = ["index", "redirect_dir"];
 
 /** Throws "unavailable", with a hint, where overlay2 cannot work. `home` exists. */
 export function probeOverlay(home: string): OverlaySupport {
-  using directory = new FileDescriptor(open(home, O_RDONLY | O_DIRECTORY));
-  const { name } = fstatfs(directory.number);
+  const { name } = statfs(home);
   const scratch = `${home}/.probe-${process.pid}`;
-  const mountOptions = wantedOptions
-    .filter((option) => existsSync(`/sys/module/overlay/parameters/${option}`))
-    .map((option) => `${option}=off`);
+  const options = plainOptions.filter((option) => existsSync(`/sys/module/overlay/parameters/${option}`));
   removeTree(scratch);
   mkdirat(AT_FDCWD, scratch, 0o700);
   try {
     makeLayers(home, scratch, name);
-    const changed = changeInMount(home, scratch, name, mountOptions);
-    return { backingFileSystem: name, mountOptions, ...changed };
+    const changed = changeInMount(home, scratch, name, options);
+    return { backingFileSystem: name, mountOptions: options.map((option) => `${option}=off`), ...changed };
   } finally {
     removeTree(scratch);
   }
@@ -69,41 +67,50 @@ function makeLayers(home: string, scratch: string, name: string): void {
   }
 }
 
+/** `options` are switched off. */
 function changeInMount(
   home: string,
   scratch: string,
   name: string,
-  options: string[],
+  options: readonly string[],
 ): Pick<OverlaySupport, "metacopy" | "nativeDiff"> {
-  const data = [
-    `lowerdir=${scratch}/lower`,
-    `upperdir=${scratch}/upper`,
-    `workdir=${scratch}/work`,
-    ...options,
-  ];
-  const merged = `${scratch}/merged`;
+  using merged = mountDetached(home, scratch, name, options);
+  fchmodat(merged.number, "file", 0o640);
+  unlinkat(merged.number, "hidden", AT_REMOVEDIR);
+  mkdirat(merged.number, "hidden", 0o700);
+  const redirected = movesDirectories(merged.number);
+  const opaque = getXattr(`${scratch}/upper/hidden`, "trusted.overlay.opaque")?.toString() === "y";
+  const metacopy = getXattr(`${scratch}/upper/file`, "trusted.overlay.metacopy") !== undefined;
+  return { metacopy, nativeDiff: opaque && !redirected && !metacopy };
+}
+
+/** The root of a mount of the scratch layers that is gone with its descriptor. */
+function mountDetached(
+  home: string,
+  scratch: string,
+  name: string,
+  options: readonly string[],
+): FileDescriptor {
+  using layers = new FileDescriptor(open(scratch, O_RDONLY | O_DIRECTORY));
   try {
-    mount("overlay", merged, "overlay", 0, data.join(","));
+    using context = new FileDescriptor(fsopen("overlay"));
+    // By way of the descriptor: a parameter holds 255 bytes, and no ":" or "," that is not its own.
+    const path = (part: string) => `/proc/self/fd/${layers.number}/${part}`;
+    fsconfigSet(context.number, "lowerdir", path("lower"));
+    fsconfigSet(context.number, "upperdir", path("upper"));
+    fsconfigSet(context.number, "workdir", path("work"));
+    for (const option of options) fsconfigSet(context.number, option, "off");
+    fsconfigCreate(context.number);
+    return new FileDescriptor(fsmount(context.number));
   } catch (cause) {
     throw unusable(home, `overlayfs cannot be mounted on file system ${name}`, cause);
-  }
-  try {
-    fchmodat(AT_FDCWD, `${merged}/file`, 0o640);
-    unlinkat(AT_FDCWD, `${merged}/hidden`, AT_REMOVEDIR);
-    mkdirat(AT_FDCWD, `${merged}/hidden`, 0o700);
-    const redirected = movesDirectories(merged);
-    const opaque = getXattr(`${scratch}/upper/hidden`, "trusted.overlay.opaque")?.toString() === "y";
-    const metacopy = getXattr(`${scratch}/upper/file`, "trusted.overlay.metacopy") !== undefined;
-    return { metacopy, nativeDiff: opaque && !redirected && !metacopy };
-  } finally {
-    umount2(merged, MNT_DETACH);
   }
 }
 
 /** Would the kernel note where a directory of a lower layer came from? Otherwise it refuses to move it. */
-function movesDirectories(merged: string): boolean {
+function movesDirectories(merged: number): boolean {
   try {
-    renameat2(AT_FDCWD, `${merged}/moved`, AT_FDCWD, `${merged}/elsewhere`);
+    renameat2(merged, "moved", merged, "elsewhere");
     return true;
   } catch (error) {
     if (isErrno(error, "EXDEV")) return false;

@@ -14,8 +14,9 @@ export function* packLayerChanges(
   comparison: LayerComparison,
   options: Pick<PackOptions, "ownerFor"> = {},
 ): Generator<Buffer> {
-  if (comparison.whiteouts === "overlay") {
-    yield* packTree(comparison.directory, { overlayLayer: true, ...options });
+  const { whiteouts } = comparison;
+  if (whiteouts !== "apply") {
+    yield* packTree(comparison.directory, { whiteouts, ...options });
     return;
   }
   const packer = new TreePacker(options);

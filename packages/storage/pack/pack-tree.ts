@@ -1,5 +1,5 @@
 /**
- * Packs a directory tree into a tar stream: for export (a merged view) and commit (one overlay layer).
+ * Packs a directory tree into a tar stream: for export (a merged view) and commit (one layer with its marks).
  *
  * Walks by descriptors, follows no link, and crosses no mount point. The same tree gives the same bytes: names in
  * the order of their bytes, no access times, no user names. Sockets are left out, they mean nothing elsewhere.
@@ -37,14 +37,15 @@ import {
   tryOpenat2,
 } from "#kernel/syscalls.ts";
 import { getXattr, listXattr, type XattrSubject, xattrPath } from "#kernel/xattr-syscalls.ts";
-import type { Owner } from "#storage/driver-types.ts";
+import type { Owner, Whiteouts } from "#storage/driver-types.ts";
+import { isOpaque, isReserved, isWhiteoutDevice, nameBehind } from "#storage/layer-marks.ts";
 import type { TarEntry, TarEntryType } from "#storage/tar/tar-entry.ts";
 import { encodeEntry, endOfArchive, paddingFor } from "#storage/tar/tar-writer.ts";
 import { opaqueMarker, whiteoutPrefix } from "#storage/unpack/entry-path.ts";
 
 export interface PackOptions {
-  /** The tree is one overlay layer: whiteouts and opaque directories become `.wh.` files. */
-  overlayLayer?: boolean;
+  /** The tree is one layer with such marks: they become `.wh.` files. By default it has none. */
+  whiteouts?: Whiteouts;
   /** Go on into what is mounted below, too. */
   crossMounts?: boolean;
   /** Whom the archive names for an owner on the host (`unpack/id-map.ts`); without it, that one. */
@@ -71,19 +72,25 @@ export function* packTree(directory: string, options: PackOptions = {}): Generat
 /** Packs parts of trees into one archive, whose end is the caller's to write. */
 export class TreePacker {
   readonly #options: PackOptions;
+  readonly #whiteouts: Whiteouts;
   /** First path of inodes that have several names. */
   readonly #firstPaths = new Map<string, string>();
 
   constructor(options: PackOptions = {}) {
     this.#options = options;
+    this.#whiteouts = options.whiteouts ?? "apply";
   }
 
   /** Everything in an open directory; names in the archive begin with `above`. */
   *children(fd: number, above: string): Generator<Buffer> {
-    for (const name of sortedNames(fd)) {
+    for (const { name, shown } of this.#sortedNames(fd)) {
       // Gone since it was listed: the tree of a running container changes.
       const status = fstatatIfExists(fd, name);
       if (status === undefined) continue;
+      if (isReserved(this.#whiteouts, name)) {
+        if (shown !== undefined) yield packWhiteout(`${above}${shown}`, status.modifiedAt);
+        continue;
+      }
       yield* this.entry(fd, name, `${above}${name}`, status);
       if ((status.mode & S_IFMT) === S_IFDIR) yield* this.#subdirectory(fd, name, `${above}${name}`);
     }
@@ -99,7 +106,7 @@ export class TreePacker {
   *entry(parent: number, name: string, path: string, status: FileStatus): Generator<Buffer> {
     const type = typeOfMode.get(status.mode & S_IFMT);
     if (type === undefined) return;
-    if (this.#options.overlayLayer === true && isWhiteout(status)) {
+    if (this.#whiteouts === "overlay" && isWhiteoutDevice(status)) {
       yield packWhiteout(path, status.modifiedAt);
       return;
     }
@@ -122,6 +129,16 @@ export class TreePacker {
     else yield encodeEntry(entry);
   }
 
+  /** Names in the order of what they stand for; `shown` is missing for what stands for nothing. */
+  #sortedNames(fd: number): { name: string; shown: string | undefined }[] {
+    return listDirectory(fd)
+      .map((name) => {
+        const shown = nameBehind(this.#whiteouts, name);
+        return { name, shown, bytes: pathBytes(shown ?? name) };
+      })
+      .sort((a, b) => Buffer.compare(a.bytes, b.bytes));
+  }
+
   #entryOf(subject: XattrSubject, path: string, type: TarEntryType, status: FileStatus): TarEntry {
     const { ownerFor } = this.#options;
     return { ...entryOf(subject, path, type, status), ...ownerFor?.({ uid: status.uid, gid: status.gid }) };
@@ -136,10 +153,7 @@ export class TreePacker {
     if (fd === -ERRNO.ENOENT || fd === -ERRNO.ENOTDIR || fd === -ERRNO.ELOOP || fd === -ERRNO.EXDEV) return;
     if (fd < 0) throw new SyscallError("openat2", -fd, [name]);
     using child = new FileDescriptor(fd);
-    if (
-      this.#options.overlayLayer === true &&
-      getXattr(child.number, "trusted.overlay.opaque")?.toString() === "y"
-    ) {
+    if (isOpaque(this.#whiteouts, child)) {
       yield encodeEntry(markerEntry(`${path}/${opaqueMarker}`, fstat(child.number).modifiedAt));
     }
     yield* this.children(child.number, `${path}/`);
@@ -150,13 +164,6 @@ export class TreePacker {
 export function packWhiteout(path: string, modifiedAt: bigint): Buffer {
   const slash = path.lastIndexOf("/") + 1;
   return encodeEntry(markerEntry(`${path.slice(0, slash)}${whiteoutPrefix}${path.slice(slash)}`, modifiedAt));
-}
-
-function sortedNames(fd: number): string[] {
-  return listDirectory(fd)
-    .map((name) => ({ name, bytes: pathBytes(name) }))
-    .sort((a, b) => Buffer.compare(a.bytes, b.bytes))
-    .map(({ name }) => name);
 }
 
 function* packFile(parent: number, name: string, entry: TarEntry): Generator<Buffer> {
@@ -223,10 +230,6 @@ function attributesOf(subject: XattrSubject): Map<string, Buffer> {
     if (!isErrno(error, "ENOENT")) throw error; // gone meanwhile: so are its attributes
   }
   return attributes;
-}
-
-function isWhiteout(status: FileStatus): boolean {
-  return (status.mode & S_IFMT) === S_IFCHR && status.special.major === 0 && status.special.minor === 0;
 }
 
 /** An empty file whose name is what matters. */

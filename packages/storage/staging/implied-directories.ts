@@ -5,11 +5,12 @@
 import { fchmod, fchown, S_IFDIR, S_IFMT } from "#kernel/file-syscalls.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
 import { O_DIRECTORY, O_RDONLY } from "#kernel/syscalls.ts";
+import type { LayerView } from "#storage/driver-types.ts";
 import { LayerStack } from "#storage/layered-lookup.ts";
 
-/** `lower`: directories of the layers below, uppermost first. Those that they don't have stay as they are. */
-export function applyImplied(directory: string, lower: readonly string[], paths: readonly string[]): void {
-  using below = new LayerStack(lower);
+/** `lower`: the layers below. What they don't have stays as it is. */
+export function applyImplied(directory: string, lower: LayerView, paths: readonly string[]): void {
+  using below = new LayerStack(lower.directories, lower.whiteouts);
   using layer = new RootDirectory(directory);
   for (const path of paths) {
     const status = below.stat(path, { follow: false });

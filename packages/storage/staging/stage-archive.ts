@@ -7,6 +7,7 @@
  */
 import { posix } from "node:path";
 import { BerthError, isBerthError } from "#errors/errors.ts";
+import { type Aborted, ClientPace } from "#kernel/client-pace.ts";
 import { ERRNO } from "#kernel/errno.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { awaitReady } from "#kernel/pipes.ts";
@@ -40,7 +41,7 @@ export interface StageHooks {
   /** A place for the next layer. */
   stage(): Promise<Stage>;
   report(progress: StageProgress): void;
-  aborted(): boolean;
+  aborted: Aborted;
 }
 
 /** Throws "invalid" for an archive that is no tar archive, cut short or leads out of itself; "no-space"; an AbortError. */
@@ -54,7 +55,7 @@ export async function stageArchive(request: StageRequest, hooks: StageHooks): Pr
       reader.write(piece);
       await collector.settle();
     };
-    await readArchive(source.number, hooks.aborted, take);
+    await readArchive(source.number, new ClientPace(hooks.aborted), take);
     reader.finish();
     return collector.result;
   } finally {
@@ -65,42 +66,48 @@ export async function stageArchive(request: StageRequest, hooks: StageHooks): Pr
 /** Gives `take` the archive piece by piece, uncompressed; a piece may be overwritten when `take` has settled. */
 async function readArchive(
   fd: number,
-  isAborted: () => boolean,
+  pace: ClientPace,
   take: (piece: Buffer) => Promise<void>,
 ): Promise<void> {
   const piece = Buffer.allocUnsafeSlow(pieceLength);
   let length = 0;
   // Enough to tell what it is.
   while (length < magicLength) {
-    const more = readSome(fd, piece.subarray(length), isAborted);
+    const more = readSome(fd, piece.subarray(length), pace);
     if (more === 0) break;
     length += more;
   }
   if (detectCompression(piece.subarray(0, length)) !== "none") {
     const start = Buffer.from(piece.subarray(0, length));
-    for await (const plain of uncompressed(pieces(start, fd, isAborted))) await take(plain);
+    for await (const plain of uncompressed(pieces(start, fd, pace))) await take(plain);
     return;
   }
-  for (; length > 0; length = readSome(fd, piece, isAborted)) await take(piece.subarray(0, length));
+  for (; length > 0; length = readSome(fd, piece, pace)) await take(piece.subarray(0, length));
 }
 
 /** A fresh buffer each: who decompresses holds on to some. */
-async function* pieces(start: Buffer, fd: number, isAborted: () => boolean): AsyncGenerator<Buffer> {
+async function* pieces(start: Buffer, fd: number, pace: ClientPace): AsyncGenerator<Buffer> {
   yield start;
   for (;;) {
     const piece = Buffer.allocUnsafe(packedLength);
-    const length = readSome(fd, piece, isAborted);
+    const length = readSome(fd, piece, pace);
     if (length === 0) return;
     yield piece.subarray(0, length);
   }
 }
 
 /** Waits for bytes; 0 at the end. */
-function readSome(fd: number, into: Buffer, isAborted: () => boolean): number {
+function readSome(fd: number, into: Buffer, pace: ClientPace): number {
   for (;;) {
-    while (!awaitReady(fd, "read", patience)) if (isAborted()) throw aborted();
+    for (let ready = false; !ready; ) {
+      const began = performance.now();
+      ready = awaitReady(fd, "read", patience);
+      if (pace.waited(performance.now() - began)) throw aborted();
+    }
     try {
-      return read(fd, into);
+      const length = read(fd, into);
+      pace.moved(length);
+      return length;
     } catch (error) {
       if (!(error instanceof SyscallError) || error.errno !== ERRNO.EAGAIN) throw error;
     }
@@ -212,8 +219,8 @@ class Collector implements TarHandler {
       return;
     }
     const { key, target, layout } = await this.#hooks.stage();
-    const { idMap, limits } = this.#request;
-    const directories = { target, layout, whiteouts: "overlay" as const, ...(idMap && { idMap }) };
+    const { idMap, limits, whiteouts } = this.#request;
+    const directories = { target, layout, whiteouts, ...(idMap && { idMap }) };
     file.layer = openLayerIntake({ key, name: file.name, compression, target: directories, limits });
     await file.layer.write(start);
   }

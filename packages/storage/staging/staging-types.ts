@@ -2,7 +2,7 @@
  * Staging: the layers of an archive are unpacked while it arrives, before anybody knows which image they belong to. Plain
  * data that travels between the daemon and the worker that does it.
  */
-import type { UnpackRequest } from "#storage/driver-types.ts";
+import type { UnpackRequest, Whiteouts } from "#storage/driver-types.ts";
 
 /** A driver's place for a layer without an identity. */
 export interface Stage {
@@ -16,6 +16,8 @@ export interface Stage {
 export interface StageRequest extends Pick<UnpackRequest, "idMap" | "limits"> {
   /** Descriptor the archive is read from; belongs to the worker from then on. */
   source: number;
+  /** As the driver's layers have them. */
+  whiteouts: Whiteouts;
 }
 
 /** Where a small file came from, and what it holds. */

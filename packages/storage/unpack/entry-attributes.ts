@@ -1,15 +1,12 @@
 /**
- * Owners and extended attributes of unpacked entries: which are set, which are left out.
+ * Owners, extended attributes, modes and times of unpacked entries: which are set, which are left out, and in which order.
  */
 import { ERRNO } from "#kernel/errno.ts";
+import { fchmod, fchmodat, fchown, fchownat, utimensat } from "#kernel/file-syscalls.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
-import { setXattr } from "#kernel/xattr-syscalls.ts";
+import { setXattr, xattrPath } from "#kernel/xattr-syscalls.ts";
 import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import type { OpenDirectory } from "#storage/unpack/open-directories.ts";
-
-/** What overlayfs reads as: this directory hides those below it. */
-export const opaqueAttribute = "trusted.overlay.opaque";
-export const opaqueValue = Buffer.from("y");
 
 /** Attributes by which overlayfs redirects and merges directories: from an archive they could reach other layers. */
 function isOverlayAttribute(name: string): boolean {
@@ -35,4 +32,27 @@ export function applyXattrs(subject: number | string, entry: TarEntry): void {
       if (!unsupported && !(error.errno === ERRNO.EPERM && name.startsWith("user."))) throw error;
     }
   }
+}
+
+/** Looks of an open directory, but for its times. */
+export function dressDirectory(fd: number, entry: TarEntry): void {
+  fchown(fd, entry.uid, entry.gid);
+  applyXattrs(fd, entry);
+  fchmod(fd, entry.mode);
+}
+
+/** Looks of an open new file whose content is there, but for its times. */
+export function dressFile(fd: number, entry: TarEntry, parent: OpenDirectory): void {
+  // In this order: a change of owner takes capabilities and set-id bits away.
+  if (mustChown(entry, parent)) fchown(fd, entry.uid, entry.gid);
+  applyXattrs(fd, entry);
+  if ((entry.mode & 0o7000) !== 0) fchmod(fd, entry.mode);
+}
+
+/** Looks of a new link or device, which cannot be opened. */
+export function dressNode(parent: OpenDirectory, name: string, entry: TarEntry): void {
+  if (mustChown(entry, parent)) fchownat(parent.fd, name, entry.uid, entry.gid);
+  applyXattrs(xattrPath(parent.fd, name), entry);
+  if (entry.type !== "symlink" && (entry.mode & 0o7000) !== 0) fchmodat(parent.fd, name, entry.mode);
+  utimensat(parent.fd, name, entry.accessedAt ?? entry.modifiedAt, entry.modifiedAt);
 }

@@ -28,6 +28,20 @@ export function entryPath(name: string): string {
   return parts.join("/");
 }
 
+/** The directory that a cleaned path lies in; "" is the root. */
+export function parentPath(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "" : path.slice(0, slash);
+}
+
+export function lastName(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+export function joinPath(directory: string, name: string): string {
+  return directory === "" ? name : `${directory}/${name}`;
+}
+
 export const whiteoutPrefix = ".wh.";
 export const opaqueMarker = ".wh..wh..opq";
 /** Begins the names of other marks that old AUFS layers hold; they mean nothing to us. */

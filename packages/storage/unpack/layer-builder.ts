@@ -39,7 +39,7 @@ export class LayerBuilder implements Disposable {
     collectImplied = false,
   }: LayerTarget & BuildOptions) {
     using stack = new DisposableStack();
-    this.#lower = stack.use(new LayerStack(lower));
+    this.#lower = stack.use(new LayerStack(lower, whiteouts));
     const writer = layout === undefined ? undefined : stack.use(new LayoutWriter(layout));
     this.#layout = writer;
     this.#tree = stack.use(

@@ -17,13 +17,14 @@ export interface LayerUnpackerOptions {
   idMap?: IdMap | undefined;
 }
 
-/** Image archives that can be on their way in. */
+/** Image archives that can be on their way in, and how long one may stand still while others wait, ms. */
 const archivesAtOnce = 16;
+const archiveStall = 10_000;
 
 export function createLayerUnpacker(options: LayerUnpackerOptions = {}): LayerUnpacker {
   const workers = new StorageWorkers(options.threads ?? Math.min(4, availableParallelism()));
   /** Each is at the mercy of a client. */
-  const archivers = new StorageWorkers(archivesAtOnce);
+  const archivers = new StorageWorkers(archivesAtOnce, archiveStall);
   const defaults = {
     limits: options.limits ?? defaultLimits,
     ...(options.idMap && { idMap: options.idMap }),

@@ -3,7 +3,7 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import { ERRNO } from "#kernel/errno.ts";
-import type { SyscallError } from "#kernel/syscall-error.ts";
+import { SyscallError } from "#kernel/syscall-error.ts";
 
 /** The archive is wrong: its entry `name` … */
 export function invalid(name: string, reason: string): BerthError {
@@ -26,8 +26,16 @@ const archiveFaults: readonly number[] = [
   ERRNO.EMLINK,
 ];
 
-/** What a failed system call means for the entry being unpacked. */
-export function explain(cause: SyscallError, entry: string): BerthError {
+/** Runs a step of unpacking an entry; failures of system calls become errors about that. */
+export function naming(entry: string, step: () => void): void {
+  try {
+    step();
+  } catch (error) {
+    throw error instanceof SyscallError ? explain(error, entry) : error;
+  }
+}
+
+function explain(cause: SyscallError, entry: string): BerthError {
   const detail = { operation: "unpack layer", object: entry, cause };
   if (cause.errno === ERRNO.ENOSPC || cause.errno === ERRNO.EDQUOT) {
     return new BerthError("no-space", `write ${entry}: no space left on device`, {

@@ -22,6 +22,7 @@ import fc from "fast-check";
 import { isBerthError } from "#errors/errors.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
 import { getXattr, listXattr, splitNames } from "#kernel/xattr-syscalls.ts";
+import type { Whiteouts } from "#storage/driver-types.ts";
 import { packTree } from "#storage/pack/pack-tree.ts";
 import type { TarEntry } from "#storage/tar/tar-entry.ts";
 import { archiveOf, type Item } from "#storage/testing/tar-entries.ts";
@@ -470,7 +471,7 @@ describe("unpacking layers", { skip: process.geteuid?.() !== 0 && "needs root" }
     mkdirSync(join(target, "1"));
     mkdirSync(join(target, "2"));
     await unpack(archive, { target: join(target, "1") });
-    await unpack(Buffer.concat([...packTree(join(target, "1"), { overlayLayer: true })]), {
+    await unpack(Buffer.concat([...packTree(join(target, "1"), { whiteouts: "overlay" })]), {
       target: join(target, "2"),
     });
     assert.equal(describeTree(join(target, "2")), describeTree(join(target, "1")));
@@ -506,7 +507,7 @@ describe("unpacking layers", { skip: process.geteuid?.() !== 0 && "needs root" }
       fc.asyncProperty(
         fc.array(item, { minLength: 1, maxLength: 12 }),
         damage,
-        fc.constantFrom<"overlay" | "apply">("overlay", "apply"),
+        fc.constantFrom<Whiteouts>("overlay", "aufs", "apply"),
         async (items, changes, whiteouts) => {
           rmSync(target, { recursive: true });
           mkdirSync(target);

@@ -24,7 +24,7 @@ import fc from "fast-check";
 import { BerthError } from "#errors/errors.ts";
 import { S_IFCHR, S_IFIFO } from "#kernel/file-syscalls.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
-import type { LayerUnpacker } from "#storage/driver-types.ts";
+import type { LayerUnpacker, Whiteouts } from "#storage/driver-types.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
 
 const node = fc.record({
@@ -143,7 +143,7 @@ describe("archives of GNU tar", { skip: process.geteuid?.() !== 0 && "needs root
     execFileSync("sh", ["-c", script, "tar", ...options, "-cf", archive, "-C", join(base, "tree"), "."]);
     return readFileSync(archive);
   };
-  const unpack = (archive: Buffer, whiteouts: "overlay" | "apply" = "overlay") => {
+  const unpack = (archive: Buffer, whiteouts: Whiteouts = "overlay") => {
     writeFileSync(join(base, "layer"), archive);
     return unpacker.unpack({ source: join(base, "layer"), target: fresh("out"), whiteouts });
   };
@@ -197,7 +197,7 @@ describe("archives of GNU tar", { skip: process.geteuid?.() !== 0 && "needs root
         fc.array(damage, { minLength: 1, maxLength: 5 }),
         fc.constantFrom("--format=pax", "--format=gnu", "--format=ustar"),
         fc.constantFrom("before", "after", "none"),
-        fc.constantFrom<"overlay" | "apply">("overlay", "apply"),
+        fc.constantFrom<Whiteouts>("overlay", "aufs", "apply"),
         async (nodes, damages, format, compressed, whiteouts) => {
           plant(fresh("tree"), nodes);
           let archive = pack(format, ...(format === "--format=ustar" ? [] : ["--sparse"]));

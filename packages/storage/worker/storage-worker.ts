@@ -4,12 +4,15 @@
  * It decides nothing and keeps nothing between tasks.
  */
 import { parentPort } from "node:worker_threads";
+import type { Aborted } from "#kernel/client-pace.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { removeTree } from "#kernel/remove-tree.ts";
 import { O_RDONLY, open, syncfs } from "#kernel/syscalls.ts";
 import { treeSize } from "#kernel/tree-size.ts";
 import { changesSize } from "#storage/changes/changes-size.ts";
 import { copyTree } from "#storage/copy/copy-tree.ts";
+import type { Whiteouts } from "#storage/driver-types.ts";
+import { isReserved } from "#storage/layer-marks.ts";
 import { layoutOf } from "#storage/layout/replay-layer.ts";
 import { writeArchive } from "#storage/layout/write-archive.ts";
 import { applyImplied } from "#storage/staging/implied-directories.ts";
@@ -48,6 +51,15 @@ function reply(message: ReplyMessage): void {
   port?.postMessage(message);
 }
 
+function isRemoved(path: string): boolean {
+  try {
+    removeTree(path);
+    return true;
+  } catch {
+    return false; // Whoever asked looks into it.
+  }
+}
+
 function ask(id: number): Promise<unknown> {
   asking = Promise.withResolvers();
   reply({ id, kind: "ask" });
@@ -66,31 +78,30 @@ async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
     case "files": {
       // Loaded where it is needed: most threads never do.
       const { performFileTask } = await import("#storage/files/file-tasks.ts");
-      const stop = new Int32Array(abort);
-      return await performFileTask(task.task, () => Atomics.load(stop, 0) !== 0);
+      return await performFileTask(task.task, lookAt(abort));
     }
     case "stage":
-      return await stage(id, task.task, new Int32Array(abort));
+      return await stage(id, task.task, lookAt(abort));
     case "imply":
       applyImplied(task.directory, task.lower, task.paths);
       return undefined;
     case "layouts":
       return task.layouts.map(layoutOf);
-    case "archive": {
-      const stop = new Int32Array(abort);
-      writeArchive(task.task, () => Atomics.load(stop, 0) !== 0);
+    case "archive":
+      writeArchive(task.task, lookAt(abort));
       return undefined;
-    }
     case "remove":
       removeTree(task.path);
       return undefined;
+    case "remove-all":
+      return task.paths.filter((path) => !isRemoved(path));
     case "remove-subvolume": {
       const { removeSubvolume } = await import("#storage/btrfs/remove-subvolume.ts");
       await removeSubvolume(task.path);
       return undefined;
     }
     case "measure":
-      return treeSize(task.path);
+      return measure(task.path, task.whiteouts);
     case "measure-changes":
       return changesSize(task.comparison);
     case "sync": {
@@ -98,10 +109,27 @@ async function perform({ id, task, abort }: TaskMessage): Promise<unknown> {
       syncfs(directory.number);
       return undefined;
     }
+    case "collect":
+      // As a whole: nobody waits for a thread that rests.
+      globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
+      return undefined;
   }
 }
 
-async function stage(id: number, task: StageRequest, abort: Int32Array): Promise<unknown> {
+/** Is the task to stop? And tells whoever asks for its place how long its client has kept it waiting. */
+function lookAt(shared: SharedArrayBuffer): Aborted {
+  const words = new Int32Array(shared);
+  return (waited) => {
+    if (waited !== undefined) Atomics.store(words, 1, waited);
+    return Atomics.load(words, 0) !== 0;
+  };
+}
+
+function measure(path: string, whiteouts: Whiteouts = "apply"): number {
+  return treeSize(path, whiteouts === "aufs" ? (name) => isReserved(whiteouts, name) : undefined);
+}
+
+async function stage(id: number, task: StageRequest, aborted: Aborted): Promise<unknown> {
   // Loaded where it is needed: most threads never do.
   const { stageArchive } = await import("#storage/staging/stage-archive.ts");
   let told = 0;
@@ -113,7 +141,7 @@ async function stage(id: number, task: StageRequest, abort: Int32Array): Promise
       told = now;
       reply({ id, kind: "progress", consumed: progress.current, detail: progress });
     },
-    aborted: () => Atomics.load(abort, 0) !== 0,
+    aborted,
   });
 }
 

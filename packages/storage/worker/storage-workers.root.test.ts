@@ -1,16 +1,29 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { BerthError, isBerthError } from "#errors/errors.ts";
-import { makePipe } from "#kernel/pipes.ts";
+import { makeNonblocking, makePipe } from "#kernel/pipes.ts";
+import { read as readFd, write as writeFd } from "#kernel/syscalls.ts";
 import { packTree } from "#storage/pack/pack-tree.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
 import { defaultLimits } from "#storage/unpack/unpack-limits.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import { packError, unpackError } from "#storage/worker/worker-messages.ts";
 import { threadCount } from "#storage/worker/worker-threads.ts";
+
+const PIDS = "/sys/fs/cgroup/pids";
 
 describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" }, () => {
   let base: string;
@@ -44,6 +57,29 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
     assert.equal(statSync(join(base, "b", "file-7")).mode, statSync(join(base, "tree", "file-7")).mode);
     assert.ok(progress.length >= 3);
     await unpacker.close();
+  });
+
+  test("where no thread is to be had, the task fails and the next one goes on", {
+    skip: !existsSync(PIDS) && "needs the pids controller of cgroup v1",
+  }, async () => {
+    const group = join(PIDS, `berth-threads-${process.pid}`);
+    const unpacker = createLayerUnpacker({ threads: 6 });
+    mkdirSync(group);
+    try {
+      writeFileSync(join(group, "cgroup.procs"), String(process.pid));
+      writeFileSync(join(group, "pids.max"), readFileSync(join(group, "pids.current"), "utf8"));
+      // Threads of other tests may be resting, but not as many.
+      const asked = await Promise.allSettled(
+        ["a", "b", "c", "d", "e", "f"].map((name) => unpacker.unpack(request(name))),
+      );
+      assert.ok(asked.some(({ status }) => status === "rejected"));
+      writeFileSync(join(group, "pids.max"), "max");
+      assert.equal((await unpacker.unpack(request("g"))).size, 3_000_000);
+    } finally {
+      writeFileSync(join(PIDS, "cgroup.procs"), String(process.pid));
+      rmdirSync(group);
+      await unpacker.close();
+    }
   });
 
   test("errors come back as what they were", async () => {
@@ -107,7 +143,10 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
     const [full, free] = [new StorageWorkers(1), new StorageWorkers(1)];
     const { read, write } = makePipe();
     const limits = defaultLimits;
-    const reading = full.run({ kind: "stage", task: { source: read.release(), limits } });
+    const reading = full.run({
+      kind: "stage",
+      task: { source: read.release(), whiteouts: "overlay", limits },
+    });
     let done = false;
     const waiting = full.run({ kind: "sync", path: base }).then(() => {
       done = true;
@@ -117,6 +156,82 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
     write.close();
     await Promise.all([reading, waiting]);
     await Promise.all([full.close(), free.close()]);
+  });
+
+  test("one whose client stands still keeps its place until somebody wants it", async () => {
+    const workers = new StorageWorkers(1, 500);
+    const stage = () => {
+      const { read, write } = makePipe();
+      const task = { source: read.release(), whiteouts: "overlay", limits: defaultLimits } as const;
+      return { write, result: workers.run({ kind: "stage", task }) };
+    };
+    const sending = stage();
+    let left = false;
+    const stalled = assert
+      .rejects(
+        sending.result,
+        (error) => isBerthError(error, "unavailable") && /others waited/.test(error.message),
+      )
+      .then(() => {
+        left = true;
+      });
+    await sleep(1500);
+    assert.ok(!left);
+    await workers.run({ kind: "sync", path: base });
+    await stalled;
+    // Taking in turns: what its client doesn't take is the other direction of the same.
+    const sink = makePipe(4096);
+    makeNonblocking(sink.write);
+    const bytes = new Uint8Array(1 << 20);
+    const task = { pieces: [bytes], sink: { fd: sink.write.number, framing: "plain" as const } };
+    const taking = workers.run({ kind: "archive", task });
+    const refused = assert.rejects(taking, (error) => isBerthError(error, "unavailable"));
+    await workers.run({ kind: "sync", path: base });
+    await refused;
+    for (const end of [sending.write, sink.read, sink.write]) end.close();
+    await workers.close();
+  });
+
+  test("a byte now and then keeps no place", async () => {
+    const workers = new StorageWorkers(2, 500);
+    const { read, write: end } = makePipe();
+    const source = { source: read.release(), whiteouts: "overlay", limits: defaultLimits } as const;
+    const sink = makePipe(4096);
+    makeNonblocking(sink.write);
+    const pieces = [new Uint8Array(1 << 20)];
+    const target = { pieces, sink: { fd: sink.write.number, framing: "plain" as const } };
+    const slow = [
+      workers.run({ kind: "stage", task: source }),
+      workers.run({ kind: "archive", task: target }),
+    ];
+    let both = false;
+    const refused = Promise.all(
+      slow.map((one) => assert.rejects(one, (error) => isBerthError(error, "unavailable"))),
+    ).then(() => {
+      both = true;
+    });
+    const page = Buffer.alloc(128);
+    makeNonblocking(sink.read);
+    const trickle = setInterval(() => {
+      try {
+        readFd(sink.read.number, page);
+        writeFd(end.number, page.subarray(0, 1));
+      } catch {
+        // Nothing has come since, or the task that was at the other end has ended.
+      }
+    }, 50);
+    try {
+      // There is always one that waits, also once the first has lost its place.
+      const others = [1, 2, 3].map(async () => {
+        do await workers.run({ kind: "measure", path: base });
+        while (!both);
+      });
+      await Promise.all([...others, refused]);
+    } finally {
+      clearInterval(trickle);
+      for (const fd of [end, sink.read, sink.write]) fd.close();
+      await workers.close();
+    }
   });
 
   test("an error keeps code, hint and cause on the way", () => {

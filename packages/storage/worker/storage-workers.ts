@@ -2,6 +2,9 @@
  * What one part of the daemon has storage threads do: so many tasks at once, the others wait in a queue of their own. So a slow
  * client's archive holds up nobody who works on something else.
  *
+ * Where tasks wait for their clients, one whose client takes or sends next to nothing (kernel/client-pace.ts) keeps its place
+ * only as long as nobody else wants it.
+ *
  * The threads are everybody's (worker-threads.ts) and these workers' own only while they do a task of theirs. A thread that
  * dies takes only its own task with it, which fails.
  */
@@ -15,20 +18,31 @@ export interface TaskOptions extends TaskHooks {
 
 interface Job extends PromiseWithResolvers<unknown> {
   task: StorageTask;
-  /** One Int32, set to 1 to stop it. */
-  abort: SharedArrayBuffer;
+  /** As in TaskMessage. */
+  abort: Int32Array<SharedArrayBuffer>;
   hooks: TaskHooks;
+  /** Stopped because its client did nothing while others waited. */
+  evicted: boolean;
 }
+
+/** Between two looks at those that hold up others, ms. */
+const WATCH_MS = 1000;
 
 export class StorageWorkers implements AsyncDisposable {
   readonly #limit: number;
+  readonly #stall: number | undefined;
   readonly #queue: Job[] = [];
-  readonly #working = new Set<WorkerThread>();
+  readonly #working = new Map<WorkerThread, Job>();
+  #watch: NodeJS.Timeout | undefined;
   #closed = false;
 
-  /** `atOnce`: how many tasks run at once. */
-  constructor(atOnce: number) {
+  /**
+   * `atOnce`: how many tasks run at once. `stall`: after so many milliseconds of waiting for its client a task loses its place to
+   * one that waits for that; undefined: never.
+   */
+  constructor(atOnce: number, stall?: number) {
     this.#limit = Math.max(1, atOnce);
+    this.#stall = stall;
   }
 
   /** Runs a task; rejects with the worker's error, or an AbortError when the signal fires. */
@@ -37,9 +51,10 @@ export class StorageWorkers implements AsyncDisposable {
       throw new BerthError("unavailable", "the storage workers are closed", { operation: task.kind });
     }
     signal?.throwIfAborted();
-    const job = { ...Promise.withResolvers<unknown>(), task, abort: new SharedArrayBuffer(4), hooks };
+    const abort = new Int32Array(new SharedArrayBuffer(8));
+    const job = { ...Promise.withResolvers<unknown>(), task, abort, hooks, evicted: false };
     const onAbort = () => {
-      Atomics.store(new Int32Array(job.abort), 0, 1);
+      Atomics.store(job.abort, 0, 1);
       const waiting = this.#queue.indexOf(job);
       if (waiting < 0) return;
       this.#queue.splice(waiting, 1);
@@ -63,7 +78,8 @@ export class StorageWorkers implements AsyncDisposable {
         operation: "close storage workers",
       });
     for (const job of this.#queue.splice(0)) job.reject(error());
-    await Promise.all([...this.#working].map((thread) => thread.end(error())));
+    clearInterval(this.#watch);
+    await Promise.all([...this.#working.keys()].map((thread) => thread.end(error())));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -76,18 +92,46 @@ export class StorageWorkers implements AsyncDisposable {
       if (job === undefined) return;
       void this.#perform(job);
     }
+    if (this.#queue.length > 0 && this.#stall !== undefined) {
+      this.#watch ??= setInterval(() => this.#evict(), WATCH_MS).unref();
+    }
+  }
+
+  /** Of those that have waited too long for their clients, stops as many as have others waiting for their places. */
+  #evict(): void {
+    if (this.#queue.length === 0) {
+      clearInterval(this.#watch);
+      this.#watch = undefined;
+      return;
+    }
+    const jobs = [...this.#working.values()];
+    const leaving = jobs.filter(({ evicted }) => evicted).length;
+    const waited = (job: Job) => Atomics.load(job.abort, 1);
+    const stalled = jobs.filter((job) => !job.evicted && waited(job) >= (this.#stall ?? Infinity));
+    stalled.sort((one, other) => waited(other) - waited(one));
+    for (const job of stalled.slice(0, Math.max(0, this.#queue.length - leaving))) {
+      job.evicted = true;
+      Atomics.store(job.abort, 0, 1);
+    }
   }
 
   async #perform(job: Job): Promise<void> {
-    const thread = takeThread();
-    this.#working.add(thread);
+    let thread: WorkerThread | undefined;
     try {
-      job.resolve(await thread.perform(job.task, job.abort, job.hooks));
+      // The kernel may have none to give.
+      thread = takeThread();
+      this.#working.set(thread, job);
+      job.resolve(await thread.perform(job.task, job.abort.buffer, job.hooks));
     } catch (error) {
-      job.reject(error);
+      job.reject(job.evicted ? this.#lostPlace(job) : error);
     } finally {
-      this.#working.delete(thread);
+      if (thread !== undefined) this.#working.delete(thread);
     }
     this.#dispatch();
+  }
+
+  #lostPlace({ task }: Job): BerthError {
+    const text = `the client took or sent next to nothing for ${(this.#stall ?? 0) / 1000} s, and others waited: ${this.#limit} at once`;
+    return new BerthError("unavailable", text, { operation: task.kind });
   }
 }

@@ -3,7 +3,7 @@
  */
 import { BerthError, type ErrorCode } from "#errors/errors.ts";
 import type { CopyTask } from "#storage/copy/copy-tree.ts";
-import type { LayerComparison } from "#storage/driver-types.ts";
+import type { LayerComparison, LayerView, Whiteouts } from "#storage/driver-types.ts";
 import type { FileTask } from "#storage/files/file-tasks.ts";
 import type { ArchiveTask } from "#storage/layout/write-archive.ts";
 import type { StageRequest } from "#storage/staging/staging-types.ts";
@@ -17,26 +17,33 @@ export type StorageTask =
   /** Unpack the layers of an image archive as it arrives; asks for a Stage for each. Answers StagedArchive. */
   | { kind: "stage"; task: StageRequest }
   /** Give directories of a layer the mode and owner they have in the layers below, uppermost first. */
-  | { kind: "imply"; directory: string; lower: string[]; paths: string[] }
+  | { kind: "imply"; directory: string; lower: LayerView; paths: string[] }
   /** Size and digest of archives, by the paths of their layouts. */
   | { kind: "layouts"; layouts: string[] }
   /** Write an archive with layers in it. */
   | { kind: "archive"; task: ArchiveTask }
   /** Delete a tree that has no other user. */
   | { kind: "remove"; path: string }
+  /** The same for many; answers the paths of those that could not be deleted whole. */
+  | { kind: "remove-all"; paths: string[] }
   /** The same where it is, or has in it, subvolumes of btrfs. */
   | { kind: "remove-subvolume"; path: string }
-  /** Bytes below a directory; answers a number. */
-  | { kind: "measure"; path: string }
+  /** Bytes below a directory that is a layer with such marks, if it has any; answers a number. */
+  | { kind: "measure"; path: string; whiteouts?: Whiteouts }
   /** Bytes that a layer adds to those below; answers a number. */
   | { kind: "measure-changes"; comparison: LayerComparison }
   /** Write back the file system `path` is on. */
-  | { kind: "sync"; path: string };
+  | { kind: "sync"; path: string }
+  /** Collect what former tasks have left in the thread's memory. */
+  | { kind: "collect" };
 
 export interface TaskMessage {
   id: number;
   task: StorageTask;
-  /** One Int32 set to 1 to stop; shared memory, because the worker is busy when it matters. */
+  /**
+   * Two Int32, shared memory because the worker is busy when it matters: set to 1 to stop; how many ms its client has
+   * kept it waiting.
+   */
   abort: SharedArrayBuffer;
 }
 

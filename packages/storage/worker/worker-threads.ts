@@ -56,6 +56,21 @@ export function threadCount(): number {
   return threads.size;
 }
 
+/**
+ * For a quiet moment: threads without work end before their time, and the one that is kept collects what it has left in memory.
+ * Resolves when they have; never rejects.
+ */
+export async function tidyThreads(): Promise<void> {
+  await Promise.all(
+    resting.slice(keepsOne ? 1 : 0).map((thread) => {
+      leave(thread);
+      return thread.end(new Error("the thread was idle"));
+    }),
+  );
+  const kept = keepsOne ? resting.pop() : undefined;
+  await kept?.perform({ kind: "collect" }, new SharedArrayBuffer(8), {}).catch(() => undefined);
+}
+
 function rest(thread: WorkerThread): void {
   resting.push(thread);
   thread.rest(() => {
@@ -89,7 +104,7 @@ export class WorkerThread {
   }
 
   /**
-   * Does a task, once; then the thread is somebody else's. `abort`: one Int32 that stops it when it is 1. Rejects with the task's
+   * Does a task, once; then the thread is somebody else's. `abort`: as in TaskMessage. Rejects with the task's
    * error, "internal" where the thread dies of it.
    */
   perform(task: StorageTask, abort: SharedArrayBuffer, hooks: TaskHooks): Promise<unknown> {

@@ -3,16 +3,10 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import { isDigest } from "./digest.ts";
-import type { ImageName, ImageStore, StoredImage } from "./image-store.ts";
+import { imageName } from "./image-names.ts";
+import type { ImageStore, StoredImage } from "./image-store.ts";
 import { parsePlatform, platformRank, platformText } from "./platform.ts";
-import {
-  familiarText,
-  idPrefix,
-  parseReference,
-  type Reference,
-  repositoryOf,
-  withDefaultTag,
-} from "./reference.ts";
+import { familiarText, idPrefix, parseReference, withDefaultTag } from "./reference.ts";
 
 /** Throws not-found "No such image: x", or "invalid" where the text is neither a name nor an id. */
 export function resolveImage(text: string, images: ImageStore): StoredImage {
@@ -23,7 +17,7 @@ export function resolveImage(text: string, images: ImageStore): StoredImage {
     return image;
   }
   const reference = withDefaultTag(parseReference(text));
-  const named = images.find(imageName(reference));
+  const named = images.names.find(imageName(reference));
   const image = named === undefined ? undefined : images.get(named);
   // busybox:1.36@sha256:…: the tag is decoration, but a wrong digest is not.
   if (image !== undefined) return image;
@@ -46,14 +40,6 @@ export function checkPlatform(text: string, image: StoredImage, platform: string
     `image with reference ${text} was found but does not provide the specified platform (${platformText(wanted)})`,
     { operation, object: text },
   );
-}
-
-export function imageName(reference: Reference): ImageName {
-  return {
-    repository: repositoryOf(reference),
-    tag: reference.digest === undefined ? reference.tag : undefined,
-    digest: reference.digest,
-  };
 }
 
 /** Did the client mean the image itself, by id, rather than one of its names? */
