@@ -15,7 +15,12 @@ import { networkResource } from "#networks/endpoint-settings.ts";
 import { LinkSweeper } from "#networks/link-sweeper.ts";
 import { NetworkAdmin } from "#networks/network-admin.ts";
 import { type DriverParts, NetworkDrivers } from "#networks/network-drivers.ts";
-import { type HeldSandbox, type NetworkRecord, NetworkRecords } from "#networks/network-record.ts";
+import {
+  type DamagedRow,
+  type HeldSandbox,
+  type NetworkRecord,
+  NetworkRecords,
+} from "#networks/network-record.ts";
 import { type Network, NetworkTable } from "#networks/network-table.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
 import { portMap, type WantedPort, wantedPorts } from "#networks/ports/port-spec.ts";
@@ -93,6 +98,7 @@ class Controller implements NetworkController {
       kernelHasIpv6: this.#drivers.kernelHasIpv6,
       usersOf: ({ record }) => this.#sandboxes.usersOf(record.name),
       settled: async () => void (await Promise.all(this.#background)),
+      logger,
     });
   }
 
@@ -101,8 +107,10 @@ class Controller implements NetworkController {
   }
 
   async start(): Promise<void> {
-    this.#sandboxes.load();
-    this.#networks.load(this.#options.bridge !== "none");
+    const onDamage = (damaged: DamagedRow) =>
+      this.#logger.error("a damaged record of the networks was set aside", { ...damaged });
+    this.#sandboxes.load(onDamage);
+    this.#networks.load(this.#options.bridge !== "none", onDamage);
     for (const { addresses } of this.#networks.all()) addresses?.replay();
     await this.#drivers.findProxy();
     await this.#drivers.startFirewall(this.#networks.all().map(({ record }) => record));
@@ -124,6 +132,7 @@ class Controller implements NetworkController {
         }),
       ),
     );
+    await this.#admin.finishRemovals();
   }
 
   async allocate(request: SandboxRequest): Promise<Sandbox> {
@@ -173,9 +182,18 @@ class Controller implements NetworkController {
   }
 
   async release(containerId: string): Promise<void> {
-    const held = this.#sandboxes.take(containerId);
-    if (held === undefined) return;
-    this.#naming.forget(containerId);
+    const held = this.#sandboxes.get(containerId);
+    try {
+      this.#sandboxes.drop(containerId);
+    } finally {
+      // A row that cannot be removed keeps nobody's address and ports: the next daemon finds it, and gives back nothing.
+      if (held !== undefined) this.#giveBack(held);
+    }
+  }
+
+  /** May be repeated. */
+  #giveBack(held: HeldSandbox): void {
+    this.#naming.forget(held.containerId);
     for (const [name, endpoint] of Object.entries(held.endpoints)) {
       const network = this.#networks.find(name);
       if (network === undefined) continue;
@@ -201,10 +219,12 @@ class Controller implements NetworkController {
     }
     for (const held of this.#sandboxes.all()) await this.#finishChange(held);
     this.#drivers.forgetUnclaimedPorts();
-    const endpoints = this.#sandboxes.endpointIds();
-    for (const { driver, addresses } of this.#networks.all()) {
-      driver.releaseOthers(endpoints);
-      addresses?.releaseOthers(endpoints);
+    if (!this.#sandboxes.holdsUnknown(running)) {
+      const endpoints = this.#sandboxes.endpointIds();
+      for (const { driver, addresses } of this.#networks.all()) {
+        driver.releaseOthers(endpoints);
+        addresses?.releaseOthers(endpoints);
+      }
     }
     await this.#sweeper.now(this.#networks.all());
   }
@@ -215,8 +235,11 @@ class Controller implements NetworkController {
     checkEndpointSettings(network, wishes);
     const { held, pid } = this.#sandboxes.running(request);
     const change = this.#change(held, pid, request.exposedPorts, wantedPorts(request));
-    await joinRunning({ ...change, request, network, wishes });
-    this.#naming.tell(held);
+    try {
+      await joinRunning({ ...change, request, network, wishes });
+    } finally {
+      this.#changed(held);
+    }
     await this.#naming.ready(held.containerId);
     return addressesOf(held.endpoints[network.record.name]);
   }
@@ -233,9 +256,18 @@ class Controller implements NetworkController {
       );
     }
     const change = this.#change(held, pid, request.exposedPorts, wantedPorts(request));
-    await leaveRunning({ ...change, network });
-    this.#naming.tell(held);
+    try {
+      await leaveRunning({ ...change, network });
+    } finally {
+      this.#changed(held);
+    }
     return addressesOf(endpoint);
+  }
+
+  /** One that has ended meanwhile may have taken something after it was given back. */
+  #changed(held: HeldSandbox): void {
+    if (this.#sandboxes.get(held.containerId) === held) this.#naming.tell(held);
+    else this.#giveBack(held);
   }
 
   /** A daemon before this one was killed while the container joined or left a network: it has left it. */
@@ -252,7 +284,7 @@ class Controller implements NetworkController {
         error: String(error),
       });
     }
-    this.#naming.tell(held);
+    this.#changed(held);
   }
 
   #change(held: HeldSandbox, pid: number, exposedPorts: string[], wanted: readonly WantedPort[]) {
@@ -321,9 +353,13 @@ class Controller implements NetworkController {
     this.#drivers.releasePorts();
   }
 
-  resolvConf(request: SandboxRequest): string {
-    const embedded = this.#sandboxes.get(request.containerId)?.resolver.embedded ?? false;
-    return resolvConf({ ...resolverRequest(request, this.#options, true), embedded });
+  embeddedResolvConf(request: SandboxRequest): { former: string; current: string } | undefined {
+    if (this.#sandboxes.get(request.containerId)?.resolver.embedded !== true) return undefined;
+    const resolver = resolverRequest(request, this.#options, true);
+    return {
+      former: resolvConf({ ...resolver, embedded: false }),
+      current: resolvConf({ ...resolver, embedded: true }),
+    };
   }
 
   #later(work: Promise<void>): void {

@@ -1,9 +1,10 @@
 /**
  * Making and removing users' networks, one after the other. A row is there before the interface and its rules, and goes
- * after them.
+ * after them; in between it says that it is going.
  */
 import type { NetworkCreateRequest } from "#api-types/network.ts";
 import { BerthError } from "#errors/errors.ts";
+import type { Logger } from "#errors/logger-types.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { findLink } from "#networks/drivers/bridge-link.ts";
 import { usedPrefixes } from "#networks/host-survey.ts";
@@ -14,6 +15,12 @@ import { madeFrom } from "#networks/network-template.ts";
 import type { NetworkOptions } from "#networks/network-types.ts";
 import { type PreparedCreate, prepareCreate } from "#networks/plugins/plugin-create.ts";
 import type { Plugins } from "#plugins/plugins.ts";
+import { throughShortage } from "#program/shortage.ts";
+
+/** ms until the database is written to again when it could not be. */
+const STORE_AGAIN = 1000;
+/** ms until what is left of a network that could not be made is tried to be taken away again. */
+const UNDO_AGAIN = 5000;
 
 export interface AdminParts {
   table: NetworkTable;
@@ -24,6 +31,7 @@ export interface AdminParts {
   usersOf: (network: Network) => string[];
   /** Resolves when what containers have given back is free. */
   settled: () => Promise<void>;
+  logger: Logger;
 }
 
 export class NetworkAdmin {
@@ -48,7 +56,7 @@ export class NetworkAdmin {
       await network.driver.create?.();
     } catch (error) {
       this.#parts.table.hide(network);
-      this.#parts.table.forget(network);
+      this.#store(() => this.#parts.table.forget(network));
       await prepared.undo();
       throw error;
     }
@@ -83,13 +91,31 @@ export class NetworkAdmin {
       await network.driver.start(new Map());
     } catch (error) {
       table.hide(network);
-      await network.driver.remove().catch(() => {
-        // What made it fail may keep it from being undone; the first reason is the one to tell.
-      });
-      table.forget(network);
+      await this.#undo(network);
       throw error;
     }
     return network;
+  }
+
+  /**
+   * Takes away what there is of one that cannot be made. What made it fail may keep it from that: it is tried again, also
+   * by the next daemon.
+   */
+  async #undo(network: Network): Promise<void> {
+    const { table, logger } = this.#parts;
+    try {
+      await throughShortage(() => network.driver.remove());
+      this.#store(() => table.forget(network));
+    } catch (error) {
+      if (!table.leaving.includes(network)) {
+        logger.error("what was made of a network cannot be taken away yet", {
+          network: network.record.name,
+          error: String(error),
+        });
+        this.#store(() => table.setLeaving(network, true));
+      }
+      setTimeout(() => void this.#oneAtATime(() => this.#undo(network)), UNDO_AGAIN).unref();
+    }
   }
 
   async #remove(nameOrId: string): Promise<Network> {
@@ -101,14 +127,46 @@ export class NetworkAdmin {
     try {
       // Addresses of containers just gone may still be on their way back.
       await this.#parts.settled();
-      await network.driver.remove();
-      await network.addresses?.releasePools();
+      // Once something of it has gone it must not come back, whenever this daemon ends.
+      table.setLeaving(network, true);
     } catch (error) {
       table.show(network);
       throw error;
     }
-    table.forget(network);
+    try {
+      await this.#takeAway(network);
+    } catch (error) {
+      table.show(network);
+      this.#store(() => table.setLeaving(network, false));
+      throw error;
+    }
     return network;
+  }
+
+  async #takeAway(network: Network): Promise<void> {
+    await network.driver.remove();
+    await network.addresses?.releasePools();
+    this.#store(() => this.#parts.table.forget(network));
+  }
+
+  /** Removes what a former daemon was removing. What fails is left to the next one. */
+  async finishRemovals(): Promise<void> {
+    const { table, logger } = this.#parts;
+    for (const network of table.leaving) {
+      await this.#takeAway(network).catch((error: unknown) =>
+        logger.error("a network cannot be removed", { network: network.record.name, error: String(error) }),
+      );
+    }
+  }
+
+  /** Writes to the database, now or as soon as the disk lets it. */
+  #store(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.#parts.logger.error("the end of a network cannot be stored yet", { error: String(error) });
+      setTimeout(() => this.#store(write), STORE_AGAIN).unref();
+    }
   }
 
   #checkRemovable(network: Network): void {

@@ -6,9 +6,10 @@
 import { join } from "node:path";
 import type { Logger } from "#errors/logger-types.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
-import { BridgeNetwork, type BridgeShared } from "#networks/drivers/bridge.ts";
+import { BridgeNetwork } from "#networks/drivers/bridge.ts";
 import { readSysctl } from "#networks/drivers/bridge-link.ts";
 import { defaultBridgeSettings, userBridgeSettings } from "#networks/drivers/bridge-settings.ts";
+import type { BridgeShared } from "#networks/drivers/bridge-shared.ts";
 import { ChildLinkNetwork } from "#networks/drivers/child-link.ts";
 import { childLinkSettings, isChildDriver } from "#networks/drivers/child-link-settings.ts";
 import type { NetworkDriver } from "#networks/drivers/driver-types.ts";

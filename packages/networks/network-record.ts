@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import type { EndpointSettings, IpamConfig, PortBinding } from "#api-types/network.ts";
 import type { LinkRule } from "#networks/firewall/desired-rules.ts";
 import type { Family } from "#networks/ipam/prefix.ts";
-import type { PublishedPort } from "#networks/ports/port-allocator.ts";
+import type { PublishedPort } from "#networks/ports/port-errors.ts";
 import type { Database } from "#state/database.ts";
 
 export interface NetworkRecord {
@@ -56,6 +56,8 @@ export interface NetworkConfig {
   madeParent?: boolean;
   /** Nothing but the configuration of other networks: what they were asked to be. */
   template?: NetworkTemplate;
+  /** Its removal has begun: whoever finds it so finishes that. */
+  leaving?: boolean;
   /** Name of the network whose template this one was made of. */
   configFrom?: string;
 }
@@ -120,6 +122,25 @@ export function randomId(): string {
   return randomBytes(32).toString("hex");
 }
 
+type NetworkRow = Omit<NetworkRecord, "config"> & { config: string };
+
+/** A row that could not be read: where it is kept, and what is in its place. */
+export interface DamagedRow {
+  kind: "network" | "sandbox";
+  name: string;
+  reason: string;
+  kept: string;
+  replaced: "from the backup" | "removed";
+}
+export type DamageListener = (damaged: DamagedRow) => void;
+
+function parseObject<T extends object>(text: string): T {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new Error("it is no JSON object");
+  return value as T;
+}
+
 export class NetworkRecords {
   readonly #database: Database;
 
@@ -127,10 +148,36 @@ export class NetworkRecords {
     this.#database = database;
   }
 
-  networks(): NetworkRecord[] {
-    return this.#database
-      .all<Omit<NetworkRecord, "config"> & { config: string }>("SELECT * FROM network ORDER BY name")
-      .map((row) => ({ ...row, config: JSON.parse(row.config) as NetworkConfig }));
+  /** A damaged row comes from the backup, or is set aside and gone: `onDamage` is told. */
+  networks(onDamage: DamageListener): NetworkRecord[] {
+    return this.#database.all<NetworkRow>("SELECT * FROM network ORDER BY name").flatMap((row) => {
+      try {
+        return [{ ...row, config: parseObject<NetworkConfig>(row.config) }];
+      } catch (cause) {
+        const reason = String(cause);
+        const kept = this.#database.setAside("network", row.name, reason, { ...row });
+        const saved = this.#networkFromBackup(row.id);
+        onDamage({
+          kind: "network",
+          name: row.name,
+          reason,
+          kept,
+          replaced: saved ? "from the backup" : "removed",
+        });
+        if (saved === undefined) this.removeNetwork(row.id);
+        else this.saveNetwork(saved);
+        return saved === undefined ? [] : [saved];
+      }
+    });
+  }
+
+  #networkFromBackup(id: string): NetworkRecord | undefined {
+    const row = this.#database.fromBackup<NetworkRow>("SELECT * FROM network WHERE id = ?", id);
+    try {
+      return row && { ...row, config: parseObject<NetworkConfig>(row.config) };
+    } catch {
+      return undefined;
+    }
   }
 
   /** Survives power loss: scripts keep network ids. */
@@ -148,10 +195,22 @@ export class NetworkRecords {
     );
   }
 
-  sandboxes(): HeldSandbox[] {
-    return this.#database
-      .all<{ held: string }>("SELECT held FROM network_sandbox")
-      .map((row) => withLinks(JSON.parse(row.held) as HeldSandbox & { veths?: string[] }));
+  /** A damaged row stays for the time being: what its container has must not be given to others. `onDamage` is told. */
+  sandboxes(onDamage: DamageListener): HeldSandbox[] {
+    const rows = this.#database.all<{ container_id: string; held: string }>("SELECT * FROM network_sandbox");
+    return rows.flatMap((row) => {
+      try {
+        const held = parseObject<HeldSandbox & { veths?: string[] }>(row.held);
+        for (const field of ["endpoints", "ports"] as const)
+          if (typeof held[field] !== "object") throw new Error(`its ${field} are missing`);
+        return [withLinks(held)];
+      } catch (cause) {
+        const reason = String(cause);
+        const kept = this.#database.setAside("sandbox", row.container_id, reason, { ...row });
+        onDamage({ kind: "sandbox", name: row.container_id, reason, kept, replaced: "removed" });
+        return [];
+      }
+    });
   }
 
   /** Its addresses go with it. */

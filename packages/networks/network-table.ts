@@ -4,7 +4,12 @@
  */
 import { BerthError } from "#errors/errors.ts";
 import type { NetworkDriver } from "#networks/drivers/driver-types.ts";
-import { type NetworkRecord, type NetworkRecords, randomId } from "#networks/network-record.ts";
+import {
+  type DamageListener,
+  type NetworkRecord,
+  type NetworkRecords,
+  randomId,
+} from "#networks/network-record.ts";
 import type { PluginAddresses } from "#networks/plugins/plugin-addresses.ts";
 
 /** The default networks; no other may have these names. "default" is how the API writes the default bridge. */
@@ -26,6 +31,7 @@ export class NetworkTable {
   readonly #records: NetworkRecords;
   readonly #make: (record: NetworkRecord) => Omit<Network, "record">;
   readonly #byName = new Map<string, Network>();
+  readonly #leaving = new Set<Network>();
 
   constructor(records: NetworkRecords, make: (record: NetworkRecord) => Omit<Network, "record">) {
     this.#records = records;
@@ -33,8 +39,8 @@ export class NetworkTable {
   }
 
   /** Reads the networks; without `bridge` the default one is left out (and kept in the database). */
-  load(bridge: boolean): void {
-    const records = this.#records.networks();
+  load(bridge: boolean, onDamage: DamageListener): void {
+    const records = this.#records.networks(onDamage);
     for (const [name, driver] of predefined) {
       if (records.some((record) => record.name === name)) continue;
       const record = { id: randomId(), name, driver, created: new Date().toISOString(), config: {} };
@@ -43,8 +49,24 @@ export class NetworkTable {
     }
     for (const record of records) {
       if (record.name === "bridge" && !bridge) continue;
-      this.#byName.set(record.name, { record, ...this.#make(record) });
+      const network = { record, ...this.#make(record) };
+      if (record.config.leaving) this.#leaving.add(network);
+      else this.#byName.set(record.name, network);
     }
+  }
+
+  /** Those whose removal has begun, perhaps with a former daemon; nobody finds them. */
+  get leaving(): readonly Network[] {
+    return [...this.#leaving];
+  }
+
+  /** Writes down that its removal begins, or that it has come to nothing. */
+  setLeaving(network: Network, leaving: boolean): void {
+    const { record } = network;
+    const { leaving: _, ...config } = record.config;
+    this.#records.saveNetwork({ ...record, config: leaving ? { ...config, leaving } : config });
+    if (leaving) this.#leaving.add(network);
+    else this.#leaving.delete(network);
   }
 
   /** Writes the row; throws "conflict" with Docker's text if the name is taken. */
@@ -54,6 +76,13 @@ export class NetworkTable {
         operation: "create network",
         object: record.name,
         hint: `choose another name, or remove it first: docker network rm ${record.name}`,
+      });
+    }
+    if (this.leaving.some((other) => other.record.name === record.name)) {
+      throw new BerthError("conflict", `network with name ${record.name} is still being removed`, {
+        operation: "create network",
+        object: record.name,
+        hint: "the daemon's log tells what is in the way; choose another name, or try again",
       });
     }
     const network = { record, ...this.#make(record) };
@@ -74,6 +103,7 @@ export class NetworkTable {
 
   forget(network: Network): void {
     this.#records.removeNetwork(network.record.id);
+    this.#leaving.delete(network);
   }
 
   all(): Network[] {

@@ -82,8 +82,11 @@ export interface NetworkController {
   connect(request: SandboxRequest, nameOrId: string): Promise<string[]>;
   /** Takes a running container off a network; answers the addresses it had there. As `connect`. */
   disconnect(request: SandboxRequest, nameOrId: string): Promise<string[]>;
-  /** What the resolv.conf of a container in a namespace of its own says now; a first network of a user's changes it. */
-  resolvConf(request: SandboxRequest): string;
+  /**
+   * What the resolv.conf of a container says since a first network of a user's gave it the name server, and what it said
+   * until then; undefined while none has.
+   */
+  embeddedResolvConf(request: SandboxRequest): { former: string; current: string } | undefined;
   /**
    * Opens to a container what those it links to expose, and nothing else, where the default bridge keeps containers
    * apart. Again whenever one of them has started; it ends by itself when either does.

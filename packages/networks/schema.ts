@@ -56,5 +56,9 @@ export const networkMigrations: Migrations = {
       PRIMARY KEY (network_id, endpoint_id, kind, value)
     ) STRICT, WITHOUT ROWID;
     `,
+    `
+    -- The first step had no such index to begin with.
+    CREATE INDEX IF NOT EXISTS network_address_holder ON network_address (holder) WHERE holder IS NOT NULL;
+    `,
   ],
 };

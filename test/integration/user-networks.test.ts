@@ -140,6 +140,22 @@ if (!inLab) {
 
   const asDisposable = (server: Server): Disposable => ({ [Symbol.dispose]: () => void server.close() });
 
+  test("a container that ends while it is connected is on no network afterwards, and holds no port", async () => {
+    await network("brief", {}, "10.9.9.0/24");
+    for (let turns = 0; turns < 20; turns++) {
+      const { request } = await run({ bridge: {} }, publish("18089"));
+      const connecting = controller.connect(
+        { ...request, endpoints: { brief: { GwPriority: 1 } }, ...publish("18089") },
+        "brief",
+      );
+      for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
+      await controller.release(request.containerId);
+      await connecting.catch(() => undefined);
+      assert.deepEqual(controller.inspect("brief").Containers, {});
+    }
+    await controller.remove("brief");
+  });
+
   test("one network: each other, the host, the world; another network only by published ports", async () => {
     await network("shop", {}, "10.241.0.0/24");
     await network("bank", {}, "10.242.0.0/24");

@@ -17,6 +17,9 @@ const IDLE = 10_000;
 const READY = 2000;
 /** ms before a thread that has died is replaced. */
 const PAUSE = 200;
+/** ms before a container that could not be served is tried again: at first, and at most. */
+const FIRST_PAUSE = 1000;
+const LONGEST_PAUSE = 60_000;
 
 interface Thread {
   worker: Worker;
@@ -35,6 +38,8 @@ export class DnsService {
   readonly #served = new Map<string, number>();
   /** Containers the thread has not said anything of yet, and who waits for that. */
   readonly #unready = new Map<string, PromiseWithResolvers<void>>();
+  /** Containers that could not be served, and for how long (ms) was waited with the next try. */
+  readonly #refused = new Map<string, number>();
   #thread: Thread | undefined;
   #idle: NodeJS.Timeout | undefined;
   #closed = false;
@@ -107,7 +112,15 @@ export class DnsService {
       this.#thread.say(message);
       return;
     }
-    this.#thread = this.#start();
+    try {
+      this.#thread = this.#start();
+    } catch (error) {
+      // The kernel has no thread to give now. Nobody waits for it; questions do.
+      this.#logger.error("the name server's thread cannot be started", { error: String(error) });
+      for (const containerId of [...this.#unready.keys()]) this.#settle(containerId);
+      this.#replace();
+      return;
+    }
     for (const names of this.#names.values()) this.#thread.say({ kind: "names", names });
     for (const [containerId, pid] of this.#served) this.#thread.say({ kind: "serve", containerId, pid });
   }
@@ -125,14 +138,20 @@ export class DnsService {
     const fd = wakeDescriptor();
     const stop = new SharedArrayBuffer(4);
     const data: DnsThreadData = { wake: fd.number, stop };
-    const worker = new Worker(new URL("./dns-worker.ts", import.meta.url), {
-      name: "names",
-      workerData: data,
-      // Options of the main thread (test runners, inspectors) are not for it.
-      execArgv: [],
-      // Names and questions are small, and what is read of them is soon forgotten.
-      resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 },
-    });
+    let worker: Worker;
+    try {
+      worker = new Worker(new URL("./dns-worker.ts", import.meta.url), {
+        name: "names",
+        workerData: data,
+        // Options of the main thread (test runners, inspectors) are not for it.
+        execArgv: [],
+        // Names and questions are small, and what is read of them is soon forgotten.
+        resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 128 },
+      });
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
     worker.unref();
     const thread: Thread = {
       worker,
@@ -151,11 +170,8 @@ export class DnsService {
     worker.on("message", (report: DnsReport) => {
       if (report.kind === "served" && report.made !== undefined) this.#keep(report.containerId, report.made);
       this.#settle(report.containerId);
-      if (report.kind === "served") return;
-      this.#logger.warn("a container has no name server", {
-        container: report.containerId,
-        reason: report.reason,
-      });
+      if (report.kind === "served") this.#refused.delete(report.containerId);
+      else this.#serveLater(report.containerId, report.reason);
     });
     worker.on("error", (error) =>
       this.#logger.error("the name server's thread has failed", { error: String(error) }),
@@ -166,6 +182,20 @@ export class DnsService {
       if (this.#thread === thread) this.#replace();
     });
     return thread;
+  }
+
+  /** Descriptors or memory may have been short. One that is gone is forgotten soon. */
+  #serveLater(containerId: string, reason: string): void {
+    const before = this.#refused.get(containerId);
+    if (before === undefined)
+      this.#logger.warn("a container has no name server", { container: containerId, reason });
+    const pause = before === undefined ? FIRST_PAUSE : Math.min(2 * before, LONGEST_PAUSE);
+    this.#refused.set(containerId, pause);
+    setTimeout(() => {
+      const pid = this.#served.get(containerId);
+      if (pid === undefined) this.#refused.delete(containerId);
+      else this.#say({ kind: "serve", containerId, pid });
+    }, pause).unref();
   }
 
   #replace(): void {

@@ -16,6 +16,7 @@ import {
   trySend,
 } from "#kernel/nonblocking-sockets.ts";
 import { EPOLLIN, EPOLLOUT, type Poller, type Watch } from "#kernel/poller.ts";
+import { descriptorLimit } from "#kernel/process-limits.ts";
 import { SOCK_DGRAM, SOCK_STREAM } from "#kernel/socket-syscalls.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
 import { inNetwork, networkOfSocket } from "#kernel/thread-network.ts";
@@ -28,9 +29,11 @@ const DNS_PORT = 53;
 /** How many servers are tried, and for how long each, ms: within the five seconds a client's own patience lasts. */
 const SERVERS = 3;
 const PATIENCE = 2_000;
-/** Questions under way of one container, and of all together. */
+/** Questions under way of one container. */
 const PER_CLIENT = 1024;
+/** Of all together, and the part of the process's descriptors that they may take: a socket each. */
 const TOGETHER = 4096;
+const DESCRIPTOR_SHARE = 8;
 /** Length and message over TCP. */
 const STREAM_LIMIT = 2 + 0xffff;
 
@@ -72,6 +75,8 @@ export interface ForwardedQuestion {
 
 export class Forwarder {
   readonly #poller: Poller;
+  readonly #together: number;
+  readonly #clients = new Set<ForwardingClient>();
   readonly #deadlines = new Deadlines<Exchange>(PATIENCE, (exchange) => exchange.next());
   /** What a server answers; copied or passed on before the next is read. */
   readonly #buffer = Buffer.from(new ArrayBuffer(0x10000));
@@ -79,16 +84,20 @@ export class Forwarder {
   #idsUsed = this.#ids.length;
   #count = 0;
 
-  constructor(poller: Poller) {
+  /** `together`: how many questions may be under way. */
+  constructor(poller: Poller, together = mostTogether()) {
     this.#poller = poller;
+    this.#together = together;
   }
 
+  /** Where there is no room, who has most under way loses its oldest: nobody's questions keep others from asking. */
   forward(client: ForwardingClient, question: ForwardedQuestion): void {
-    if (client.exchanges.size >= PER_CLIENT || this.#count >= TOGETHER) {
+    if (client.exchanges.size >= PER_CLIENT || !this.#hasRoom(client)) {
       question.respond(undefined);
       return;
     }
     this.#count++;
+    this.#clients.add(client);
     const exchange = new Exchange(client, question, {
       poller: this.#poller,
       deadlines: this.#deadlines,
@@ -96,6 +105,7 @@ export class Forwarder {
       newId: () => this.#newId(),
       ended: () => {
         this.#count--;
+        if (client.exchanges.size === 0) this.#clients.delete(client);
       },
     });
     exchange.next();
@@ -104,6 +114,19 @@ export class Forwarder {
   /** Gives up what is late; answers ms until the next. */
   run(now: number): number {
     return this.#deadlines.run(now);
+  }
+
+  #hasRoom(client: ForwardingClient): boolean {
+    if (this.#count < this.#together) return true;
+    let greediest = client;
+    for (const other of this.#clients) {
+      if (other.exchanges.size > greediest.exchanges.size) greediest = other;
+    }
+    // One question more, and it would be the other's turn to complain.
+    if (greediest.exchanges.size <= client.exchanges.size + 1) return false;
+    const [oldest] = greediest.exchanges;
+    oldest?.giveUp();
+    return true;
   }
 
   #newId(): number {
@@ -115,6 +138,10 @@ export class Forwarder {
     this.#idsUsed += 2;
     return id;
   }
+}
+
+function mostTogether(): number {
+  return Math.min(TOGETHER, Math.floor(descriptorLimit() / DESCRIPTOR_SHARE));
 }
 
 interface Means {
@@ -166,6 +193,11 @@ class Exchange {
       }
       this.#close();
     }
+  }
+
+  /** Others have to ask, too. */
+  giveUp(): void {
+    this.#finish(this.#refusal);
   }
 
   /** Ends it unanswered: nobody is there any more to be answered. */

@@ -15,6 +15,9 @@ const CONNECTIONS_PER_CONTAINER = 100;
 /** Questions of one connection that wait for answers; more are read when one has come. */
 const PIPELINE = 32;
 const ACCEPTED_AT_ONCE = 32;
+/** Bytes of answers a connection does not take, beyond which nothing more is asked for it, and beyond which it is closed. */
+const UNTAKEN = 0x10000;
+const UNTAKEN_LIMIT = 8 * UNTAKEN;
 
 /** What is done with a message: `answer` is called once, now or later, with one or without (the connection ends). */
 export type StreamQuestion = (message: Buffer, answer: (bytes: Uint8Array | undefined) => void) => void;
@@ -95,7 +98,11 @@ class Connection {
   }
 
   #ready(events: number): void {
-    if ((events & EPOLLOUT) !== 0) this.#flush();
+    if ((events & EPOLLOUT) !== 0) {
+      this.#flush();
+      // Questions may lie here that were left until there was room for their answers.
+      if (this.#fd.isOpen) this.#ask();
+    }
     if (this.#fd.isOpen && (events & ~EPOLLOUT) !== 0) this.#read();
     this.#settle();
   }
@@ -117,7 +124,7 @@ class Connection {
   #ask(): void {
     if (this.#reading) return;
     this.#reading = true;
-    while (this.#fd.isOpen && this.#waiting < PIPELINE && this.#received.length >= 2) {
+    while (this.#fd.isOpen && this.#mayAsk && this.#received.length >= 2) {
       const end = 2 + this.#received.readUInt16BE(0);
       if (this.#received.length < end) break;
       const message = this.#received.subarray(2, end);
@@ -128,10 +135,14 @@ class Connection {
     this.#reading = false;
   }
 
+  get #mayAsk(): boolean {
+    return this.#waiting < PIPELINE && this.#toSend.length < UNTAKEN;
+  }
+
   #answer(answer: Uint8Array | undefined): void {
     this.#waiting--;
     if (!this.#fd.isOpen) return;
-    if (answer === undefined) {
+    if (answer === undefined || this.#toSend.length > UNTAKEN_LIMIT) {
       this.close();
       return;
     }

@@ -2,7 +2,9 @@
  * How a bridge network behaves: from the daemon's options for the default one, from `docker network create -o` for the
  * others. Pure.
  */
+
 import { BerthError } from "#errors/errors.ts";
+import { notBoolean, parseBoolean } from "#go-values/boolean.ts";
 import { isInterfaceName } from "#kernel/netlink/link-messages.ts";
 import type { GatewayMode } from "#networks/firewall/desired-rules.ts";
 import { type Family, parseAddress } from "#networks/ipam/prefix.ts";
@@ -101,19 +103,11 @@ function gatewayModeOf(text: string | undefined): (typeof gatewayModes)[number] 
   throw invalid(`unknown gateway mode ${wanted}`, `the gateway modes are ${gatewayModes.join(", ")}`);
 }
 
-/** What Go's ParseBool takes. */
-const truths: Readonly<Record<string, boolean>> = Object.fromEntries([
-  ...["1", "t", "T", "TRUE", "true", "True"].map((text) => [text, true] as const),
-  ...["0", "f", "F", "FALSE", "false", "False"].map((text) => [text, false] as const),
-]);
-
 function truthOf(options: Record<string, string>, name: string, otherwise: boolean): boolean {
   const text = options[name];
   if (text === undefined) return otherwise;
-  const truth = Object.hasOwn(truths, text) ? truths[text] : undefined;
-  if (truth === undefined) {
-    throw unparsed(name, text, `strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`);
-  }
+  const truth = parseBoolean(text);
+  if (truth === undefined) throw unparsed(name, text, notBoolean(text));
   return truth;
 }
 

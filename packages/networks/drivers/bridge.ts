@@ -6,7 +6,6 @@
  * bytes of prepared messages: no process, no message to the kernel.
  */
 import { BerthError } from "#errors/errors.ts";
-import type { Logger } from "#errors/logger-types.ts";
 import { deleteLink } from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
@@ -27,7 +26,9 @@ import {
   planConfig,
   recordedPlan,
 } from "#networks/drivers/bridge-plan.ts";
+import { BridgePorts } from "#networks/drivers/bridge-ports.ts";
 import type { BridgeSettings } from "#networks/drivers/bridge-settings.ts";
+import type { BridgeShared } from "#networks/drivers/bridge-shared.ts";
 import type {
   DriverEndpoint,
   EndpointRequest,
@@ -35,46 +36,16 @@ import type {
   PortOwner,
   PublishedBefore,
 } from "#networks/drivers/driver-types.ts";
-import type { LinkIndexes } from "#networks/drivers/link-indexes.ts";
 import { bridgeProgram, joinAddress, macOf } from "#networks/drivers/sandbox-program.ts";
 import { addressedEndpoint, bareEndpoint } from "#networks/endpoint-settings.ts";
-import type { LinkRule, PortRule } from "#networks/firewall/desired-rules.ts";
-import type { Firewall } from "#networks/firewall/firewall.ts";
+import type { LinkRule } from "#networks/firewall/desired-rules.ts";
 import { readLinks, usedPrefixes } from "#networks/host-survey.ts";
-import type { AddressLeases } from "#networks/ipam/address-leases.ts";
 import { takeAddress, wish } from "#networks/ipam/network-pools.ts";
 import { uniqueLocal } from "#networks/ipam/pool-choice.ts";
 import { type Family, formatAddress, type Prefix, parseAddress } from "#networks/ipam/prefix.ts";
 import type { NetworkConfig, NetworkRecord } from "#networks/network-record.ts";
-import type { NetworkOptions } from "#networks/network-types.ts";
-import { type PublishingSide, planBindings, proxyTarget, ruleOf } from "#networks/ports/bindings.ts";
-import {
-  external,
-  type PortAllocator,
-  type PublishedPort,
-  type TargetOf,
-} from "#networks/ports/port-allocator.ts";
+import type { PublishedPort } from "#networks/ports/port-errors.ts";
 import type { WantedPort } from "#networks/ports/port-spec.ts";
-import { forgetFlows } from "#networks/ports/udp-flows.ts";
-import type { Database } from "#state/database.ts";
-
-/** What all bridges have in common. */
-export interface BridgeShared {
-  readonly database: Database;
-  readonly options: NetworkOptions;
-  readonly logger: Logger;
-  readonly leases: AddressLeases;
-  readonly ports: PortAllocator;
-  /** May ports be served by the port proxy? */
-  readonly hasProxy: boolean;
-  /** Does the host take connections over IPv6? Asked of the kernel once. */
-  readonly hostHasIpv6: () => boolean;
-  readonly firewall: Firewall;
-  /** Read when the first bridge starts. */
-  readonly indexes: () => LinkIndexes;
-  /** Does this kernel have IPv6 at all? */
-  readonly ipv6: boolean;
-}
 
 /** What sets the default network apart: its plan is made at each start, and written down. */
 export interface DefaultBridge {
@@ -94,8 +65,7 @@ export class BridgeNetwork implements NetworkDriver {
   readonly #settings: BridgeSettings;
   readonly #shared: BridgeShared;
   readonly #default: DefaultBridge | undefined;
-  /** Leases whose rules may still be in the kernel; their addresses must not be given out. */
-  readonly #lingering = new Set<string>();
+  readonly #ports: BridgePorts;
   #running: Running | undefined;
 
   constructor(
@@ -108,6 +78,7 @@ export class BridgeNetwork implements NetworkDriver {
     this.#settings = settings;
     this.#shared = shared;
     this.#default = defaultBridge;
+    this.#ports = new BridgePorts(settings, shared);
   }
 
   get hasIpv6(): boolean {
@@ -186,7 +157,7 @@ export class BridgeNetwork implements NetworkDriver {
       }),
     );
     for (const [endpoint, { owner, ports }] of published) {
-      firewall.publish(bridge, endpoint, this.#rules(owner, ports));
+      firewall.publish(bridge, endpoint, this.#ports.rules(owner, ports));
     }
     await firewall.apply();
     // Only behind the rules that keep loopback addresses off the wire.
@@ -244,63 +215,23 @@ export class BridgeNetwork implements NetworkDriver {
   async takePorts(owner: PortOwner, wanted: readonly WantedPort[]): Promise<PublishedPort[]> {
     if (wanted.length === 0 || this.#settings.internal) return [];
     this.#started();
-    const side = this.#side(owner);
-    if (!side.translates(4) && !side.proxy) throw noFirewall(holderOf(owner));
-    const target: TargetOf = (port) => proxyTarget(port, side);
-    return await this.#shared.ports.take(holderOf(owner), planBindings(wanted, side), target);
+    return await this.#ports.take(owner, wanted);
   }
 
-  #side({ containerIp, containerIp6 }: PortOwner): PublishingSide {
-    const { firewall, hasProxy, hostHasIpv6 } = this.#shared;
-    const { hostIp, modes } = this.#settings;
-    const translates = (family: Family) => firewall.covers(family);
-    return { containerIp, containerIp6, modes, defaultIp: hostIp, proxy: hasProxy, translates, hostHasIpv6 };
+  publish(owner: PortOwner, published: readonly PublishedPort[]): Promise<void> {
+    return this.#ports.publish(owner, published);
   }
 
-  #rules(owner: PortOwner, published: readonly PublishedPort[]): PortRule[] {
-    const side = this.#side(owner);
-    return published.flatMap((port) => ruleOf(port, side) ?? []);
+  withdraw(endpointId: string, published: readonly PublishedPort[]): Promise<void> {
+    return this.#ports.withdraw(endpointId, published);
   }
 
-  async publish(owner: PortOwner, published: readonly PublishedPort[]): Promise<void> {
-    const { firewall } = this.#shared;
-    const rules = this.#rules(owner, published);
-    // The port proxy needs none.
-    if (rules.length === 0) return;
-    try {
-      firewall.publish(this.#settings.bridge, owner.endpointId, rules);
-      await firewall.apply();
-    } catch (cause) {
-      throw external(holderOf(owner), cause instanceof Error ? cause.message : String(cause), { cause });
-    }
-    await forgetFlows(published);
-  }
-
-  async withdraw(endpointId: string, published: readonly PublishedPort[]): Promise<void> {
-    this.#shared.ports.release(endpointId);
-    const { firewall } = this.#shared;
-    if (!firewall.withdraw(this.#settings.bridge, endpointId)) return;
-    try {
-      await firewall.apply();
-      await forgetFlows(published);
-    } catch (error) {
-      this.#complain(error);
-    }
-  }
-
-  /**
-   * Ports are free at once; an address that rules may still point at is so when they are gone, which the answer tells.
-   */
   leave(endpointId: string, published: readonly PublishedPort[]): Promise<void> {
-    this.#shared.ports.release(endpointId);
-    const { firewall } = this.#shared;
-    const unlinked = firewall.forget(this.#settings.bridge, endpointId);
-    if (!firewall.withdraw(this.#settings.bridge, endpointId) && !unlinked) {
-      this.#shared.leases.release(endpointId);
-      return Promise.resolve();
-    }
-    this.#lingering.add(endpointId);
-    return this.#dropRules(published).catch((error: unknown) => this.#complain(error));
+    return this.#ports.leave(endpointId, published);
+  }
+
+  resume(owner: PortOwner, published: readonly PublishedPort[]): void {
+    this.#ports.resume(owner, published);
   }
 
   async permit(endpointId: string, links: readonly LinkRule[]): Promise<void> {
@@ -309,35 +240,10 @@ export class BridgeNetwork implements NetworkDriver {
     if (firewall.permit(this.#settings.bridge, endpointId, links)) await firewall.apply();
   }
 
-  #complain(error: unknown): void {
-    this.#shared.logger.warn("removing the rules of published ports failed", { error: String(error) });
-  }
-
-  async #dropRules(published: readonly PublishedPort[]): Promise<void> {
-    const gone = [...this.#lingering];
-    await this.#shared.firewall.apply();
-    await forgetFlows(published);
-    for (const endpoint of gone) {
-      this.#lingering.delete(endpoint);
-      this.#shared.leases.release(endpoint);
-    }
-  }
-
-  resume(owner: PortOwner, published: readonly PublishedPort[]): void {
-    const side = this.#side(owner);
-    const target: TargetOf = (port) => proxyTarget(port, side);
-    for (const lost of this.#shared.ports.retake(holderOf(owner), published, target)) {
-      this.#shared.logger.warn("another process has a published port", {
-        container: owner.containerName,
-        port: `${lost.hostIp}:${lost.hostPort}/${lost.protocol}`,
-      });
-    }
-  }
-
   releaseOthers(endpoints: ReadonlySet<string>): void {
     this.#shared.leases.releaseOthers(
       this.#record.id,
-      (holder) => endpoints.has(holder) || this.#lingering.has(holder),
+      (holder) => endpoints.has(holder) || this.#ports.lingers(holder),
     );
   }
 
@@ -385,16 +291,4 @@ export class BridgeNetwork implements NetworkDriver {
       hint: "the daemon's log tells why; it is tried again when the daemon starts",
     });
   }
-}
-
-/** Ports are held by their endpoint. */
-function holderOf(owner: PortOwner) {
-  const { endpointId, containerName, containerIp } = owner;
-  return { containerId: endpointId, name: containerName, endpointId, containerIp };
-}
-
-function noFirewall(holder: { name: string; endpointId: string }): BerthError {
-  return external(holder, "ports cannot be published with neither firewall nor port proxy", {
-    hint: "start the daemon without --iptables=false or without --userland-proxy=false, or use --network host",
-  });
 }

@@ -8,7 +8,7 @@
 import type { EndpointSettings } from "#api-types/network.ts";
 import type { LinkRule } from "#networks/firewall/desired-rules.ts";
 import type { Family } from "#networks/ipam/prefix.ts";
-import type { PublishedPort } from "#networks/ports/port-allocator.ts";
+import type { PublishedPort } from "#networks/ports/port-errors.ts";
 import type { WantedPort } from "#networks/ports/port-spec.ts";
 import type { SandboxProgram } from "#runtime/launch-types.ts";
 

@@ -107,6 +107,23 @@ test("after a failure, the whole bridge is due again; only who waited for it is 
   assert.deepEqual(short(backend.changes.at(-1)), ["whole a: 2"]);
 });
 
+test("what cannot be taken away now is taken away later, without anybody asking again", async () => {
+  using made = make();
+  const { firewall, backend } = made;
+  await firewall.start(new Set(["a"]));
+  firewall.set("a", [rulesOf("a")]);
+  firewall.publish("a", "one", [port(1)]);
+  await firewall.apply();
+  backend.fails = true;
+  firewall.withdraw("a", "one");
+  await assert.rejects(firewall.apply(), /refused/);
+  backend.fails = false;
+  const before = backend.changes.length;
+  await eventually(() => assert.ok(backend.changes.length > before));
+  assert.deepEqual(short(backend.changes.at(-1)), ["whole a:"]);
+  await firewall.close();
+});
+
 test("a family that may not be touched has no rules, and nothing is published in it", async () => {
   using made = make();
   const { firewall, backend } = made;

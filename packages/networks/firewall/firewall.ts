@@ -26,6 +26,8 @@ const ASK_EVERY = 200;
 const QUIET = { enough: 600, longest: 10_000 };
 /** The shortest time between two looks at the rules themselves, ms. */
 const LOOK_GAP = 1000;
+/** What could not be applied is tried again after this, ms, and after twice as long each time until the longest gap. */
+const FIRST_RETRY = 500;
 /** Somebody who takes rules away again and again has them put back at this interval, ms. */
 const LONGEST_GAP = 60_000;
 
@@ -63,6 +65,8 @@ export class Firewall {
   #lastLook = 0;
   #lastRepair = 0;
   #gap = LOOK_GAP;
+  /** When what failed is tried again, and how long was waited for that. */
+  #retry: { at: number; pause: number } | undefined;
 
   constructor(parts: FirewallParts) {
     this.#parts = parts;
@@ -221,13 +225,22 @@ export class Firewall {
       for (const [bridge, families] of gone) {
         if (!this.#bridges.has(bridge)) this.#gone.set(bridge, families);
       }
+      // Whoever asked for it is told, and does not come again: who gives ports back has nobody to tell.
+      const pause = Math.min(2 * (this.#retry?.pause ?? FIRST_RETRY / 2), LONGEST_GAP);
+      this.#retry = { at: Date.now() + pause, pause };
       throw error;
     }
+    this.#retry = undefined;
   }
 
   #ask(): void {
     const { backend, logger } = this.#parts;
     const now = Date.now();
+    if (this.#retry !== undefined && now >= this.#retry.at && this.#running === undefined) {
+      this.apply().catch((error: unknown) =>
+        logger.warn("rules of the firewall still cannot be changed", { error: String(error) }),
+      );
+    }
     if (backend?.disturbed()) this.#disturbed = { first: this.#disturbed?.first ?? now, last: now };
     if (this.#disturbed === undefined || this.#looking || now - this.#lastLook < this.#gap) return;
     const { first, last } = this.#disturbed;
@@ -235,7 +248,10 @@ export class Firewall {
     this.#disturbed = undefined;
     this.#looking = true;
     this.#look()
-      .catch((error: unknown) => logger.warn("the firewall cannot be looked after", { error: String(error) }))
+      .catch((error: unknown) => {
+        logger.warn("the firewall cannot be looked after", { error: String(error) });
+        this.#disturbed ??= { first: now, last: now };
+      })
       .finally(() => {
         this.#lastLook = Date.now();
         this.#looking = false;

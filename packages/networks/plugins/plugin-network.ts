@@ -7,10 +7,8 @@
 
 import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
-import { addRoute } from "#kernel/netlink/address-messages.ts";
-import { changeLink, formatMac, moveLink, parseMac } from "#kernel/netlink/link-messages.ts";
+import { parseMac } from "#kernel/netlink/link-messages.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
-import { endpointOptions } from "#networks/drivers/bridge-endpoint.ts";
 import { findLink } from "#networks/drivers/bridge-link.ts";
 import type {
   AttachRequest,
@@ -18,33 +16,27 @@ import type {
   EndpointRequest,
   NetworkDriver,
 } from "#networks/drivers/driver-types.ts";
-import { emptyProgram, linkProgram } from "#networks/drivers/sandbox-program.ts";
+import { emptyProgram } from "#networks/drivers/sandbox-program.ts";
 import { addressedEndpoint, bareEndpoint } from "#networks/endpoint-settings.ts";
 import type { AddressLeases } from "#networks/ipam/address-leases.ts";
 import { poolsOf, recordedPools, takeAddress, wish } from "#networks/ipam/network-pools.ts";
-import { type Address, addressBytes, type Family, parseAddress, parseCidr } from "#networks/ipam/prefix.ts";
+import type { Family } from "#networks/ipam/prefix.ts";
 import type { NetworkRecord } from "#networks/network-record.ts";
+import { type NetworkPlugin, type PoolData, told } from "#networks/plugins/network-plugin.ts";
 import {
-  type JoinAnswer,
-  type NetworkPlugin,
-  type PoolData,
-  told,
-} from "#networks/plugins/network-plugin.ts";
+  pluginEndpoint,
+  portOptions,
+  type SourceLink,
+  withLength,
+} from "#networks/plugins/plugin-endpoint.ts";
 import type { PluginHoldings } from "#networks/plugins/plugin-holdings.ts";
-import type { WantedPort } from "#networks/ports/port-spec.ts";
-import type { NetlinkRequest } from "#runtime/launch-types.ts";
 
 /** Docker's names of what plugins are told (netlabel). */
 const GENERIC = "com.docker.network.generic";
 const ENABLE_IPV4 = "com.docker.network.enable_ipv4";
 const ENABLE_IPV6 = "com.docker.network.enable_ipv6";
 const INTERNAL = "com.docker.network.internal";
-const EXPOSED = "com.docker.network.endpoint.exposedports";
-const PORT_MAP = "com.docker.network.portmap";
 const MAC_ADDRESS = "com.docker.network.endpoint.macaddress";
-
-/** linux/in.h */
-const PROTOCOLS: Record<string, number> = { tcp: 6, udp: 17, sctp: 132 };
 
 export interface PluginNetworkParts {
   plugin: NetworkPlugin;
@@ -134,8 +126,7 @@ export class PluginNetwork implements NetworkDriver {
     const { settings } = taken;
     const options = {
       ...request.wishes.DriverOpts,
-      [EXPOSED]: request.exposedPorts.map(exposed),
-      [PORT_MAP]: request.wanted.map(binding),
+      ...portOptions(request),
     };
     let interface_: Awaited<ReturnType<typeof plugin.createEndpoint>>;
     try {
@@ -153,7 +144,8 @@ export class PluginNetwork implements NetworkDriver {
       const said = await plugin.operatingInformation(id, endpointId).catch(() => ({}));
       const mac = interface_.MacAddress || textOf((said as Record<string, unknown>)[MAC_ADDRESS]);
       if (request.defaultRoute.ipv4 || request.defaultRoute.ipv6) await this.#program(request, options);
-      return this.#endpoint(request, { ...interface_, MacAddress: mac }, joined, taken);
+      const has = { ...interface_, MacAddress: mac };
+      return pluginEndpoint(request, has, joined, taken, (source) => this.#source(source));
     } catch (error) {
       throw told(error, "join network", name);
     }
@@ -166,70 +158,7 @@ export class PluginNetwork implements NetworkDriver {
     await plugin.programExternal(this.#record.id, endpointId, options);
   }
 
-  #endpoint(
-    request: AttachRequest,
-    has: { Address: string; AddressIPv6: string; MacAddress: string },
-    joined: JoinAnswer,
-    taken: DriverEndpoint,
-  ): DriverEndpoint {
-    const ipv4 = parseCidr(has.Address);
-    const ipv6 = parseCidr(has.AddressIPv6);
-    const gateways = [joined.gateway, joined.gateway6].map((text) => parseAddress(bare(text)));
-    const settings = {
-      ...taken.settings,
-      MacAddress: has.MacAddress,
-      ...(ipv4 && { IPAddress: bare(has.Address), IPPrefixLen: ipv4.prefix.length }),
-      ...(ipv6 && { GlobalIPv6Address: bare(has.AddressIPv6), GlobalIPv6PrefixLen: ipv6.prefix.length }),
-      Gateway: bare(joined.gateway),
-      IPv6Gateway: bare(joined.gateway6),
-    };
-    if (joined.source === "") return { settings, program: emptyProgram(), veth: "" };
-    const source = this.#source(joined.source);
-    const link = { name: joined.name || request.nameLink(joined.prefix), index: request.link.index };
-    const moved = moveLink(source.index, link);
-    const mac = parseMac(has.MacAddress);
-    const own = endpointOptions(request.wishes, link.name);
-    const inside = linkProgram({
-      link,
-      ipv4: ipv4 && { address: ipv4.address, subnet: ipv4.prefix },
-      ipv6: ipv6 && { address: ipv6.address, subnet: ipv6.prefix },
-      linkLocal: own.linkLocal,
-      gateways: [],
-      namespaceHasIpv6: request.namespaceHasIpv6,
-      sysctls: own.sysctls,
-    });
-    return {
-      settings: { ...settings, MacAddress: has.MacAddress || source.mac },
-      program: {
-        host: [{ why: `move ${joined.source} into the container`, bytes: moved.bytes, pidAt: [moved.pidAt] }],
-        container: [
-          ...(mac === undefined
-            ? []
-            : [
-                {
-                  why: `set the MAC address ${formatMac(mac)}`,
-                  bytes: changeLink(link.index, { mac }),
-                  pidAt: [],
-                },
-              ]),
-          ...inside.container,
-          // Static routes first: the gateway may be reached by one of them.
-          ...joined.routes.map((route) => staticRoute(link, route)),
-          ...gateways.flatMap((gateway, index) => {
-            const wanted = index === 0 ? request.defaultRoute.ipv4 : request.defaultRoute.ipv6;
-            return wanted && gateway !== undefined
-              ? [staticRoute(link, { destination: "", nextHop: gateway })]
-              : [];
-          }),
-        ],
-        sysctls: inside.sysctls,
-      },
-      veth: "",
-      moved: { name: link.name, former: joined.source },
-    };
-  }
-
-  #source(name: string): { index: number; mac: string } {
+  #source(name: string): SourceLink {
     using netlink = new NetlinkSocket();
     const link = findLink(netlink, name);
     if (link !== undefined) return link;
@@ -308,58 +237,6 @@ export class PluginNetwork implements NetworkDriver {
   }
 
   async stop(): Promise<void> {}
-}
-
-function staticRoute(
-  link: { name: string; index: number },
-  route: { destination: string; nextHop: string | Address },
-): NetlinkRequest {
-  const prefix = parseCidr(route.destination)?.prefix;
-  const hop = typeof route.nextHop === "string" ? parseAddress(bare(route.nextHop)) : route.nextHop;
-  if ((prefix === undefined && route.destination !== "") || (hop === undefined && prefix === undefined)) {
-    throw new BerthError("internal", `no route: ${route.destination} through ${String(route.nextHop)}`, {
-      operation: "join network",
-      object: route.destination,
-    });
-  }
-  return {
-    why: `add the route to ${route.destination || "everywhere"} through ${link.name}`,
-    bytes: addRoute({
-      link: link.index,
-      ...(prefix !== undefined && {
-        destination: {
-          address: addressBytes({ family: prefix.family, value: prefix.first }),
-          prefixLength: prefix.length,
-        },
-      }),
-      ...(hop !== undefined && { gateway: addressBytes(hop) }),
-    }),
-    pidAt: [],
-  };
-}
-
-function exposed(port: string) {
-  const [number, protocol = "tcp"] = port.split("/");
-  return { Proto: PROTOCOLS[protocol] ?? 0, Port: Number(number) };
-}
-
-function binding(port: WantedPort) {
-  return {
-    Proto: PROTOCOLS[port.protocol] ?? 0,
-    IP: "",
-    Port: port.containerPort,
-    HostIP: port.hostIp,
-    HostPort: port.hostPorts?.first ?? 0,
-    HostPortEnd: port.hostPorts?.last ?? 0,
-  };
-}
-
-function withLength(address: string, length: number): string {
-  return address === "" ? "" : `${address}/${length}`;
-}
-
-function bare(address: string): string {
-  return address.split("/")[0] ?? "";
 }
 
 function textOf(value: unknown): string {

@@ -7,7 +7,7 @@
  */
 import { type GatewayMode, isUnspecified, type PortRule } from "#networks/firewall/desired-rules.ts";
 import type { Family } from "#networks/ipam/prefix.ts";
-import type { PublishedPort } from "#networks/ports/port-allocator.ts";
+import type { PublishedPort } from "#networks/ports/port-errors.ts";
 import type { Protocol, WantedPort } from "#networks/ports/port-spec.ts";
 
 /** What decides about the ports of one endpoint. */

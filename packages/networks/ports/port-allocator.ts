@@ -5,33 +5,28 @@
  * process at the socket. Random ports go round the range, so that one just given back is not given out at once. Many
  * ports are taken and given back in slices, between which the event loop goes on.
  */
-import { readFileSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { BerthError } from "#errors/errors.ts";
 import type { FileDescriptor } from "#kernel/fd.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
 import { isUnspecified } from "#networks/firewall/desired-rules.ts";
 import type { Binding } from "#networks/ports/bindings.ts";
+import {
+  bindFailure,
+  external,
+  type PortHolder,
+  PortTaken,
+  type PublishedPort,
+} from "#networks/ports/port-errors.ts";
+import {
+  mostSockets,
+  readDescriptorLimit,
+  readEphemeralRange,
+  roomForSockets,
+} from "#networks/ports/port-limits.ts";
 import { findPortOwner } from "#networks/ports/port-owner.ts";
 import { openServedPort, reservePort } from "#networks/ports/port-reservation.ts";
 import type { Protocol } from "#networks/ports/port-spec.ts";
 import type { PortProxy } from "#networks/proxy/port-proxy.ts";
-
-/** `hostPort` is 0 where a routed network publishes the container's own address. */
-export interface PublishedPort {
-  protocol: Protocol;
-  containerPort: number;
-  hostIp: string;
-  hostPort: number;
-}
-
-/** Who publishes: for messages, and for what Docker's say. */
-export interface PortHolder {
-  containerId: string;
-  name: string;
-  endpointId: string;
-  containerIp: string;
-}
 
 /** The container's address the port proxy shall relay a port to; undefined for a port that is only held. */
 export type TargetOf = (port: Pick<PublishedPort, "protocol" | "hostIp">) => string | undefined;
@@ -42,14 +37,8 @@ interface Held extends PublishedPort {
   socket: Pick<FileDescriptor, "close"> | undefined;
 }
 
-/** Used where the kernel's own range cannot be read. */
-const fallbackRange = { first: 49_153, last: 65_535 };
 /** Milliseconds that one slice may take. */
 const slice = 2;
-/** Of the descriptors the daemon may have, the part that ports may take; and the most that ever are. */
-const share = 0.75;
-const mostSockets = 100_000;
-
 type Reserve = typeof reservePort;
 
 export interface AllocatorParts {
@@ -167,7 +156,7 @@ export class PortAllocator {
 
   #checkRoom(holder: PortHolder, wanted: readonly Binding[]): void {
     const needed = wanted.reduce((sum, { hostIps }) => sum + hostIps.length, 0);
-    const room = Math.min(Math.floor(this.#limit * share), mostSockets);
+    const room = roomForSockets(this.#limit);
     if (this.#count + needed <= room) return;
     const byLimit = room < mostSockets;
     throw external(
@@ -278,40 +267,6 @@ export class PortAllocator {
   }
 }
 
-/** Another process has the port. Who that is takes time to find out, and is only asked for a container's last word. */
-class PortTaken extends Error {
-  readonly #holder: PortHolder;
-  readonly #port: PublishedPort;
-
-  constructor(holder: PortHolder, port: PublishedPort, cause: unknown) {
-    super("address already in use", { cause });
-    this.#holder = holder;
-    this.#port = port;
-  }
-
-  async explained(findOwner: typeof findPortOwner): Promise<BerthError> {
-    const { protocol, hostPort } = this.#port;
-    const owner =
-      protocol === "sctp" ? undefined : await findOwner(protocol, hostPort).catch(() => undefined);
-    return bindFailure(this.#holder, this.#port, this.message, {
-      cause: this.cause,
-      hint:
-        owner === undefined ? `another process has it: ss -lnp 'sport = :${hostPort}'` : `${owner} has it`,
-    });
-  }
-}
-
-function bindFailure(
-  holder: PortHolder,
-  { protocol, hostIp, hostPort, containerPort }: PublishedPort,
-  reason: string,
-  detail: { hint?: string; cause?: unknown },
-): BerthError {
-  const host = hostIp.includes(":") ? `[${hostIp}]` : hostIp;
-  const to = `${holder.containerIp}:${containerPort}/${protocol}`;
-  return external(holder, `failed to bind host port for ${host}:${hostPort}:${to}: ${reason}`, detail);
-}
-
 function family({ hostIp }: PublishedPort): number {
   return hostIp.includes(":") ? 6 : 4;
 }
@@ -342,41 +297,4 @@ function append<T>(map: Map<string, T[]>, key: string, value: T): void {
 
 function keyOf(protocol: Protocol, port: number): string {
   return `${protocol} ${port}`;
-}
-
-/** The kernel's range for connections' own ports, which is also where Docker takes random ports from. */
-export function readEphemeralRange(path = "/proc/sys/net/ipv4/ip_local_port_range"): {
-  first: number;
-  last: number;
-} {
-  try {
-    const [first, last] = readFileSync(path, "utf8").trim().split(/\s+/).map(Number);
-    if (first !== undefined && last !== undefined && first >= 1 && first <= last) return { first, last };
-  } catch {
-    // No /proc: the fallback is as good.
-  }
-  return fallbackRange;
-}
-
-/** How many descriptors this process may have; Node has raised it as far as it may. */
-function readDescriptorLimit(): number {
-  try {
-    const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-    return limit === undefined ? mostSockets * 2 : Number(limit);
-  } catch {
-    return 1024; // What every process has.
-  }
-}
-
-/** The failure Docker reports around everything that goes wrong with a container's ports. */
-export function external(
-  holder: Pick<PortHolder, "name" | "endpointId">,
-  reason: string,
-  detail: { hint?: string; cause?: unknown } = {},
-): BerthError {
-  return new BerthError(
-    "internal",
-    `driver failed programming external connectivity on endpoint ${holder.name} (${holder.endpointId}): ${reason}`,
-    { operation: "publish port", object: holder.name, ...detail },
-  );
 }

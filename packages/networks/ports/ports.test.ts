@@ -8,7 +8,8 @@ import {
   proxyTarget,
   ruleOf,
 } from "#networks/ports/bindings.ts";
-import { type AllocatorParts, PortAllocator, readEphemeralRange } from "#networks/ports/port-allocator.ts";
+import { type AllocatorParts, PortAllocator } from "#networks/ports/port-allocator.ts";
+import { readEphemeralRange } from "#networks/ports/port-limits.ts";
 import { parseSockets } from "#networks/ports/port-owner.ts";
 import { parsePort, portMap, type WantedPort, wantedPorts } from "#networks/ports/port-spec.ts";
 

@@ -6,7 +6,7 @@ import { networkInterfaces } from "node:os";
 import { forgetUdpFlows, listUdpFlows, udpDestination } from "#kernel/netlink/conntrack-messages.ts";
 import { NETLINK_NETFILTER, NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import { addressBytes, parseAddress } from "#networks/ipam/prefix.ts";
-import type { PublishedPort } from "#networks/ports/port-allocator.ts";
+import type { PublishedPort } from "#networks/ports/port-errors.ts";
 
 /** For each deletion the kernel goes through all flows: of more ports, only those are named that have any. */
 const fewPorts = 8;

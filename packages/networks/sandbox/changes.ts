@@ -27,6 +27,7 @@ import {
   type TakenEndpoint,
 } from "#networks/sandbox/plugin-steps.ts";
 import { changeNamespace } from "#networks/sandbox/running-namespace.ts";
+import { throughShortage } from "#program/shortage.ts";
 import type { NetlinkRequest } from "#runtime/launch-types.ts";
 import type { Database } from "#state/database.ts";
 
@@ -73,10 +74,11 @@ export async function joinRunning(change: Joining): Promise<void> {
     await movePorts(change, after);
     settled(change);
   } catch (error) {
-    await removeEndpoint(change).catch(() => {
+    // What may have kept it from joining keeps nobody from taking it back: both wait until it has passed.
+    await throughShortage(() => removeEndpoint(change)).catch(() => {
       // The first failure is the one to tell; what is left goes with the container.
     });
-    await restoreRoutes(change, after, before).catch(() => {
+    await throughShortage(() => restoreRoutes(change, after, before)).catch(() => {
       // As above.
     });
     settled(change);

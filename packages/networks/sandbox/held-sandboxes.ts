@@ -8,7 +8,12 @@ import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import type { PublishedBefore } from "#networks/drivers/driver-types.ts";
-import { type HeldSandbox, type NetworkRecords, randomId } from "#networks/network-record.ts";
+import {
+  type DamageListener,
+  type HeldSandbox,
+  type NetworkRecords,
+  randomId,
+} from "#networks/network-record.ts";
 import type { SandboxRequest } from "#networks/network-types.ts";
 import { ownerOf } from "#networks/sandbox/joining.ts";
 
@@ -20,6 +25,8 @@ export class HeldSandboxes {
   readonly #directory: string;
   readonly #held = new Map<string, HeldSandbox>();
   readonly #pids = new Map<string, number>();
+  /** Containers whose rows could not be read. */
+  readonly #unknown = new Set<string>();
 
   constructor(records: NetworkRecords, execRoot: string) {
     this.#records = records;
@@ -27,8 +34,22 @@ export class HeldSandboxes {
   }
 
   /** Reads the rows of the daemon before this one. */
-  load(): void {
-    for (const held of this.#records.sandboxes()) this.#held.set(held.containerId, held);
+  load(onDamage: DamageListener): void {
+    const listener: DamageListener = (damaged) => {
+      this.#unknown.add(damaged.name);
+      onDamage(damaged);
+    };
+    for (const held of this.#records.sandboxes(listener)) this.#held.set(held.containerId, held);
+  }
+
+  /** Does anybody who still runs hold what nobody knows? Then nothing may be taken back that nobody seems to have. */
+  holdsUnknown(running: ReadonlyMap<string, unknown>): boolean {
+    for (const containerId of this.#unknown) {
+      if (running.has(containerId) && !this.#held.has(containerId)) continue;
+      this.#unknown.delete(containerId);
+      if (!this.#held.has(containerId)) this.#records.removeSandbox(containerId);
+    }
+    return this.#unknown.size > 0;
   }
 
   get(containerId: string): HeldSandbox | undefined {
@@ -77,15 +98,16 @@ export class HeldSandboxes {
     return true;
   }
 
-  /** Answers what it held; undefined for nothing. */
-  take(containerId: string): HeldSandbox | undefined {
+  /** It holds nothing any more, whether or not its row can be removed. */
+  drop(containerId: string): void {
     const held = this.#held.get(containerId);
-    if (held === undefined) return undefined;
+    if (this.#unknown.delete(containerId)) this.#records.removeSandbox(containerId);
+    if (held === undefined) return;
     this.#held.delete(containerId);
     this.#pids.delete(containerId);
-    this.#records.removeSandbox(containerId);
+    // Before the row, from which alone a daemon after this one knows of it.
     if (!isHosts(held)) rmSync(held.sandboxKey, { force: true });
-    return held;
+    this.#records.removeSandbox(containerId);
   }
 
   /** A running container with a namespace of its own; throws "conflict" for any other. */
