@@ -6,7 +6,7 @@ import { closeSync, constants, openSync, readSync, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { pipeline } from "node:stream/promises";
-import { crc32, createDeflateRaw, createGunzip } from "node:zlib";
+import { crc32, createDeflateRaw, createGunzip, constants as zlib } from "node:zlib";
 
 /** RFC 1952: magic, deflate, FLG.FEXTRA, no time, no hints, Unix. */
 const HEADER = Buffer.of(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3);
@@ -85,20 +85,25 @@ function identityIn(header: Buffer): string | undefined {
     : undefined;
 }
 
-/** What a compressed file holds, in a file without name near it that can be read anywhere. */
+/**
+ * What a compressed file holds, in a file without name near it that can be read anywhere. Of a damaged one that is what comes
+ * before the damage.
+ */
 export async function decompress(file: FileHandle, directory: string): Promise<FileHandle> {
   const flags = O_TMPFILE | constants.O_RDWR;
   const target = await open(directory, flags, 0o600).catch(() => open(tmpdir(), flags, 0o600));
   try {
     await pipeline(
       file.createReadStream({ autoClose: false, start: 0 }),
-      createGunzip(),
+      createGunzip({ finishFlush: zlib.Z_SYNC_FLUSH }),
       async (chunks: AsyncIterable<Buffer>) => {
         for await (const chunk of chunks) await target.write(chunk);
       },
     );
     return target;
   } catch (error) {
+    // Of zlib's: the bytes make no sense from here on. The file system's are another matter.
+    if (String((error as NodeJS.ErrnoException).code).startsWith("Z_")) return target;
     await target.close();
     throw error;
   }

@@ -14,7 +14,7 @@ import {
 import { cachePlan, jsonFilePlan, type LogFilePlan, localPlan, UNKEPT } from "#logs/options/file-options.ts";
 import { fluentdOptions } from "#logs/options/fluentd-options.ts";
 import { gelfOptions } from "#logs/options/gelf-options.ts";
-import { LogOptionError, parseSize } from "#logs/options/go-values.ts";
+import { LogOptionError, parseSize } from "#logs/options/option-values.ts";
 import { splunkOptions } from "#logs/options/splunk-options.ts";
 import { syslogOptions } from "#logs/options/syslog-options.ts";
 import type { ShipTask, SinkPlan } from "#logs/ship-types.ts";

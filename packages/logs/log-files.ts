@@ -93,23 +93,44 @@ export class LogFile implements AsyncDisposable {
   }
 }
 
-/** All files of a log, the oldest first; none if there is no log. The caller closes them. */
+/** All files of a log, the oldest first; none if there is no log. The caller closes them. Throws as `open` does. */
 export async function openLogFiles({ directory, name }: LogLocation): Promise<LogFile[]> {
-  let opening: { file: LogFileName; handle: Promise<FileHandle> }[];
+  let opened: OpenedFile[];
   try {
-    opening = await withDirectory(directory, () =>
-      logFileNames(readdirSync(directory), name).map((file) => ({
-        file,
-        fd: openSync(`${directory}/${file.name}`, "r"),
-      })),
-    ).then((files) => files.map(({ file, fd }) => ({ file, handle: adopt(fd) })));
+    opened = await withDirectory(directory, () => openAll(directory, name));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }
-  const files: LogFile[] = [];
-  for (const { file, handle } of opening) files.push(new LogFile(await handle, file, directory));
-  return files;
+  const handles = await Promise.allSettled(opened.map(({ fd }) => adopt(fd)));
+  const failed = handles.find((one) => one.status === "rejected");
+  if (failed !== undefined) {
+    for (const one of handles) if (one.status === "fulfilled") await one.value.close();
+    throw failed.reason;
+  }
+  return handles.flatMap((one, index) => {
+    const file = opened[index]?.file;
+    return one.status === "fulfilled" && file !== undefined ? [new LogFile(one.value, file, directory)] : [];
+  });
+}
+
+interface OpenedFile {
+  file: LogFileName;
+  fd: number;
+}
+
+/** All of them, or none. */
+function openAll(directory: string, name: string): OpenedFile[] {
+  const opened: OpenedFile[] = [];
+  try {
+    for (const file of logFileNames(readdirSync(directory), name)) {
+      opened.push({ file, fd: openSync(`${directory}/${file.name}`, "r") });
+    }
+    return opened;
+  } catch (error) {
+    for (const { fd } of opened) closeSync(fd);
+    throw error;
+  }
 }
 
 /** A FileHandle for a descriptor: opened anew through /proc, which finds the file wherever it has gone meanwhile. */

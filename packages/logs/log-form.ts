@@ -28,6 +28,8 @@ export interface LogForm {
 
 const BLOCK = 64 * 1024;
 const NEWLINE = 0x0a;
+/** Of every line of the json-file form, whoever wrote it. */
+const BEGINNING = Buffer.from('{"log":');
 /** No line written by a shim comes near this; a longer one is garbage and passed over. */
 const MAX_LINE = 1024 * 1024;
 
@@ -45,16 +47,24 @@ const jsonFile: LogForm = {
   async tail(file, size, count) {
     if (count === 0) return { offset: size, count: 0 };
     const block = Buffer.alloc(BLOCK);
+    /** What follows the block, as far as it may be looked at. */
+    let ahead: Buffer = Buffer.alloc(0);
     let found = 0;
+    // What stands behind the last newline is not whole.
+    let whole = false;
     for (let end = size; end > 0; ) {
       const start = Math.max(0, end - BLOCK);
       const { bytesRead } = await file.read(block, 0, end - start, start);
-      for (let at = block.lastIndexOf(NEWLINE, bytesRead - 1); at >= 0; ) {
-        // A newline ends an entry: that of the entry before is where the first one wanted begins.
-        if (found === count) return { offset: start + at + 1, count };
-        found++;
-        at = at === 0 ? -1 : block.lastIndexOf(NEWLINE, at - 1);
+      const bytes = block.subarray(0, bytesRead);
+      for (let at = bytes.lastIndexOf(NEWLINE); at >= 0; ) {
+        if (whole && beginsEntry(bytes, at + 1, ahead) && ++found === count) {
+          return { offset: start + at + 1, count };
+        }
+        whole = true;
+        at = at === 0 ? -1 : bytes.lastIndexOf(NEWLINE, at - 1);
       }
+      if (start === 0 && whole && beginsEntry(bytes, 0, ahead)) found++;
+      ahead = Buffer.from(bytes.subarray(0, BEGINNING.length));
       end = start;
     }
     return { offset: 0, count: found };
@@ -73,6 +83,15 @@ const jsonFile: LogForm = {
     return low;
   },
 };
+
+/** Does a line of `bytes` begin as an entry does? Lines that do not are passed over by whoever reads, and count for nothing. */
+function beginsEntry(bytes: Buffer, at: number, ahead: Buffer): boolean {
+  const end = at + BEGINNING.length;
+  if (end <= bytes.length) return bytes.compare(BEGINNING, 0, BEGINNING.length, at, end) === 0;
+  return Buffer.concat([bytes.subarray(at), ahead])
+    .subarray(0, BEGINNING.length)
+    .equals(BEGINNING);
+}
 
 /** The first line that begins after `from`, if one does before `limit`. */
 async function entryAfter(

@@ -196,8 +196,15 @@ export class LogService {
     const number = this.#nextJob++;
     this.#jobs.set(number, job);
     clearTimeout(this.#idle);
-    this.#worker ??= this.#start();
-    this.#worker.postMessage(message(number));
+    try {
+      this.#worker ??= this.#start();
+      this.#worker.postMessage(message(number));
+    } catch (error) {
+      // The kernel has no thread to give. It ends like any other job, when its number is known.
+      setImmediate(() => {
+        if (this.#jobs.delete(number)) job.onDone(String(error));
+      });
+    }
     return number;
   }
 

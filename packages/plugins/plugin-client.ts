@@ -2,15 +2,19 @@
  * Calls of a plugin: one POST each, JSON both ways (Docker's plugin API). A plugin that is not there is tried again with
  * growing pauses for as long as the caller has patience; one that does not answer is given up.
  */
+
 import { readFileSync } from "node:fs";
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
+import { parseJson } from "#errors/bounded-json.ts";
 import type { PluginAddress } from "#plugins/plugin-discovery.ts";
 
 const CONTENT_TYPE = "application/vnd.docker.plugins.v1.2+json";
 /** Bytes; a list of tens of thousands of volumes fits. */
 const MAX_ANSWER = 16 * 1024 * 1024;
+/** What is told of a plugin's own words. */
+const MAX_REASON = 4096;
 
 export interface CallOptions {
   /** How long one answer may take, ms. */
@@ -61,15 +65,18 @@ async function callOnce(
   const { status, body } = await exchange(plugin, method, JSON.stringify(argument ?? {}), timeout);
   let answer: unknown;
   try {
-    answer = body === "" ? {} : JSON.parse(body);
+    answer = body === "" ? {} : parseJson(body);
   } catch {
     answer = undefined;
   }
   const fields =
     typeof answer === "object" && answer !== null ? (answer as Record<string, unknown>) : undefined;
-  const reported = typeof fields?.Err === "string" ? fields.Err : "";
+  const reported = typeof fields?.Err === "string" ? fields.Err.slice(0, MAX_REASON) : "";
   if (status !== 200)
-    throw new PluginError(`${method}: ${reported || body.trim() || `HTTP status ${status}`}`, "answered");
+    throw new PluginError(
+      `${method}: ${reported || body.slice(0, MAX_REASON).trim() || `HTTP status ${status}`}`,
+      "answered",
+    );
   if (reported !== "") throw new PluginError(reported, "answered");
   if (fields === undefined)
     throw new PluginError(`${method}: the plugin ${plugin.name} answered with no JSON object`, "answered");
@@ -105,7 +112,14 @@ function exchange(
       answer.setEncoding("utf8");
       answer.on("data", (chunk: string) => {
         text += chunk;
-        if (text.length > MAX_ANSWER) answer.destroy(new Error("its answer is too long"));
+        if (text.length <= MAX_ANSWER) return;
+        clearTimeout(timer);
+        request.destroy();
+        const most = `${MAX_ANSWER / 1024 / 1024} MiB`;
+        // Not to be asked again: it would say as much once more.
+        reject(
+          new PluginError(`${method}: the plugin ${plugin.name} answered with more than ${most}`, "answered"),
+        );
       });
       answer.on("error", fail);
       answer.on("end", () => {

@@ -13,7 +13,7 @@ import {
 } from "#plugins/plugin-discovery.ts";
 
 /** What a plugin may say it implements (Docker's names). */
-export type PluginKind = "VolumeDriver" | "NetworkDriver" | "IpamDriver";
+export type PluginKind = "VolumeDriver" | "NetworkDriver" | "IpamDriver" | "authz";
 
 /** How long a plugin may take for its activation, ms. */
 const ACTIVATION = 30_000;

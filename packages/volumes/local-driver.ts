@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
 import { readMountInfo } from "#kernel/mountinfo.ts";
+import type { LayerView } from "#storage/driver-types.ts";
 import { missingQuota, ProjectLimits } from "#storage/quota/project-limits.ts";
 import { isAtOrBelow, LocalMounts } from "#volumes/local-mounts.ts";
 import { checkLocalOptions, type LocalOptions, needsMount, sizeLimit } from "#volumes/local-options.ts";
@@ -59,7 +60,8 @@ export class LocalDriver implements VolumeDriver {
     for (const entry of await readdir(this.#root)) {
       const name = entry.slice(REMOVED_PREFIX.length);
       if (entry.startsWith(REMOVED_PREFIX)) {
-        await this.#delete(join(this.#realRoot, entry));
+        // What cannot go now (somebody has something mounted there) is tried by the next start, and keeps nobody from this.
+        await this.#delete(join(this.#realRoot, entry)).catch(() => undefined);
         if (known.has(name) && !existsSync(join(this.#root, name))) removed.push(name);
       } else if (VOLUME_NAME.test(entry) && !known.has(entry) && existsSync(this.path(entry)))
         found.push(entry);
@@ -99,8 +101,14 @@ export class LocalDriver implements VolumeDriver {
     const made = await mkdir(place, { mode: 0o701, recursive: true });
     const size = sizeLimit(options);
     // Before there is anything in it: what is made there inherits.
-    if (made !== undefined && size !== undefined) this.#limits?.apply(place, size);
-    await this.#makeData(name);
+    try {
+      if (made !== undefined && size !== undefined) this.#limits?.apply(place, size);
+      await this.#makeData(name);
+    } catch (error) {
+      // Its row goes, and nobody would know of it.
+      if (made !== undefined) await rm(place, { recursive: true, force: true }).catch(() => undefined);
+      throw error;
+    }
   }
 
   async #makeData(name: string): Promise<void> {
@@ -120,13 +128,17 @@ export class LocalDriver implements VolumeDriver {
   async remove(name: string): Promise<void> {
     const place = join(this.#realRoot, name);
     await this.#mounts.clear(place);
+    refuseMounted(place);
     // Out of the way in one step; a crash during the deletion is finished at the next start.
     const doomed = join(this.#realRoot, `${REMOVED_PREFIX}${name}`);
+    // What is left of a former one of this name.
+    if (existsSync(doomed)) await this.#delete(doomed);
     if (existsSync(place)) {
       this.#limits?.release(place);
       await rename(place, doomed);
     }
-    await this.#delete(doomed);
+    // It is no volume any more, and must not be called one, whatever fails now: the next start finishes this.
+    await this.#delete(doomed).catch(() => {});
   }
 
   async mount(name: string, user: string): Promise<string> {
@@ -160,7 +172,7 @@ export class LocalDriver implements VolumeDriver {
    * Fills a volume that is mounted for this. A mere directory is filled beside and moved into place: half a copy never
    * counts as content. `shared`: others may have the directory mounted, it has to stay the same one.
    */
-  async populate(name: string, layers: string[], path: string, shared: () => boolean): Promise<void> {
+  async populate(name: string, layers: LayerView, path: string, shared: () => boolean): Promise<void> {
     if (needsMount(this.#optionsOf(name))) {
       await copyUp({ layers, path, target: this.path(name) });
       return;
@@ -181,20 +193,25 @@ export class LocalDriver implements VolumeDriver {
 
   async #delete(path: string): Promise<void> {
     await this.#mounts.clear(path);
-    const left = readMountInfo().find(({ mountPoint }) => isAtOrBelow(mountPoint, path));
-    if (left !== undefined) {
-      throw new BerthError("internal", `something is still mounted on ${left.mountPoint}`, {
-        operation: "remove volume",
-        object: path,
-        hint: "unmount it, then remove the volume again",
-      });
-    }
+    refuseMounted(path);
     await rm(path, { recursive: true, force: true });
   }
 }
 
-/** Copies the merged view of layers (uppermost first) at `path` into a directory, in a worker. */
-export function copyUp(data: { layers: string[]; path: string; target: string }): Promise<void> {
+/** Throws if anything is mounted there: it would be deleted along. */
+function refuseMounted(path: string): void {
+  const left = readMountInfo().find(({ mountPoint }) => isAtOrBelow(mountPoint, path));
+  if (left !== undefined) {
+    throw new BerthError("internal", `something is still mounted on ${left.mountPoint}`, {
+      operation: "remove volume",
+      object: path,
+      hint: "unmount it, then remove the volume again",
+    });
+  }
+}
+
+/** Copies the merged view of layers at `path` into a directory, in a worker. */
+export function copyUp(data: { layers: LayerView; path: string; target: string }): Promise<void> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL("./copy-up-worker.ts", import.meta.url), { workerData: data });
     worker.once("error", reject);

@@ -14,15 +14,16 @@ import { SyscallError } from "#kernel/syscall-error.ts";
 import { type LocalOptions, needsMount } from "#volumes/local-options.ts";
 import { MS, parseMountOptions } from "#volumes/mount-options.ts";
 import { type MountTask, performMount } from "#volumes/perform-mount.ts";
+import { Turns } from "#volumes/turns.ts";
 
 export class LocalMounts {
   readonly #users = new Map<string, Set<string>>();
   /** What goes on with one target is done one by one. */
-  readonly #busy = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
 
   /** Throws "internal" with Docker's text if it cannot be mounted. */
   async acquire(target: string, user: string, options: LocalOptions): Promise<void> {
-    await this.#inTurn(target, async () => {
+    await this.#turns.run(target, async () => {
       const users = this.#users.get(target) ?? new Set();
       if (users.size === 0 && needsMount(options) && !isMounted(target)) await mountVolume(target, options);
       users.add(user);
@@ -37,7 +38,7 @@ export class LocalMounts {
   }
 
   async release(target: string, user: string, options: LocalOptions): Promise<void> {
-    await this.#inTurn(target, async () => {
+    await this.#turns.run(target, async () => {
       const users = this.#users.get(target);
       if (users === undefined || !users.delete(user) || users.size > 0) return;
       this.#users.delete(target);
@@ -55,18 +56,6 @@ export class LocalMounts {
     const below = readMountInfo().filter(({ mountPoint }) => isAtOrBelow(mountPoint, path));
     for (const { mountPoint: target, fsType } of below.reverse()) {
       if (!this.isUsed(target)) await perform({ kind: "unmount", target }, fsType === "tmpfs");
-    }
-  }
-
-  async #inTurn(target: string, work: () => Promise<void>): Promise<void> {
-    const earlier = this.#busy.get(target) ?? Promise.resolve();
-    const mine = earlier.then(work, work);
-    const settled = mine.catch(() => undefined);
-    this.#busy.set(target, settled);
-    try {
-      await mine;
-    } finally {
-      if (this.#busy.get(target) === settled) this.#busy.delete(target);
     }
   }
 }

@@ -2,6 +2,7 @@
 import { readdir } from "node:fs/promises";
 import { BerthError } from "#errors/errors.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
+import type { LayerView } from "#storage/driver-types.ts";
 import { copyUp, type LocalDriver } from "#volumes/local-driver.ts";
 
 export interface Populating {
@@ -9,7 +10,7 @@ export interface Populating {
   local: LocalDriver | undefined;
   /** Do other containers refer to it, too? They may begin to while it is being filled. */
   shared: () => boolean;
-  layers: () => Promise<string[]>;
+  layers: () => Promise<LayerView>;
   mount: () => Promise<string>;
   unmount: () => Promise<void>;
 }
@@ -25,7 +26,7 @@ export async function populateVolume(
     if ((await readdir(target)).length > 0) return;
     const stack = await layers();
     // Most mount points are not in the image, and a thread for nothing costs more than all else.
-    if (!stack.some((layer) => has(layer, path))) return;
+    if (!stack.directories.some((layer) => has(layer, path))) return;
     if (local === undefined) await copyUp({ layers: stack, path, target });
     else await local.populate(name, stack, path, shared);
   } catch (cause) {

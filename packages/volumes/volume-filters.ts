@@ -1,12 +1,10 @@
 /** `docker volume ls --filter` and `docker volume prune --filter`. Pure; the error texts are Docker's. */
 import type { Volume } from "#api-types/system.ts";
 import { BerthError } from "#errors/errors.ts";
+import { parseBoolean } from "#go-values/boolean.ts";
 
 /** Marks volumes that nobody gave a name. */
 export const ANONYMOUS_LABEL = "com.docker.volume.anonymous";
-
-const TRUE = ["1", "t", "T", "true", "TRUE", "True"];
-const FALSE = ["0", "f", "F", "false", "FALSE", "False"];
 
 type Filters = Record<string, string[]>;
 
@@ -18,12 +16,13 @@ export function pruneFilter(filters: Filters): {
   check(filters, ["label", "label!", "all"], "prune volumes");
   const { all = [] } = filters;
   const [value = "false"] = all;
-  if (all.length > 1 || (!TRUE.includes(value) && !FALSE.includes(value))) {
+  const everything = parseBoolean(value);
+  if (all.length > 1 || everything === undefined) {
     throw invalid(`invalid filter 'all=[${all.join(" ")}]'`, "prune volumes");
   }
   return {
     wanted: (volume) => hasLabels(volume, filters),
-    anonymousOnly: FALSE.includes(value),
+    anonymousOnly: !everything,
   };
 }
 

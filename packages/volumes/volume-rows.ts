@@ -29,6 +29,24 @@ export interface VolumeRow {
 
 type Stored = Record<keyof VolumeRow, string>;
 
+/** In place of options that are lost: the file that has what is left of them. */
+export const DAMAGED = "damaged, kept as";
+
+/** Undefined for what is no JSON object of texts. */
+function textMap(text: string | undefined): Record<string, string> | undefined {
+  try {
+    const value: unknown = JSON.parse(text ?? "");
+    const sound =
+      typeof value === "object" &&
+      value !== null &&
+      !Array.isArray(value) &&
+      Object.values(value).every((one) => typeof one === "string");
+    return sound ? (value as Record<string, string>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 export class VolumeRows {
   readonly #database: Database;
 
@@ -43,6 +61,32 @@ export class VolumeRows {
 
   all(): VolumeRow[] {
     return this.#database.all<Stored>("SELECT * FROM volume ORDER BY name").map(parse);
+  }
+
+  /**
+   * Call once, at the start: a damaged row comes from the backup. Where that has none its labels are gone, and its options are a
+   * note of where they are kept, which nothing is mounted by.
+   */
+  repair(): { name: string; kept: string; replaced: "from the backup" | "unusable" | "without labels" }[] {
+    return this.#database.all<Stored>("SELECT * FROM volume").flatMap((row) => {
+      const [labels, options] = [textMap(row.labels), textMap(row.options)];
+      if (labels !== undefined && options !== undefined) return [];
+      const kept = this.#database.setAside("volume", row.name, "its labels or options cannot be read", row);
+      const saved = this.#database.fromBackup<Stored>("SELECT * FROM volume WHERE name = ?", row.name);
+      const [savedLabels, savedOptions] = [textMap(saved?.labels), textMap(saved?.options)];
+      const usable = options ?? savedOptions;
+      this.#database.durably(() =>
+        this.#database.run(
+          "UPDATE volume SET labels = ?, options = ? WHERE name = ?",
+          JSON.stringify(labels ?? savedLabels ?? {}),
+          JSON.stringify(usable ?? { [DAMAGED]: kept }),
+          row.name,
+        ),
+      );
+      const whole = usable !== undefined && (labels ?? savedLabels) !== undefined;
+      const replaced = whole ? "from the backup" : usable === undefined ? "unusable" : "without labels";
+      return [{ name: row.name, kept, replaced } as const];
+    });
   }
 
   insert(row: Omit<VolumeRow, "created">): VolumeRow {
@@ -74,6 +118,10 @@ export class VolumeRows {
 
   dereference(name: string, container: string): void {
     this.#database.run("DELETE FROM volume_reference WHERE volume = ? AND container = ?", name, container);
+  }
+
+  dereferenceAll(container: string): void {
+    this.#database.run("DELETE FROM volume_reference WHERE container = ?", container);
   }
 
   /** Ids of containers. */

@@ -105,8 +105,12 @@ const user = (container: string, destination = "/x"): VolumeUser => ({
   readOnly: false,
   propagation: "",
 });
-const populate = (name: string, layers: string[], path: string) =>
-  volumes.populate(name, user("c"), async () => layers, path);
+const populate = (
+  name: string,
+  directories: string[],
+  path: string,
+  whiteouts: "overlay" | "aufs" = "overlay",
+) => volumes.populate(name, user("c"), async () => ({ directories, whiteouts }), path);
 
 test("a tmpfs volume is mounted for its first user and unmounted after the last", async () => {
   await volumes.create({
@@ -166,6 +170,16 @@ test("a removal that was cut short does not come back as an empty volume", async
   assert.deepEqual(readdirSync(join(dataRoot, "volumes")), []);
 });
 
+test("what a removal could not delete of a former volume is in nobody's way", async () => {
+  const left = join(dataRoot, "volumes/.removed-data/_data");
+  mkdirSync(left, { recursive: true });
+  writeFileSync(join(left, "file"), "of the former one");
+  await volumes.create({ Name: "data" });
+  await volumes.remove("data", false);
+  assert.deepEqual((await volumes.list({})).Volumes, []);
+  assert.ok(!existsSync(left));
+});
+
 test("two prunes at once", async () => {
   const first = volumes.prune({});
   await assert.rejects(volumes.prune({}), /a prune operation is already running/);
@@ -198,6 +212,32 @@ test("an empty volume is filled with what the layers show, whiteouts and links r
   assert.deepEqual([status.uid, status.gid, status.mtimeMs], [12, 34, 2_000_000]);
   assert.deepEqual(readdirSync(join(data, "opaque")), ["new"]);
   assert.equal(readlinkSync(join(data, "link")), "../../../../etc/passwd");
+});
+
+test("AUFS's marks are respected, and no content", async () => {
+  const [upper, lower] = ["upper", "lower"].map((name) => join(dataRoot, name)) as [string, string];
+  for (const name of ["kept", "opaque", "gone"]) mkdirSync(join(lower, "srv", name), { recursive: true });
+  for (const path of ["kept/file", "opaque/old", "gone/file", "file"])
+    writeFileSync(join(lower, "srv", path), "");
+  mkdirSync(join(upper, "srv/opaque"), { recursive: true });
+  mkdirSync(join(upper, ".wh..wh.plnk"));
+  for (const path of ["opaque/.wh..wh..opq", "opaque/new", ".wh.gone", ".wh.file"])
+    writeFileSync(join(upper, "srv", path), "");
+  await volumes.create({ Name: "vol" });
+  await populate("vol", [upper, lower], "/srv", "aufs");
+  const data = join(dataRoot, "volumes/vol/_data");
+  assert.deepEqual(readdirSync(data, { recursive: true }).sort(), [
+    "kept",
+    "kept/file",
+    "opaque",
+    "opaque/new",
+  ]);
+  for (const path of ["/srv/gone", "/srv/.wh.gone"]) {
+    const name = path.replaceAll("/", "-").slice(1);
+    await volumes.create({ Name: name });
+    await populate(name, [upper, lower], path, "aufs");
+    assert.deepEqual(readdirSync(join(dataRoot, "volumes", name, "_data")), []);
+  }
 });
 
 test("a mount point that leads out of the image's root finds nothing outside", async () => {

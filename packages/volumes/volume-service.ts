@@ -7,17 +7,21 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Volume, VolumeCreateRequest } from "#api-types/system.ts";
-import { BerthError, isBerthError } from "#errors/errors.ts";
+import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import { Plugins } from "#plugins/plugins.ts";
 import type { Database } from "#state/database.ts";
+import type { LayerView } from "#storage/driver-types.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
+import { KnownVolumes, noSuchVolume } from "#volumes/known-volumes.ts";
 import { LocalDriver } from "#volumes/local-driver.ts";
 import { VolumePlugins } from "#volumes/plugins/volume-plugins.ts";
 import { populateVolume } from "#volumes/populate.ts";
-import { asking, describeVolume, VolumeDrivers } from "#volumes/volume-drivers.ts";
-import { ANONYMOUS_LABEL, pruneFilter, volumeFilter } from "#volumes/volume-filters.ts";
-import { type VolumeRow, VolumeRows } from "#volumes/volume-rows.ts";
+import { pruneVolumes } from "#volumes/prune-volumes.ts";
+import { Turns } from "#volumes/turns.ts";
+import { asking, VolumeDrivers } from "#volumes/volume-drivers.ts";
+import { ANONYMOUS_LABEL, volumeFilter } from "#volumes/volume-filters.ts";
+import { DAMAGED, type VolumeRow, VolumeRows } from "#volumes/volume-rows.ts";
 import type { VolumeEventListener, VolumeService, VolumeUser } from "#volumes/volume-types.ts";
 import { keyOf, VolumeUsers } from "#volumes/volume-users.ts";
 
@@ -40,14 +44,15 @@ class Volumes implements VolumeService {
   readonly #rows: VolumeRows;
   readonly #local: LocalDriver;
   readonly #drivers: VolumeDrivers;
+  readonly #known: KnownVolumes;
   readonly #onEvent: VolumeOptions["onEvent"];
   readonly #logger: Logger | undefined;
   readonly #measuring = new StorageWorkers(1);
   readonly #users: VolumeUsers;
-  /** Volumes that are being filled: when the last who wants that is done. */
-  readonly #filling = new Map<string, Promise<void>>();
-  /** Creations and removals of one name wait for each other. */
-  readonly #busy = new Map<string, Promise<unknown>>();
+  /** Fillings of one volume wait for each other. */
+  readonly #filling = new Turns();
+  /** Creations and removals of one name do. */
+  readonly #changing = new Turns();
   #pruning = false;
 
   constructor({ database, dataRoot, owner, onEvent, logger, plugins }: VolumeOptions) {
@@ -61,12 +66,16 @@ class Volumes implements VolumeService {
       this.#local,
       new VolumePlugins(plugins ?? new Plugins({ sockets: [], specs: [] })),
     );
+    this.#known = new KnownVolumes(this.#rows, this.#local, this.#drivers);
     this.#users = new VolumeUsers(this.#drivers, onEvent, logger);
     this.#onEvent = onEvent;
     this.#logger = logger;
   }
 
   async start(): Promise<void> {
+    for (const damaged of this.#rows.repair()) {
+      this.#logger?.error("a volume's record is damaged", { ...damaged, volume: damaged.name });
+    }
     const known = this.#rows.all().filter(({ driver }) => driver === "local");
     const { found, removed } = await this.#local.start(new Set(known.map(({ name }) => name)));
     for (const name of removed) this.#rows.delete(name);
@@ -79,41 +88,12 @@ class Volumes implements VolumeService {
 
   async create(request: VolumeCreateRequest): Promise<Volume> {
     const name = request.Name || randomBytes(32).toString("hex");
-    return await this.#exclusively(name, async () => {
-      const row = await this.#existing(name, request.Driver ?? "", request.Name !== undefined);
-      if (row !== undefined) return await this.#describe(row, "create");
+    return await this.#changing.run(name, async () => {
+      const row = await this.#known.findForCreate(name, request.Driver ?? "", request.Name !== undefined);
+      if (row !== undefined) return await this.#known.describe(row, "create");
       const labels = request.Name ? request.Labels : { [ANONYMOUS_LABEL]: "", ...request.Labels };
       return await this.#make(name, request.Driver || "local", labels ?? {}, request.DriverOpts ?? {});
     });
-  }
-
-  /** The volume of a name, if it is the wanted driver's (empty: anybody's). Throws "conflict". */
-  async #existing(name: string, wanted: string, lookAround: boolean): Promise<VolumeRow | undefined> {
-    const row = this.#rows.get(name);
-    if (row === undefined) return wanted === "" && lookAround ? await this.#adoptForeign(name) : undefined;
-    const driver = row.driver;
-    const conflict = (why: string) =>
-      new BerthError("conflict", `create ${name}: ${why}: volume name must be unique`, {
-        operation: "create volume",
-        object: name,
-        hint: "choose another name, or remove that volume first",
-      });
-    if (wanted !== "" && wanted !== driver) await this.#drivers.get(wanted, `create ${name}`);
-    if (driver !== "local") {
-      const owner = await this.#drivers.get(driver, `create ${name}`);
-      const found = await asking(`create ${name}`, name, () => owner.get(name));
-      if (found === undefined && this.#rows.references(name).length > 0) {
-        throw conflict(
-          `found references to volume '${name}' in driver '${driver}' but the volume was not found in the driver -- you may need to remove containers referencing this volume or force remove the volume to re-create it`,
-        );
-      }
-      if (found === undefined) {
-        this.#rows.delete(name);
-        return undefined;
-      }
-    }
-    if (wanted !== "" && wanted !== driver) throw conflict(`driver '${driver}' already has volume '${name}'`);
-    return row;
   }
 
   async #make(
@@ -136,19 +116,21 @@ class Volumes implements VolumeService {
       }
     }
     this.#onEvent("create", name, { driver: driver.name });
-    return await this.#describe(row, "create");
+    return await this.#known.describe(row, "create");
   }
 
   async inspect(name: string): Promise<Volume> {
-    const row = this.#rows.get(name) ?? (await this.#adoptForeign(name));
-    if (row === undefined) throw notFound(name);
-    return await this.#describe(row, "get");
+    const row = await this.#known.find(name);
+    if (row === undefined) throw noSuchVolume(name);
+    return await this.#known.describe(row, "get");
   }
 
   async list(filters: Record<string, string[]>): Promise<{ Volumes: Volume[]; Warnings: string[] }> {
     const passes = volumeFilter(filters, (name) => this.#rows.references(name).length > 0);
     const rows = this.#rows.all();
-    const volumes = rows.filter(({ driver }) => driver === "local").map((row) => this.#plain(row));
+    const volumes = rows
+      .filter(({ driver }) => driver === "local")
+      .map((row) => this.#known.describeLocal(row));
     const warnings: string[] = [];
     const wanted = filters.driver ?? [];
     if (wanted.length === 0 || wanted.some((driver) => driver !== "local")) {
@@ -161,11 +143,11 @@ class Volumes implements VolumeService {
   }
 
   async remove(name: string, force: boolean): Promise<void> {
-    await this.#exclusively(name, async () => {
-      const row = this.#rows.get(name) ?? (await this.#adoptForeign(name));
+    await this.#changing.run(name, async () => {
+      const row = await this.#known.find(name);
       if (row === undefined) {
         if (force) return;
-        throw notFound(name);
+        throw noSuchVolume(name);
       }
       const users = this.#rows.references(name);
       if (users.length > 0) {
@@ -198,44 +180,26 @@ class Volumes implements VolumeService {
     }
     this.#pruning = true;
     try {
-      return await this.#prune(filters);
+      const report = await pruneVolumes(filters, {
+        rows: this.#rows,
+        describe: (row) => this.#known.describeLocal(row),
+        size: (name) => this.#size(name),
+        remove: (name) => this.remove(name, false),
+      });
+      this.#onEvent("prune", "", { reclaimed: String(report.SpaceReclaimed) });
+      return report;
     } finally {
       this.#pruning = false;
     }
   }
 
-  async #prune(
-    filters: Record<string, string[]>,
-  ): Promise<{ VolumesDeleted: string[]; SpaceReclaimed: number }> {
-    const { wanted, anonymousOnly } = pruneFilter(filters);
-    const deleted: string[] = [];
-    let reclaimed = 0;
-    for (const row of this.#rows.all()) {
-      if (row.driver !== "local" || Object.keys(row.options).length > 0) continue;
-      if (this.#rows.references(row.name).length > 0 || !wanted(this.#plain(row))) continue;
-      if (anonymousOnly && row.labels[ANONYMOUS_LABEL] === undefined) continue;
-      try {
-        const bytes = await this.#size(row.name);
-        await this.remove(row.name, false);
-        deleted.push(row.name);
-        reclaimed += bytes;
-      } catch (error) {
-        // Somebody began to use it, or removed it, while it was measured.
-        if (isBerthError(error, "conflict") || isBerthError(error, "not-found")) continue;
-        throw error;
-      }
-    }
-    this.#onEvent("prune", "", { reclaimed: String(reclaimed) });
-    return { VolumesDeleted: deleted, SpaceReclaimed: reclaimed };
-  }
-
   async usage(name: string): Promise<{ Size: number; RefCount: number }> {
-    this.#mustExist(name);
+    this.#known.get(name);
     return { Size: await this.#size(name), RefCount: this.#rows.references(name).length };
   }
 
   reference(name: string, containerId: string): void {
-    this.#mustExist(name);
+    this.#known.get(name);
     this.#rows.reference(name, containerId);
   }
 
@@ -243,8 +207,14 @@ class Volumes implements VolumeService {
     this.#rows.dereference(name, containerId);
   }
 
+  dereferenceAll(containerId: string): void {
+    this.#rows.dereferenceAll(containerId);
+  }
+
   async mount(name: string, user: VolumeUser): Promise<string> {
-    return await this.#users.mount(this.#mustExist(name), user);
+    const row = this.#known.get(name);
+    refuseDamaged(row, this.#local);
+    return await this.#users.mount(row, user);
   }
 
   async unmount(name: string, user: VolumeUser): Promise<void> {
@@ -263,31 +233,22 @@ class Volumes implements VolumeService {
   }
 
   /** One after the other for a volume: who comes second finds what the first has put there. */
-  async populate(...filling: Parameters<VolumeService["populate"]>): Promise<void> {
-    const [name] = filling;
-    const before = this.#filling.get(name) ?? Promise.resolve();
-    const done = before.then(
-      () => this.#populate(...filling),
-      () => this.#populate(...filling),
-    );
-    this.#filling.set(name, done);
-    try {
-      await done;
-    } finally {
-      if (this.#filling.get(name) === done) this.#filling.delete(name);
-    }
-  }
-
-  async #populate(...[name, user, layers, path]: Parameters<VolumeService["populate"]>): Promise<void> {
-    const row = this.#mustExist(name);
-    const shared = () => this.#rows.references(name).length > 1;
-    const mine = { ...user, quiet: true };
-    await populateVolume(name, path, {
-      local: row.driver === "local" ? this.#local : undefined,
-      shared,
-      layers,
-      mount: () => this.mount(name, mine),
-      unmount: () => this.unmount(name, mine),
+  async populate(
+    name: string,
+    user: VolumeUser,
+    layers: () => Promise<LayerView>,
+    path: string,
+  ): Promise<void> {
+    await this.#filling.run(name, async () => {
+      const row = this.#known.get(name);
+      const mine = { ...user, quiet: true };
+      await populateVolume(name, path, {
+        local: row.driver === "local" ? this.#local : undefined,
+        shared: () => this.#rows.references(name).length > 1,
+        layers,
+        mount: () => this.mount(name, mine),
+        unmount: () => this.unmount(name, mine),
+      });
     });
   }
 
@@ -295,52 +256,18 @@ class Volumes implements VolumeService {
     return this.#drivers.names;
   }
 
-  /** A volume that a plugin has and nobody told us of. It has a row from then on. */
-  async #adoptForeign(name: string): Promise<VolumeRow | undefined> {
-    const driver = await this.#drivers.findForeign(name);
-    return driver === undefined ? undefined : this.#rows.insert({ name, labels: {}, options: {}, driver });
-  }
-
-  #mustExist(name: string): VolumeRow {
-    const row = this.#rows.get(name);
-    if (row === undefined) throw notFound(name);
-    return row;
-  }
-
   async #size(name: string): Promise<number> {
     return (await this.#measuring.run({ kind: "measure", path: this.#local.path(name) })) as number;
   }
-
-  async #describe(row: VolumeRow, operation: string): Promise<Volume> {
-    if (row.driver === "local") return this.#plain(row);
-    const what = `${operation} ${row.name}`;
-    const driver = await this.#drivers.get(row.driver, what);
-    const found = await asking(what, row.name, () => driver.get(row.name));
-    if (found === undefined) throw notFound(row.name);
-    return describeVolume(row, found, await driver.scope());
-  }
-
-  /** A volume of the local driver. */
-  #plain(row: VolumeRow): Volume {
-    return { ...describeVolume(row, undefined, "local"), Mountpoint: this.#local.path(row.name) };
-  }
-
-  async #exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
-    const earlier = this.#busy.get(name) ?? Promise.resolve();
-    const mine = earlier.then(work, work);
-    const settled = mine.catch(() => undefined);
-    this.#busy.set(name, settled);
-    try {
-      return await mine;
-    } finally {
-      if (this.#busy.get(name) === settled) this.#busy.delete(name);
-    }
-  }
 }
 
-function notFound(name: string): BerthError {
-  return new BerthError("not-found", `get ${name}: no such volume`, {
-    operation: "look up volume",
+/** What it should be mounted from is not known: its place on the host alone would be another volume. */
+function refuseDamaged({ name, options }: VolumeRow, local: LocalDriver): void {
+  const kept = options[DAMAGED];
+  if (kept === undefined) return;
+  throw new BerthError("conflict", `volume ${name} cannot be used: its options were damaged, see ${kept}`, {
+    operation: "mount volume",
     object: name,
+    hint: `save what is in ${local.path(name)}, remove the volume, and create it again with its options`,
   });
 }

@@ -3,6 +3,7 @@
  * plugin makes of them.
  */
 import type { Volume, VolumeCreateRequest } from "#api-types/system.ts";
+import type { LayerView } from "#storage/driver-types.ts";
 
 export interface VolumeService {
   start(): Promise<void>;
@@ -27,6 +28,8 @@ export interface VolumeService {
   /** A container refers to it (rows; survive restarts). */
   reference(name: string, containerId: string): void;
   dereference(name: string, containerId: string): void;
+  /** It refers to no volume any more, whatever its record says. */
+  dereferenceAll(containerId: string): void;
   /** Makes it ready for one more user, and answers the host path to bind. A user has it once. */
   mount(name: string, user: VolumeUser): Promise<string>;
   /** Undoes `mount`; nothing for who does not have it. */
@@ -36,16 +39,11 @@ export interface VolumeService {
   /** Unmounts what nobody has; at start-up, when all users from before are known. */
   unmountUnused(): Promise<void>;
   /**
-   * Copies the image's content at `path` (through the layers, uppermost first, nothing mounted) into the volume if that is
+   * Copies the image's content at `path` (through the layers, nothing mounted) into the volume if that is
    * empty, with owners, modes, times and xattrs; nothing if the path isn't there. In a worker. A crash half way leaves a
    * volume of the local driver that still counts as empty.
    */
-  populate(
-    name: string,
-    user: VolumeUser,
-    layerDirectories: () => Promise<string[]>,
-    path: string,
-  ): Promise<void>;
+  populate(name: string, user: VolumeUser, layers: () => Promise<LayerView>, path: string): Promise<void>;
   /** "local", and the plugins that have been used. */
   drivers(): string[];
 }

@@ -1,7 +1,7 @@
 /** What log drivers tell about a container: its tag, and the labels and variables somebody asked for. Pure. */
 import { hostname } from "node:os";
 import { MissingFieldError, TemplateError, template } from "#go-template/template.ts";
-import { LogOptionError, parsePattern } from "#logs/options/go-values.ts";
+import { LogOptionError, parsePattern } from "#logs/options/option-values.ts";
 
 export interface ContainerInfo {
   id: string;

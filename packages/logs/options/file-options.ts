@@ -2,7 +2,7 @@
 
 import type { LogFormName } from "#logs/log-types.ts";
 import type { LogOptions } from "#logs/options/container-info.ts";
-import { LogOptionError, parseBool, parseInteger, parseSize } from "#logs/options/go-values.ts";
+import { LogOptionError, parseBool, parseInteger, parseSize } from "#logs/options/option-values.ts";
 
 export interface LogFilePlan {
   form: LogFormName;

@@ -4,10 +4,10 @@ import type { LogOptions } from "#logs/options/container-info.ts";
 import {
   LogOptionError,
   parseBool,
-  parseDuration,
   parseInteger,
+  parseMilliseconds,
   parseSize,
-} from "#logs/options/go-values.ts";
+} from "#logs/options/option-values.ts";
 
 export interface FluentdOptions {
   network: "tcp" | "tls" | "unix";
@@ -37,15 +37,15 @@ export function fluentdOptions(options: LogOptions): FluentdOptions {
   };
   const limit = value("fluentd-buffer-limit", (text) => parseSize(text, 1024));
   const times = value("fluentd-max-retries", (text) => parseInteger(text, "ParseUint"));
-  const first = value("fluentd-retry-wait", (text) => parseDuration(text)) ?? RETRY_WAIT;
+  const first = value("fluentd-retry-wait", parseMilliseconds) ?? RETRY_WAIT;
   if (options["fluentd-async"] !== undefined && options["fluentd-async-connect"] !== undefined) {
     throw new LogOptionError(
       "conflicting options: cannot specify both 'fluentd-async' and 'fluentd-async-connect",
     );
   }
   const asynchronous = value("fluentd-async", parseBool) ?? value("fluentd-async-connect", parseBool);
-  value("fluentd-async-reconnect-interval", (text) => parseDuration(text));
-  value("fluentd-write-timeout", (text) => parseDuration(text));
+  value("fluentd-async-reconnect-interval", parseMilliseconds);
+  value("fluentd-write-timeout", parseMilliseconds);
   return {
     ...where,
     // Never without a pause, whatever is asked for.

@@ -1,6 +1,6 @@
 /** Options of the gelf driver. Pure. */
 import type { LogOptions } from "#logs/options/container-info.ts";
-import { LogOptionError } from "#logs/options/go-values.ts";
+import { LogOptionError } from "#logs/options/option-values.ts";
 import { splitHostPort } from "#logs/options/syslog-options.ts";
 
 export interface GelfOptions {

@@ -6,7 +6,7 @@
 import type { LogOptions } from "#logs/options/container-info.ts";
 import { fluentdOptions } from "#logs/options/fluentd-options.ts";
 import { gelfOptions } from "#logs/options/gelf-options.ts";
-import { LogOptionError, parseBool, parseSize } from "#logs/options/go-values.ts";
+import { LogOptionError, parseBool, parseSize } from "#logs/options/option-values.ts";
 import { checkSyslogOptions } from "#logs/options/syslog-options.ts";
 
 const ABOUT_CONTAINER = ["labels", "labels-regex", "env", "env-regex", "tag"];

@@ -1,7 +1,7 @@
 /** Options of the splunk driver. */
 import { readFileSync } from "node:fs";
 import type { LogOptions } from "#logs/options/container-info.ts";
-import { LogOptionError, parseBool, parseInteger } from "#logs/options/go-values.ts";
+import { LogOptionError, parseBool, parseInteger } from "#logs/options/option-values.ts";
 
 export interface SplunkOptions {
   /** scheme://host:port */

@@ -1,7 +1,7 @@
 /** Options of the syslog driver. */
 import { existsSync, readFileSync } from "node:fs";
 import type { LogOptions } from "#logs/options/container-info.ts";
-import { LogOptionError } from "#logs/options/go-values.ts";
+import { LogOptionError } from "#logs/options/option-values.ts";
 
 export type SyslogFormat = "" | "rfc3164" | "rfc5424" | "rfc5424micro";
 

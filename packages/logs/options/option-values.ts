@@ -1,5 +1,8 @@
 /** Values of log options as Docker reads them, with its texts for those it can't. Pure. */
 
+import { notBoolean, parseBoolean } from "#go-values/boolean.ts";
+import { parseDuration } from "#go-values/duration.ts";
+
 /** An option that makes no sense; the message is Docker's. */
 export class LogOptionError extends Error {
   constructor(message: string) {
@@ -8,13 +11,10 @@ export class LogOptionError extends Error {
   }
 }
 
-const TRUE = ["1", "t", "T", "TRUE", "true", "True"];
-const FALSE = ["0", "f", "F", "FALSE", "false", "False"];
-
 export function parseBool(text: string): boolean {
-  if (TRUE.includes(text)) return true;
-  if (FALSE.includes(text)) return false;
-  throw new LogOptionError(`strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`);
+  const parsed = parseBoolean(text);
+  if (parsed === undefined) throw new LogOptionError(notBoolean(text));
+  return parsed;
 }
 
 /** `function_`: the name Go's error has. */
@@ -34,18 +34,13 @@ export function parseSize(text: string, base: 1000 | 1024): number {
   return Math.floor(number * base ** POWERS.indexOf((match[2] ?? "").toLowerCase()));
 }
 
-const UNITS: Record<string, number> = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 3.6e6 };
-
-/** A Go duration in milliseconds: "1.5s", "1m30s". A bare number is `bare` milliseconds each, where that is allowed. */
-export function parseDuration(text: string, bare?: number): number {
-  if (bare !== undefined && /^\d+$/.test(text)) return Number(text) * bare;
-  if (/^[+-]?0$/.test(text)) return 0;
-  if (!/^[+-]?(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+$/.test(text))
-    throw new LogOptionError(`time: invalid duration ${JSON.stringify(text)}`);
-  let total = 0;
-  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)/g))
-    total += Number(number) * (UNITS[unit as string] as number);
-  return text.startsWith("-") ? -total : total;
+/** A Go duration in milliseconds: "1.5s", "1m30s". */
+export function parseMilliseconds(text: string): number {
+  try {
+    return parseDuration(text) / 1e6;
+  } catch (error) {
+    throw new LogOptionError((error as Error).message);
+  }
 }
 
 /** Causes that both kinds of expressions know, in RE2's words. */
