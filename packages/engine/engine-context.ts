@@ -6,6 +6,7 @@ import type { DaemonConfig } from "#config/config-types.ts";
 import type { ContainerStore } from "#engine/containers/container-store.ts";
 import type { EventBus } from "#engine/events/event-bus.ts";
 import type { Exec } from "#engine/exec/exec.ts";
+import type { LaunchQueue } from "#engine/launch/launch-queue.ts";
 import type { HostLimits } from "#engine/requests/validate-host-config.ts";
 import type { Logger } from "#errors/logger-types.ts";
 import type { ImageService } from "#images/image-types.ts";
@@ -16,6 +17,7 @@ import type { CgroupLayout, HostFacts } from "#runtime/launch-types.ts";
 import type { Database } from "#state/database.ts";
 import type { StorageDriver } from "#storage/driver-types.ts";
 import type { ContainerFiles } from "#storage/files/container-files.ts";
+import type { HeldLayers } from "#storage/hold-layers.ts";
 import type { IdMap } from "#storage/unpack/id-map.ts";
 import type { VolumeService } from "#volumes/volume-types.ts";
 
@@ -24,12 +26,16 @@ export interface EngineContext {
   readonly logger: Logger;
   readonly database: Database;
   readonly storage: StorageDriver;
+  /** What containers' runs hold of their layers and of images, by the containers' ids. */
+  readonly held: HeldLayers;
   readonly files: ContainerFiles;
   readonly images: ImageService;
   readonly networks: NetworkController;
   readonly volumes: VolumeService;
   readonly logs: LogService;
   readonly launcher: LauncherClient;
+  /** Starts of containers and execs go through it. */
+  readonly launches: LaunchQueue;
   /** Path of the launcher binary, bound into containers that want an init. */
   readonly launcherPath: string;
   readonly events: EventBus;

@@ -142,6 +142,7 @@ test("restart policies: what an end, and what the daemon's return, means to each
   };
   assert.equal(wantsRestart({ ...bounded, restartCount: 2 }), true);
   assert.equal(wantsRestart({ ...bounded, restartCount: 3 }), false);
+  assert.equal(wantsStartWithDaemon({ ...bounded, restartCount: 3 }, true), false);
 });
 
 test("a random name is always found", () => {

@@ -19,6 +19,7 @@ import type {
 } from "#api-types/network.ts";
 import type { EventMessage } from "#api-types/system.ts";
 import type { CheckpointRequest } from "#engine/containers/checkpoints.ts";
+import type { StageTime } from "#engine/containers/stage-times.ts";
 import type { FileService } from "#engine/files/file-service-types.ts";
 import type { ImageService, ImageUsers } from "#images/image-types.ts";
 import type { LogReadOptions } from "#logs/log-types.ts";
@@ -100,7 +101,10 @@ export interface ContainerService {
     options: LogOptions,
     signal: AbortSignal,
   ): Promise<{ tty: boolean; stream: Readable }>;
-  /** Checks that an attach is possible and tells the framing; then `connect` is called with the hijacked stream. */
+  /**
+   * Checks that an attach is possible and tells the framing; then `connect` has to be called with the hijacked stream, or,
+   * where none came of it, with one that is destroyed.
+   */
   attach(
     nameOrId: string,
     options: AttachOptions,
@@ -110,6 +114,8 @@ export interface ContainerService {
   imageUsers: ImageUsers;
   /** The program of the last start, readable (`berth debug program`). */
   describeProgram(nameOrId: string): Promise<string>;
+  /** How long the stages of the last operations took. */
+  stageTimes(nameOrId: string): StageTime[];
 }
 
 export interface NetworkService {

@@ -3,6 +3,7 @@
  */
 import type { ContainerConfig, ContainerState, HostConfig, MountPoint } from "#api-types/container.ts";
 import type { EndpointSettings } from "#api-types/network.ts";
+import { ZERO_TIME } from "#engine/timestamps.ts";
 import type { Migrations } from "#state/database.ts";
 
 /**
@@ -61,6 +62,8 @@ export interface ContainerRecord {
   /** Without slash; empty once the name was given back in removal. */
   name: string;
   phase: Phase;
+  /** Its removal takes the volumes along that were made for it alone; missing until that begins. */
+  takesVolumes?: boolean;
   created: string;
   /** Image id, and the name it was asked by. */
   imageId: string;
@@ -83,6 +86,25 @@ export interface ContainerRecord {
   endWanted?: boolean;
   /** Volumes that were already filled from the image. */
   populated: boolean;
+  /** Why what it was made with is not known any more; missing for a container that can be started. */
+  lost?: string;
+}
+
+/** The state of a container that has never run. */
+export function neverRun(): ContainerState {
+  return {
+    Status: "created",
+    Running: false,
+    Paused: false,
+    Restarting: false,
+    OOMKilled: false,
+    Dead: false,
+    Pid: 0,
+    ExitCode: 0,
+    Error: "",
+    StartedAt: ZERO_TIME,
+    FinishedAt: ZERO_TIME,
+  };
 }
 
 export const containerMigrations: Migrations = {

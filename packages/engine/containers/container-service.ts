@@ -21,6 +21,7 @@ import { freezeContainer } from "#engine/containers/pause.ts";
 import { pruneContainers } from "#engine/containers/prune-containers.ts";
 import { imagesInUse, removeContainer } from "#engine/containers/remove.ts";
 import { renameContainer } from "#engine/containers/rename.ts";
+import type { StageTime } from "#engine/containers/stage-times.ts";
 import { startContainer } from "#engine/containers/start.ts";
 import { killContainer, stopContainer } from "#engine/containers/stop.ts";
 import { listProcesses } from "#engine/containers/top.ts";
@@ -181,13 +182,16 @@ export class Containers implements ContainerService {
     const container = this.#context.containers.get(nameOrId);
     const tty = container.record.config.Tty ?? false;
     const log = readableLog(container.record, this.#context.config);
-    const ended = container.isRunning
-      ? new Promise<void>((resolve) => {
-          container.exitWaiters.add(() => resolve());
-        })
-      : Promise.resolve();
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
     const source = { ...log, ended };
-    return { tty, stream: readLog(source, { ...options, framed: !tty }, signal) };
+    const stream = readLog(source, { ...options, framed: !tty }, signal);
+    if (container.isRunning) {
+      const waiter = () => resolve();
+      container.exitWaiters.add(waiter);
+      // A container may run for years and have its log looked at every second.
+      stream.on("close", () => container.exitWaiters.delete(waiter));
+    } else resolve();
+    return { tty, stream };
   }
 
   async attach(
@@ -203,6 +207,10 @@ export class Containers implements ContainerService {
 
   imageUsers(imageId: string): { id: string; running: boolean }[] {
     return imagesInUse(this.#context)(imageId);
+  }
+
+  stageTimes(nameOrId: string): StageTime[] {
+    return this.#context.containers.get(nameOrId).times.list();
   }
 
   async describeProgram(nameOrId: string): Promise<string> {

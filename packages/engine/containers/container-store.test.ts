@@ -36,7 +36,7 @@ test("a name is given once, and again after it was given back", () => {
     () => store.add(record("a2", "web")),
     /Conflict\. The container name "\/web" is already in use by container "a1"/,
   );
-  store.retire(first);
+  store.retire(first, false);
   assert.equal(store.add(record("a2", "web")).id, "a2");
   assert.throws(() => store.add(record("a3", "no spaces")), /Invalid container name \(no spaces\)/);
 });
@@ -47,7 +47,7 @@ test("rows are as the last save left them, and what is being removed keeps its r
   kept.record.phase = "present";
   store.save(kept);
   const going = store.add(record("a2", "two"));
-  store.retire(going);
+  store.retire(going, true);
   const again = new ContainerStore(database);
   assert.deepEqual(again.load(), []);
   assert.deepEqual(
@@ -62,18 +62,34 @@ test("rows are as the last save left them, and what is being removed keeps its r
   assert.deepEqual(again.storedIds(), ["a1"]);
 });
 
-test("a damaged row costs itself only", () => {
-  const { database, store } = open();
-  store.add(record("a1", "one"));
-  database.run("UPDATE container SET record = '{broken' WHERE id = 'a1'");
-  store.add(record("a2", "two"));
-  const again = new ContainerStore(database);
-  assert.deepEqual(
-    again.load().map(({ id }) => id),
-    ["a1"],
-  );
-  assert.deepEqual(
-    again.all().map(({ id }) => id),
-    ["a2"],
-  );
-});
+const damages = [
+  "{broken",
+  "[]",
+  "null",
+  "{}",
+  '{"id":"a2"}',
+  JSON.stringify({ ...record("a1", "one"), state: null }),
+  JSON.stringify({ ...record("a1", "one"), mounts: {} }),
+  JSON.stringify({ ...record("a1", "one"), phase: "gone" }),
+];
+for (const damage of damages) {
+  test(`a damaged row costs itself only, and keeps its name: ${damage.slice(0, 30)}`, () => {
+    const { database, store } = open();
+    store.add(record("a1", "one"));
+    store.add(record("a2", "two"));
+    database.run("UPDATE container SET phase = 'present', record = ? WHERE id = 'a1'", damage);
+    const again = new ContainerStore(database);
+    assert.deepEqual(
+      again.load().map(({ id, replaced }) => `${id} ${replaced}`),
+      ["a1 empty"],
+    );
+    assert.equal(again.get("two").id, "a2");
+    const { lost, phase, state } = again.get("one").record;
+    assert.match(lost ?? "", /damaged/);
+    assert.equal(phase, "present");
+    assert.equal(state.Status, "exited");
+    assert.throws(() => again.add(record("a3", "one")), /already in use/);
+    // Written as it is now: the next daemon finds nothing damaged.
+    assert.deepEqual(new ContainerStore(database).load(), []);
+  });
+}

@@ -5,11 +5,21 @@
 
 import { Container } from "#engine/containers/container.ts";
 import type { ContainerRecord } from "#engine/containers/container-record.ts";
+import { type ContainerRow, emptyRecord, parseRecord } from "#engine/containers/damaged-records.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Database } from "#state/database.ts";
 
 /** What Docker allows in a container name. */
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/;
+
+/** A container whose row could not be read, and what is in its place. */
+export interface DamagedContainer {
+  id: string;
+  reason: string;
+  /** The file that has the row. */
+  kept: string;
+  replaced: "from the backup" | "empty";
+}
 
 export class ContainerStore {
   readonly #database: Database;
@@ -20,20 +30,48 @@ export class ContainerStore {
     this.#database = database;
   }
 
-  /** Reads all rows, as they were when the last daemon ended. Call once. Damaged rows are answered, not thrown. */
-  load(): { id: string; reason: string }[] {
-    const damaged: { id: string; reason: string }[] = [];
-    const rows = this.#database.all<{ id: string; record: string }>(
-      "SELECT id, record FROM container ORDER BY created",
-    );
-    for (const row of rows) {
+  /**
+   * Reads all rows, as they were when the last daemon ended. Call once. In the place of a damaged row comes that of the
+   * backup, or an empty one with `hostConfig`; what was done is answered, not thrown.
+   */
+  load(hostConfig: ContainerRecord["hostConfig"] = {}): DamagedContainer[] {
+    const damaged: DamagedContainer[] = [];
+    const rows = this.#database.recovery?.tables.find(({ table }) => table === "container");
+    for (const row of this.#database.all<ContainerRow>("SELECT * FROM container ORDER BY created")) {
       try {
-        this.#remember(new Container(JSON.parse(row.record) as ContainerRecord));
+        const record = parseRecord(row);
+        // A row of the backup, maybe: it has been made since, or it would not be worth a directory.
+        if (rows?.whole === false && record.phase === "creating") record.phase = "present";
+        this.#remember(new Container(record));
       } catch (cause) {
-        damaged.push({ id: row.id, reason: String(cause) });
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        const kept = this.#database.setAside("container", row.id, reason, row);
+        const saved = this.#fromBackup(row.id);
+        const record = saved ?? emptyRecord(row, hostConfig, `its record was damaged and is kept as ${kept}`);
+        const container = new Container({ ...record, name: row.name ?? "" });
+        this.#remember(container);
+        this.save(container);
+        damaged.push({
+          id: row.id,
+          reason,
+          kept,
+          replaced: saved === undefined ? "empty" : "from the backup",
+        });
       }
     }
     return damaged;
+  }
+
+  #fromBackup(id: string): ContainerRecord | undefined {
+    const row = this.#database.fromBackup<ContainerRow>("SELECT * FROM container WHERE id = ?", id);
+    if (row === undefined) return undefined;
+    try {
+      const record = parseRecord(row);
+      // It has been made since, or its row would be gone.
+      return { ...record, phase: record.phase === "creating" ? "present" : record.phase };
+    } catch {
+      return undefined;
+    }
   }
 
   /** Adds a new container; throws "conflict" if its name is taken, with Docker's text. */
@@ -73,13 +111,30 @@ export class ContainerStore {
     this.save(container);
   }
 
-  /** Marks it as going away and gives its name back; it can no longer be found. */
-  retire(container: Container): void {
-    this.#byName.delete(container.record.name);
-    this.#byId.delete(container.record.id);
-    container.record.name = "";
-    container.record.phase = "removing";
-    this.save(container);
+  /** From now on the next daemon would finish its removal, volumes and all. It can be found, under its name, until it is retired. */
+  beginRemoval(container: Container): void {
+    this.#change(container, { phase: "removing", takesVolumes: true });
+  }
+
+  /** Its removal has begun, and its name is given back; it can no longer be found. */
+  retire(container: Container, takesVolumes: boolean): void {
+    const { name, id } = container.record;
+    this.#change(container, { name: "", phase: "removing", takesVolumes });
+    this.#byName.delete(name);
+    this.#byId.delete(id);
+  }
+
+  /** What cannot be stored is not so. */
+  #change(container: Container, changes: Partial<ContainerRecord>): void {
+    const { record } = container;
+    const former = { ...record };
+    Object.assign(record, changes);
+    try {
+      this.save(container);
+    } catch (error) {
+      Object.assign(record, former);
+      throw error;
+    }
   }
 
   /** Deletes the row, when nothing it owned is left. */

@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import type { ContainerStatus } from "#api-types/container.ts";
 import type { ContainerRecord } from "#engine/containers/container-record.ts";
+import { StageTimes } from "#engine/containers/stage-times.ts";
 import type { HealthMonitor } from "#engine/health/health-monitor.ts";
 import { SerialQueue } from "#engine/serial-queue.ts";
 import type { AttachStreams, ExitRecord, ShimHandle } from "#program/launcher-client.types.ts";
@@ -30,10 +31,13 @@ export type ExitWaiter = (exitCode: number) => void;
 export class Container {
   readonly record: ContainerRecord;
   readonly queue = new SerialQueue();
+  readonly times = new StageTimes();
   live: LiveContainer | undefined;
   /** What the last start was compiled from, for `berth debug program`. */
   lastLaunch: ContainerLaunch | undefined;
   readonly pendingAttaches = new Set<PendingAttach>();
+  /** Connections to its shim that attached clients have, or will have once it is there. */
+  attached = 0;
   /** Attached clients of this run; each resolves when its client has been sent everything, or is gone. */
   readonly conversations = new Set<Promise<void>>();
   readonly execIds = new Set<string>();

@@ -11,7 +11,7 @@ import type {
   ContainerCreateResponse,
 } from "#api-types/container.ts";
 import { containerDirectory } from "#engine/containers/container-paths.ts";
-import type { ContainerRecord } from "#engine/containers/container-record.ts";
+import { type ContainerRecord, neverRun } from "#engine/containers/container-record.ts";
 import { randomName } from "#engine/containers/random-name.ts";
 import { purge } from "#engine/containers/remove.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
@@ -29,7 +29,7 @@ import { checkModes } from "#engine/requests/check-modes.ts";
 import { commandOf, mergeConfig } from "#engine/requests/merge-config.ts";
 import { completeHostConfig } from "#engine/requests/validate-host-config.ts";
 import { checkRealtime, discardKernelMemory } from "#engine/system/kernel-support.ts";
-import { formatNanoseconds, nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
+import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Image } from "#images/image-types.ts";
 import { resolveCapabilities } from "#runtime/capabilities.ts";
@@ -44,23 +44,29 @@ export async function createContainer(
   request: ContainerCreateRequest,
   platform: string,
 ): Promise<ContainerCreateResponse> {
+  const begun = performance.now();
   const { record, warnings, image } = composeRecord(context, name, request, platform);
   const container = context.containers.add(record);
+  const { times } = container;
+  times.begin("create", begun);
+  times.mark("create", "request checked, row written");
   try {
     mkdirSync(containerDirectory(context.config, record.id), { recursive: true, mode: 0o710 });
     await context.storage.createWritable(record.id, image.topLayer, {
       ...containerRoot(context),
       size: context.storage.sizeLimit(record.hostConfig.StorageOpt ?? {}),
     });
+    times.mark("create", "directory and layers");
     await makeVolumes(context, record);
   } catch (error) {
-    context.containers.retire(container);
+    context.containers.retire(container, true);
     await purge(context, record, true);
     throw error;
   }
   record.phase = "present";
   context.containers.save(container);
   publishContainerEvent(context, container, "create");
+  times.mark("create", "volumes, row, event");
   return { Id: record.id, Warnings: warnings };
 }
 
@@ -123,19 +129,7 @@ function composeRecord(
     mounts,
     path,
     args,
-    state: {
-      Status: "created",
-      Running: false,
-      Paused: false,
-      Restarting: false,
-      OOMKilled: false,
-      Dead: false,
-      Pid: 0,
-      ExitCode: 0,
-      Error: "",
-      StartedAt: ZERO_TIME,
-      FinishedAt: ZERO_TIME,
-    },
+    state: neverRun(),
     restartCount: 0,
     startTicks: "",
     manuallyStopped: false,

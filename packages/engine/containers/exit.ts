@@ -4,6 +4,7 @@
  *
  * Not queued: a queued stop waits for exactly this.
  */
+import { setImmediate as immediate } from "node:timers/promises";
 import type { Container } from "#engine/containers/container.ts";
 import { runDirectory } from "#engine/containers/container-paths.ts";
 import { joinedContainers } from "#engine/containers/joined-containers.ts";
@@ -17,11 +18,15 @@ import { forgetUnstarted } from "#engine/exec/run-exec.ts";
 import { stopHealthMonitor } from "#engine/health/health-monitor.ts";
 import { planLogs } from "#engine/launch/log-plan.ts";
 import { releaseMounts } from "#engine/mounts/mount-sources.ts";
-import { formatNanoseconds, parseNanoseconds } from "#engine/timestamps.ts";
+import { formatNanoseconds, nowNanoseconds, parseNanoseconds } from "#engine/timestamps.ts";
 import { NOTE } from "#program/frames.ts";
 import type { ExitRecord, ShimHandle } from "#program/launcher-client.types.ts";
+import { throughShortage } from "#program/shortage.ts";
 import { readOomKills } from "#runtime/cgroups/events.ts";
 import { removeContainerCgroups } from "#runtime/cgroups/remove.ts";
+
+/** Milliseconds between two tries to store an end; a full disk may take its time. */
+const SAVE_AGAIN_MS = 1000;
 
 /** Follows a shim to its end. Call once for each launch or reconnection. */
 export function followToExit(context: EngineContext, container: Container, shim: ShimHandle): void {
@@ -54,10 +59,11 @@ function tellRotations(context: EngineContext, container: Container, shim: ShimH
 }
 
 async function recordExit(context: EngineContext, container: Container, exit: ExitRecord): Promise<void> {
-  const { record } = container;
+  const { record, times } = container;
   const { state } = record;
-  const kills = readOomKills(context.cgroups, record);
-  const untold = kills - container.oomKillsTold;
+  times.begin("end", performance.now() - Number(nowNanoseconds() - exit.at) / 1e6);
+  times.mark("end", "output logged, exit recorded, daemon told");
+  const untold = oomKillsOf(context, container) - container.oomKillsTold;
   if (untold > 0) state.OOMKilled = true;
   state.ExitCode = exit.exitCode;
   state.FinishedAt = formatNanoseconds(exit.at);
@@ -72,18 +78,43 @@ async function recordExit(context: EngineContext, container: Container, exit: Ex
   container.setStatus(restart ? "restarting" : "exited");
   stopHealthMonitor(container);
   forgetUnstarted(context, container);
-  context.containers.save(container);
+  const saved = saveSurely(context, container);
   if (untold > 0) publishContainerEvent(context, container, "oom");
   publishContainerEvent(context, container, "die", {
     execDuration: String(ranFor / 1_000_000_000n),
     exitCode: String(exit.exitCode),
   });
-  await releaseRun(context, container);
+  times.mark("end", "row, events");
+  await releaseRun(context, container, saved);
+  times.mark("end", "addresses given back");
   // The policy before the waiters: who is told of the end may look at once.
   if (restart) scheduleRestart(context, container);
   tellExitWaiters(container);
   if (!restart && record.hostConfig.AutoRemove && !container.restartingByHand)
     removeLater(context, container);
+}
+
+/** What cannot be read now (no descriptor is left) must not keep an end from being told. */
+function oomKillsOf(context: EngineContext, container: Container): number {
+  try {
+    return readOomKills(context.cgroups, container.record);
+  } catch (error) {
+    context.logger.warn("whether it ran out of memory is not known", { container: container.id, error });
+    return container.oomKillsTold;
+  }
+}
+
+/** Stores at once, or as soon as that can be done. Resolves when the end is stored: until then the run's own record of it is the only one. */
+export async function saveSurely(context: EngineContext, container: Container): Promise<void> {
+  for (let told = false; ; told = true) {
+    try {
+      context.containers.save(container);
+      return;
+    } catch (error) {
+      if (!told) context.logger.error("an end cannot be stored yet", { container: container.id, error });
+    }
+    await new Promise((resolve) => setTimeout(resolve, SAVE_AGAIN_MS).unref());
+  }
 }
 
 /** Lets everybody go who waited for an end. */
@@ -93,14 +124,29 @@ export function tellExitWaiters(container: Container): void {
   for (const waiter of waiters) waiter(container.record.state.ExitCode);
 }
 
-/** Gives back what one run held. Everything here may be repeated. */
-export async function releaseRun(context: EngineContext, container: Container): Promise<void> {
+/**
+ * Gives back what one run held. Everything here may be repeated, and what fails keeps nothing else from happening. The
+ * run's directory, which tells how it ended, goes when `stored` has resolved.
+ */
+export async function releaseRun(
+  context: EngineContext,
+  container: Container,
+  stored: Promise<void> = Promise.resolve(),
+): Promise<void> {
   const { record } = container;
+  const failed = (error: unknown) =>
+    context.logger.error("giving back what a run held failed", { container: record.id, error });
   publishNetworkEvents(context, record.id, "disconnect");
-  await context.networks.release(record.id);
-  await releaseMounts(context, record);
-  const cgroups = removeContainerCgroups(context.cgroups, record);
-  const directory = discardDirectory(runDirectory(context.config, record.id));
+  await context.networks.release(record.id).catch(failed);
+  await releaseMounts(context, record).catch(failed);
+  await context.held.release(record.id).catch(failed);
+  // Who waits for the end is told first.
+  const cgroups = immediate().then(() =>
+    throughShortage(() => removeContainerCgroups(context.cgroups, record)),
+  );
+  // By this one the next daemon knows that there is something to be given back: it is the last to go.
+  const others = Promise.allSettled([stored, cgroups]);
+  const directory = others.then(() => discardDirectory(runDirectory(context.config, record.id)));
   // Nobody waits for these but the next start of the same container.
   const cleaned = Promise.all([cgroups, directory]);
   container.cleaned = cleaned.then(
@@ -119,7 +165,8 @@ function removeLater(context: EngineContext, container: Container): void {
   );
 }
 
-function scheduleRestart(context: EngineContext, container: Container): void {
+/** The start that a policy has decided on, when its pause is over. */
+export function scheduleRestart(context: EngineContext, container: Container): void {
   // Somebody may have wanted it gone while the run was given back.
   if (container.record.state.Status !== "restarting") return;
   container.restartTimer = setTimeout(() => {

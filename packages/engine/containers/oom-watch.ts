@@ -15,12 +15,13 @@ export function watchForOom(context: EngineContext): () => void {
   // What happened while there was no daemon shows at the first look.
   let seen = -1;
   const look = () => {
+    // Without a container there is nothing to tell, and a daemon that idles need not look.
+    const running = context.containers.all().filter(({ live }) => live !== undefined);
+    if (running.length === 0) return;
     const now = readOomKillsOfHost();
     if (now === seen) return;
     seen = now;
-    for (const container of context.containers.all()) {
-      if (container.live !== undefined) tell(context, container);
-    }
+    for (const container of running) tell(context, container);
   };
   const guarded = () => {
     try {

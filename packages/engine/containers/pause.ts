@@ -5,7 +5,7 @@ import type { EngineContext } from "#engine/engine-context.ts";
 import { publishContainerEvent } from "#engine/events/container-events.ts";
 import { updateHealthMonitor } from "#engine/health/health-monitor.ts";
 import { BerthError } from "#errors/errors.ts";
-import { freeze, thaw } from "#runtime/cgroups/freezer.ts";
+import { freeze, isToBeFrozen, thaw } from "#runtime/cgroups/freezer.ts";
 
 export async function freezeContainer(
   context: EngineContext,
@@ -27,11 +27,15 @@ export async function freezeContainer(
   await setFrozen(context, container, frozen);
 }
 
-/** Does it, and tells. */
+/**
+ * Does it, and tells. `passing`: for a piece of work only, and not stored: should the daemon go meanwhile, the next one lets the
+ * container go on.
+ */
 export async function setFrozen(
   context: EngineContext,
   container: Container,
   frozen: boolean,
+  { passing = false } = {},
 ): Promise<void> {
   const { record } = container;
   await (frozen ? freeze : thaw)(context.cgroups, record);
@@ -39,6 +43,15 @@ export async function setFrozen(
   if (!record.state.Running || record.state.Paused === frozen) return;
   container.setStatus(frozen ? "paused" : "running");
   updateHealthMonitor(context, container);
-  context.containers.save(container);
+  if (!passing) context.containers.save(container);
   publishContainerEvent(context, container, frozen ? "pause" : "unpause");
+}
+
+/** When a running container is found again: half a pause is undone, half an unpause is finished. */
+export async function agreeOnFrozen(context: EngineContext, container: Container): Promise<void> {
+  const { record } = container;
+  const frozen = isToBeFrozen(context.cgroups, record);
+  if (frozen === record.state.Paused) return;
+  if (frozen) await thaw(context.cgroups, record);
+  else container.setStatus("running");
 }

@@ -21,18 +21,23 @@ export async function removeContainer(
   options: { force: boolean; volumes: boolean },
 ): Promise<{ purged: Promise<void> }> {
   const { record } = container;
-  if (record.phase === "removing") return { purged: Promise.resolve() };
+  // It was removed while this waited for its turn.
+  if (context.containers.find(record.id) !== container) return { purged: Promise.resolve() };
   if (record.state.Running) {
     if (!options.force) throw stillRunning(container);
     await killAndWait(context, container);
   }
   await container.settled;
-  // Who is told of the removal may look for them at once.
-  if (options.volumes) await removeAnonymous(context, record);
+  if (options.volumes && record.mounts.some(({ anonymous }) => anonymous)) {
+    // Killed in the midst of this, no container may be there that lacks its volumes.
+    context.containers.beginRemoval(container);
+    // Who is told of the removal may look for them at once.
+    await removeAnonymous(context, record);
+  }
   if (context.containers.find(record.id) !== container) return { purged: Promise.resolve() };
   const { name } = record;
   publishContainerEvent(context, container, "destroy");
-  context.containers.retire(container);
+  context.containers.retire(container, options.volumes);
   for (const waiter of container.removalWaiters) waiter(record.state.ExitCode);
   container.removalWaiters.clear();
   // One that never ran has no end but this.
@@ -40,8 +45,7 @@ export async function removeContainer(
   container.exitWaiters.clear();
   abandonPending(container);
   // Its volumes are free for whoever removes them next.
-  for (const mount of record.mounts)
-    if (mount.type === "volume") context.volumes.dereference(mount.volume, record.id);
+  dereferenceVolumes(context, record);
   const purged = context.background.run(`removal of the files of ${name}`, async () => {
     await container.cleaned;
     await purge(context, record, options.volumes);
@@ -58,14 +62,17 @@ export async function purge(
   await context.logs.forget(record.id, LOG_PATIENCE);
   await context.storage.remove(record.id);
   await discardDirectory(containerDirectory(context.config, record.id));
-  for (const mount of record.mounts) {
-    if (mount.type !== "volume") continue;
-    context.volumes.dereference(mount.volume, record.id);
-  }
+  dereferenceVolumes(context, record);
   if (volumes) await removeAnonymous(context, record);
   context.containers.forget(record.id);
   // An image that was removed by force while this container needed its layers can go now.
   await context.images.collect(imagesInUse(context));
+}
+
+function dereferenceVolumes({ volumes }: EngineContext, { id, mounts, lost }: ContainerRecord): void {
+  // Of one whose record is lost nobody knows which they were.
+  if (lost !== undefined) volumes.dereferenceAll(id);
+  for (const { type, volume } of mounts) if (type === "volume") volumes.dereference(volume, id);
 }
 
 /** How many containers were made from an image, as of now. */

@@ -28,7 +28,7 @@ export function wantsRestart(record: Judged): boolean {
 
 /**
  * When the daemon comes up and finds it ended. What a user has stopped stays so, but for "always"; and "on-failure" is
- * for those whose run ended with the daemon or the machine, or that were waiting for their next try.
+ * for those whose run ended with the daemon or the machine. (One that waited for its next try has had its say already.)
  */
 export function wantsStartWithDaemon(record: Judged, cutShort: boolean): boolean {
   if (record.hostConfig.RestartPolicy?.Name !== "on-failure") return wantsRestart(record);

@@ -2,24 +2,29 @@
  * Starting a container: everything the run needs is taken, compiled into a program, and handed to the launcher. When
  * any step fails, all that was taken is given back and the container is as it was, with the reason in its state.
  */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import type { Container } from "#engine/containers/container.ts";
 import { runDirectory } from "#engine/containers/container-paths.ts";
 import type { ContainerRecord } from "#engine/containers/container-record.ts";
-import { followToExit, releaseRun, tellExitWaiters } from "#engine/containers/exit.ts";
+import { refuseLost } from "#engine/containers/damaged-records.ts";
+import { followToExit, releaseRun, saveSurely, tellExitWaiters } from "#engine/containers/exit.ts";
 import { removeContainer } from "#engine/containers/remove.ts";
 import { discardDirectory } from "#engine/discard-directory.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { publishContainerEvent } from "#engine/events/container-events.ts";
 import { initHealth, updateHealthMonitor } from "#engine/health/health-monitor.ts";
+import { launchToKeep } from "#engine/launch/describe-program.ts";
 import { prepareLaunch } from "#engine/launch/prepare-launch.ts";
 import { tellLinking } from "#engine/networking/legacy-links.ts";
 import { abandonPending, connectPending } from "#engine/streams/attach.ts";
 import { formatNanoseconds, nowNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
 import { BerthError } from "#errors/errors.ts";
 import { readStartTicks } from "#kernel/process-status.ts";
+import { NOTE } from "#program/frames.ts";
+import { throughShortage } from "#program/shortage.ts";
 import { compileContainer } from "#runtime/compile-container.ts";
 import { explainStartFailure } from "#runtime/explain.ts";
+import type { CompiledLaunch } from "#runtime/launch-types.ts";
 
 /**
  * Call inside the container's queue. "not-modified" if it runs, or waits for its restart, already. `byPolicy`: nobody
@@ -38,6 +43,7 @@ export async function startContainer(
   if (record.state.Running && !(byPolicy && record.state.Restarting)) {
     throw new BerthError("not-modified", `Container ${record.id} is already running`, detail);
   }
+  refuseLost(record);
   await container.settled;
   await container.cleaned;
   if (!byPolicy) {
@@ -47,7 +53,7 @@ export async function startContainer(
     container.backoff = 0;
   }
   try {
-    await launch(context, container);
+    await context.launches.run(() => launch(context, container));
   } catch (error) {
     await undoStart(context, container, error);
     throw error;
@@ -55,19 +61,37 @@ export async function startContainer(
 }
 
 async function launch(context: EngineContext, container: Container): Promise<void> {
-  const { record } = container;
+  const { record, times } = container;
+  times.begin("start");
   const directory = runDirectory(context.config, record.id);
-  await discardDirectory(directory);
+  if (existsSync(directory)) await discardDirectory(directory);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const request = await prepareLaunch(context, container, directory);
-  container.lastLaunch = request;
-  const compiled = compileContainer(request);
-  const shim = context.launcher.launch(compiled.program, compiled.controlSocket);
-  container.live = { shim, controlSocket: compiled.controlSocket };
-  const attached = shim.listening.then(() => connectPending(context, container, compiled.controlSocket));
+  times.mark("start", "run directory");
+  const reserved = context.launcher.reserve();
+  let compiled: CompiledLaunch;
+  try {
+    const request = await prepareLaunch(context, container, directory);
+    container.lastLaunch = launchToKeep(request);
+    compiled = compileContainer(request);
+  } catch (error) {
+    reserved.giveUp();
+    throw error;
+  }
+  times.mark("start", "program compiled");
+  // By itself: what listens to the shim keeps what it names as long as the container runs, and programs are large.
+  const { controlSocket } = compiled;
+  const shim = context.launcher.launch(compiled.program, controlSocket, reserved);
+  container.live = { shim, controlSocket };
+  shim.onNote((kind) => {
+    if (kind === NOTE.LISTENING) times.mark("start", "program read, control socket");
+    if (kind === NOTE.CREATED) times.mark("start", "control groups, clone");
+  });
+  const attached = shim.listening.then(() => connectPending(context, container, controlSocket));
   attached.catch(() => abandonPending(container));
   try {
-    noteProcess(record, await shim.started);
+    const pid = await shim.started;
+    times.mark("start", "mounts, network, execve");
+    await noteProcess(record, pid);
   } catch (cause) {
     throw explainStartFailure(compiled, cause, record.path);
   }
@@ -82,19 +106,25 @@ async function launch(context: EngineContext, container: Container): Promise<voi
   context.containers.save(container);
   publishContainerEvent(context, container, "start");
   updateHealthMonitor(context, container);
+  times.mark("start", "row, events");
   followToExit(context, container, shim);
   // Who waits for the start need not wait for this.
   setImmediate(() => {
     if (container.live?.shim !== shim) return;
-    context.networks.started(record.id, record.state.Pid);
-    tellLinking(context, container);
+    try {
+      context.networks.started(record.id, record.state.Pid);
+      tellLinking(context, container);
+    } catch (error) {
+      context.logger.error("what follows a start has failed", { container: record.id, error });
+    }
   });
 }
 
 /** Which process it is: its number, and what tells it from others that get the same number later. */
-export function noteProcess(record: ContainerRecord, pid: number): void {
+export async function noteProcess(record: ContainerRecord, pid: number): Promise<void> {
   record.state.Pid = pid;
-  record.startTicks = readStartTicks(pid) ?? "";
+  // It runs: that there is no descriptor for this must not end it.
+  record.startTicks = (await throughShortage(async () => readStartTicks(pid))) ?? "";
 }
 
 async function undoStart(context: EngineContext, container: Container, error: unknown): Promise<void> {
@@ -108,8 +138,7 @@ async function undoStart(context: EngineContext, container: Container, error: un
   const ranBefore = record.state.StartedAt !== ZERO_TIME;
   const { Restarting } = record.state;
   container.setStatus(ranBefore ? "exited" : "created");
-  context.containers.save(container);
-  await releaseRun(context, container);
+  await releaseRun(context, container, saveSurely(context, container));
   // By policy there was an end before, and this is the last of it.
   if (Restarting) tellExitWaiters(container);
   if (record.hostConfig.AutoRemove)

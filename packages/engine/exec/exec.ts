@@ -2,13 +2,16 @@
  * Processes added to a running container. Each has a shim of its own, so one exec's end, output or fault concerns
  * nobody else. Execs are kept in memory only, until their container goes or five minutes after their end, as dockerd does.
  */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import type { ExecCreateRequest, ExecInspect } from "#api-types/container.ts";
 import type { Container } from "#engine/containers/container.ts";
+import { execDirectory } from "#engine/containers/container-paths.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { ExecService } from "#engine/engine-types.ts";
 import { publishContainerEvent } from "#engine/events/container-events.ts";
-import { addExec, runExec } from "#engine/exec/run-exec.ts";
+import { addExec, runExec, UNSEEN_MARK } from "#engine/exec/run-exec.ts";
 import { joinStreams } from "#engine/streams/attach.ts";
 import { parseDetachKeys } from "#engine/streams/detach-keys.ts";
 import { frame } from "#engine/streams/multiplex.ts";
@@ -124,7 +127,7 @@ export class ExecRegistry implements ExecService {
       await runExec(this.#context, exec, { expectedAttaches: 1, consoleSize, attach });
     } catch (error) {
       // The connection is taken over already: the reason can only be told as output, as dockerd does.
-      const text = Buffer.from(`${error instanceof Error ? error.message : String(error)}\r\n`);
+      const text = `${error instanceof Error ? error.message : String(error)}\r\n`;
       client.end(tty ? text : frame(1, text));
       return;
     }
@@ -142,6 +145,7 @@ export class ExecRegistry implements ExecService {
       stdout: request.AttachStdout ?? false,
       stderr: request.AttachStderr ?? false,
     });
+    if (tty) rm(join(execDirectory(this.#context.config, exec.id), UNSEEN_MARK)).catch(() => undefined);
     let how: "ended" | "detached" = "ended";
     await joinStreams(client, shim, {
       stdin,

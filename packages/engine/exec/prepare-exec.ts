@@ -31,12 +31,7 @@ export async function prepareExec(
       object: record.name,
     });
   }
-  const user = await containerUser(
-    context.storage,
-    record.id,
-    request.User || config.User || "",
-    hostConfig.GroupAdd ?? [],
-  );
+  const user = await containerUser(context.storage, record, request.User || undefined);
   const privileged = request.Privileged ?? hostConfig.Privileged ?? false;
   const capabilities = resolveCapabilities({
     add: hostConfig.CapAdd ?? [],

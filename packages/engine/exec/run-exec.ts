@@ -3,8 +3,7 @@
  * end and tells the events. Holds no state but the registry in the context.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ExecCreateRequest } from "#api-types/container.ts";
 import type { Container } from "#engine/containers/container.ts";
@@ -17,12 +16,16 @@ import { prepareExec } from "#engine/exec/prepare-exec.ts";
 import { BerthError } from "#errors/errors.ts";
 import { compileExec } from "#runtime/compile-exec.ts";
 import { explainExecFailure } from "#runtime/explain.ts";
+import type { CompiledLaunch } from "#runtime/launch-types.ts";
 
 /** How long an ended exec can still be inspected (dockerd's clean-up interval). */
 const KEPT_MS = 5 * 60_000;
 
 /** In the directory of an exec that a daemon's end makes pointless: the next one kills it. */
 export const PROBE_MARK = "probe";
+
+/** In the directory of an exec with a terminal that its client has not been given yet: no other ever could be. */
+export const UNSEEN_MARK = "unseen";
 
 /** Registers an exec that has not been started. */
 export function addExec(
@@ -48,43 +51,53 @@ export function addExec(
   return exec;
 }
 
+export interface RunOptions {
+  expectedAttaches: number;
+  consoleSize?: [number, number] | undefined;
+  attach?: (controlSocket: string) => Promise<void>;
+}
+
 /**
  * Launches; resolves once the process runs. `attach` is called when the shim listens and has to make as many
  * connections as are expected.
  */
-export async function runExec(
-  context: EngineContext,
-  exec: Exec,
-  options: {
-    expectedAttaches: number;
-    consoleSize?: [number, number] | undefined;
-    attach?: (controlSocket: string) => Promise<void>;
-  },
-): Promise<void> {
-  const directory = execDirectory(context.config, exec.id);
+export async function runExec(context: EngineContext, exec: Exec, options: RunOptions): Promise<void> {
   exec.state = "running";
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    if (exec.isProbe) await writeFile(join(directory, PROBE_MARK), "");
-    const launch = await prepareExec(context, exec, directory, options.expectedAttaches, options.consoleSize);
-    const compiled = compileExec(launch);
-    const shim = context.launcher.launch(compiled.program, compiled.controlSocket);
-    exec.shim = shim;
-    const { attach } = options;
-    if (attach !== undefined) {
-      shim.listening.then(() => attach(compiled.controlSocket)).catch(() => undefined);
-    }
-    try {
-      exec.pid = await shim.started;
-    } catch (cause) {
-      throw explainExecFailure(compiled, cause, exec.request.Cmd?.[0] ?? "");
-    }
-    publishContainerEvent(context, exec.container, `exec_start: ${commandLine(exec)}`, { execID: exec.id });
-    exec.ended = shim.exited.then((exit) => endExec(context, exec, exit.exitCode));
+    await context.launches.run(() => launch(context, exec, options));
   } catch (error) {
     endExec(context, exec, error instanceof BerthError && "exitCode" in error ? Number(error.exitCode) : 126);
     throw error;
   }
+}
+
+async function launch(context: EngineContext, exec: Exec, options: RunOptions): Promise<void> {
+  const directory = execDirectory(context.config, exec.id);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  if (exec.isProbe) writeFileSync(join(directory, PROBE_MARK), "");
+  if (exec.request.Tty && options.attach !== undefined) writeFileSync(join(directory, UNSEEN_MARK), "");
+  const reserved = context.launcher.reserve();
+  let compiled: CompiledLaunch;
+  try {
+    const { expectedAttaches, consoleSize } = options;
+    compiled = compileExec(await prepareExec(context, exec, directory, expectedAttaches, consoleSize));
+  } catch (error) {
+    reserved.giveUp();
+    throw error;
+  }
+  const shim = context.launcher.launch(compiled.program, compiled.controlSocket, reserved);
+  exec.shim = shim;
+  const { attach } = options;
+  if (attach !== undefined) {
+    shim.listening.then(() => attach(compiled.controlSocket)).catch(() => undefined);
+  }
+  try {
+    exec.pid = await shim.started;
+  } catch (cause) {
+    throw explainExecFailure(compiled, cause, exec.request.Cmd?.[0] ?? "");
+  }
+  publishContainerEvent(context, exec.container, `exec_start: ${commandLine(exec)}`, { execID: exec.id });
+  exec.ended = shim.exited.then((exit) => endExec(context, exec, exit.exitCode));
 }
 
 /** The container has ended: those that were never started never will be. */

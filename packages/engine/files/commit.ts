@@ -9,6 +9,7 @@ import type { CommitOptions } from "#engine/files/file-service-types.ts";
 import { mergeConfig } from "#engine/requests/merge-config.ts";
 import { BERTH_VERSION } from "#engine/system/system-service.ts";
 import { applyChanges } from "#images/dockerfile-changes.ts";
+import { holdLayers } from "#storage/hold-layers.ts";
 
 /** Call in the container's queue. Its processes are frozen for as long as it takes, if asked. */
 export async function commitContainer(
@@ -19,9 +20,10 @@ export async function commitContainer(
   const { record } = container;
   const { repository, tag, author, comment } = options;
   const config = imageConfig(record.config, options);
+  await using _held = await holdLayers(context.storage, "comparison", record.id);
   const comparison = await context.storage.comparison(record.id);
   const freeze = options.pause && record.state.Running && !record.state.Paused && !record.state.Restarting;
-  if (freeze) await setFrozen(context, container, true);
+  if (freeze) await setFrozen(context, container, true, { passing: true });
   let image: { id: string; reference: string };
   try {
     image = await context.images.commit({
@@ -36,7 +38,7 @@ export async function commitContainer(
       fill: (target) => context.files.commit(comparison, target),
     });
   } finally {
-    if (freeze) await setFrozen(context, container, false);
+    if (freeze) await setFrozen(context, container, false, { passing: true });
   }
   const { id, reference } = image;
   publishContainerEvent(context, container, "commit", { comment, imageID: id, imageRef: reference });

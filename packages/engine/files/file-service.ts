@@ -9,13 +9,14 @@ import { publishContainerEvent } from "#engine/events/container-events.ts";
 import { commitContainer } from "#engine/files/commit.ts";
 import type { CommitOptions, FileService, OutgoingArchive } from "#engine/files/file-service-types.ts";
 import { sendFromWorker } from "#engine/files/hand-over.ts";
-import { bareRoot, isLive, withRoot } from "#engine/files/root-request.ts";
+import { isLive, withBareRoot, withRoot } from "#engine/files/root-request.ts";
 import { containerUser } from "#engine/launch/container-user.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 import type { LayerChange } from "#storage/changes/change-types.ts";
 import type { OpenPath } from "#storage/files/container-files.ts";
 import type { PathStatus } from "#storage/files/root-types.ts";
-import { receiveInWorker } from "#storage/worker/client-pipe.ts";
+import { holdLayers } from "#storage/hold-layers.ts";
+import { firstBytes, receiveInWorker } from "#storage/worker/client-pipe.ts";
 
 export class ContainerFileService implements FileService {
   readonly #context: EngineContext;
@@ -26,7 +27,9 @@ export class ContainerFileService implements FileService {
 
   async changes(nameOrId: string): Promise<LayerChange[]> {
     const { id } = this.#context.containers.get(nameOrId);
-    return await this.#context.files.changes(await this.#context.storage.comparison(id));
+    const { storage, files } = this.#context;
+    await using _held = await holdLayers(storage, "comparison", id);
+    return await files.changes(await storage.comparison(id));
   }
 
   commit(nameOrId: string, options: CommitOptions): Promise<string> {
@@ -55,10 +58,12 @@ export class ContainerFileService implements FileService {
     const context = this.#context;
     const container = context.containers.get(nameOrId);
     const owner = options.copyOwner ? await this.#ownerOf(container) : undefined;
+    // Before its turn comes: a container that does not run waits for who has it.
+    const begun = await firstBytes(body);
     try {
       await this.#whileItLasts(container, () =>
         withRoot(context, container, (root) =>
-          receiveInWorker(body, (source) =>
+          receiveInWorker(begun, (source) =>
             context.files.extract(root, path, source, { keepKinds: options.keepKinds, owner }, signal),
           ),
         ),
@@ -72,8 +77,8 @@ export class ContainerFileService implements FileService {
   async export(nameOrId: string): Promise<OutgoingArchive> {
     const context = this.#context;
     const container = context.containers.get(nameOrId);
-    const found = await this.#whileItLasts(container, async () =>
-      context.files.open(await bareRoot(context, container), "/"),
+    const found = await this.#whileItLasts(container, () =>
+      withBareRoot(context, container, (root) => context.files.open(root, "/")),
     );
     if (found === undefined) throw noSuchFile("/", nameOrId);
     publishContainerEvent(context, container, "export");
@@ -103,7 +108,7 @@ export class ContainerFileService implements FileService {
   async #ownerOf({ record }: Container): Promise<{ uid: number; gid: number } | undefined> {
     const user = record.config.User ?? "";
     if (user === "") return undefined;
-    const { uid, gid } = await containerUser(this.#context.storage, record.id, user, []);
+    const { uid, gid } = await containerUser(this.#context.storage, record, user, []);
     return { uid, gid };
   }
 }

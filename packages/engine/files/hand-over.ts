@@ -6,7 +6,7 @@ import { Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import type { BodyOutput } from "#engine/files/file-service-types.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
-import { makePipe } from "#kernel/pipes.ts";
+import { makeNonblocking, makePipe } from "#kernel/pipes.ts";
 import { SO_SNDBUFFORCE, SOL_SOCKET, setsockopt } from "#kernel/socket-syscalls.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
 import { duplicate } from "#kernel/syscalls.ts";
@@ -30,6 +30,8 @@ export async function sendFromWorker(
     return;
   }
   const { read, write: end } = makePipe();
+  // The thread waits for room by itself, and looks meanwhile whether it is to go on.
+  makeNonblocking(end);
   const source = new Socket({ fd: read.release(), readable: true, writable: false });
   const passed = pipeline(source, stream, { end: false });
   const written = write({ fd: end.number, framing: "plain" }).finally(() => end.close());

@@ -7,6 +7,7 @@ import type { EngineContext } from "#engine/engine-context.ts";
 import { userOf } from "#engine/mounts/container-volumes.ts";
 import { mountImage, unmountImages } from "#engine/mounts/image-mounts.ts";
 import type { RootMount, RootRequest } from "#storage/files/root-types.ts";
+import { holdLayers } from "#storage/hold-layers.ts";
 import type { VolumeUser } from "#volumes/volume-types.ts";
 
 /**
@@ -19,6 +20,7 @@ export async function withRoot<T>(
   work: (root: RootRequest) => Promise<T>,
 ): Promise<T> {
   const { record } = container;
+  await using _held = await holdLayers(context.storage, "root", record.id);
   const rootfs = await context.storage.rootfs(record.id);
   const readOnly = record.hostConfig.ReadonlyRootfs ?? false;
   if (isLive(container)) {
@@ -39,6 +41,7 @@ export async function withRoot<T>(
       if (mount.type === "volume") await context.volumes.unmount(mount.volume, quietUser(container, mount));
     }
     await unmountImages(context, record);
+    await context.held.release(record.id);
   }
 }
 
@@ -55,12 +58,17 @@ function quietUser({ record }: Container, mount: ContainerMount): VolumeUser {
   return { ...userOf(record, mount), quiet: true };
 }
 
-/** The root file system without anything mounted on it. */
-export async function bareRoot(context: EngineContext, container: Container): Promise<RootRequest> {
+/** Runs `work` with the root file system without anything mounted on it. */
+export async function withBareRoot<T>(
+  context: EngineContext,
+  container: Container,
+  work: (root: RootRequest) => Promise<T>,
+): Promise<T> {
   const { record } = container;
+  await using _held = await holdLayers(context.storage, "root", record.id);
   const rootfs = await context.storage.rootfs(record.id);
   const running = { pid: record.state.Pid, startTicks: record.startTicks };
-  return { rootfs, readOnly: true, mounts: [], ...(isLive(container) ? { running } : {}) };
+  return await work({ rootfs, readOnly: true, mounts: [], ...(isLive(container) ? { running } : {}) });
 }
 
 /** Has it processes, whose root can be taken? */

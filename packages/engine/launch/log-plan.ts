@@ -1,13 +1,15 @@
 /** What is done with a container's output, by its HostConfig: the engine's side of packages/logs. */
+
 import { existsSync } from "node:fs";
 import type { HostConfig } from "#api-types/container.ts";
 import { containerDirectory } from "#engine/containers/container-paths.ts";
 import type { ContainerRecord } from "#engine/containers/container-record.ts";
 import { BerthError } from "#errors/errors.ts";
+import { parseBoolean } from "#go-values/boolean.ts";
 import { type ContainerLogs, containerLogs, JOURNAL_SOCKET, logLocation } from "#logs/container-logs.ts";
 import type { LogLocation } from "#logs/log-types.ts";
-import { LogOptionError } from "#logs/options/go-values.ts";
 import { checkLogOptions, LOG_DRIVERS } from "#logs/options/known-options.ts";
+import { LogOptionError } from "#logs/options/option-values.ts";
 import type { LogPlan } from "#runtime/launch-types.ts";
 
 type Roots = { dataRoot: string; execRoot: string };
@@ -107,9 +109,7 @@ export function inspectedLogPath(record: ContainerRecord, roots: Roots): string 
 
 function isCacheDisabled(driver: string, hostConfig: HostConfig): boolean {
   if (["json-file", "local", "journald"].includes(driver)) return false;
-  return ["1", "t", "T", "TRUE", "true", "True"].includes(
-    hostConfig.LogConfig?.Config?.["cache-disabled"] ?? "",
-  );
+  return parseBoolean(hostConfig.LogConfig?.Config?.["cache-disabled"] ?? "") === true;
 }
 
 function driverOf(hostConfig: HostConfig): string {

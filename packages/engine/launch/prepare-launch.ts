@@ -2,7 +2,7 @@
  * Taking what a run needs: mounts, addresses, ports, the files over /etc; and putting it all into what the
  * compiler takes. What was taken is given back by releaseRun.
  */
-import { mkdir } from "node:fs/promises";
+import { mkdirSync } from "node:fs";
 import type { Container } from "#engine/containers/container.ts";
 import type { ContainerRecord } from "#engine/containers/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
@@ -30,17 +30,14 @@ export async function prepareLaunch(
   container: Container,
   directory: string,
 ): Promise<ContainerLaunch> {
-  const { record } = container;
+  const { record, times } = container;
   checkLogHost(record);
   refuseDeviceRequests(record.hostConfig);
   const logs = planLogs(record, context.config);
-  if (logs !== undefined) await mkdir(logs.log.directory, { recursive: true, mode: 0o700 });
-  const user = await containerUser(
-    context.storage,
-    record.id,
-    record.config.User ?? "",
-    record.hostConfig.GroupAdd ?? [],
-  );
+  if (logs !== undefined) mkdirSync(logs.log.directory, { recursive: true, mode: 0o700 });
+  await context.held.hold(record.id, "root", record.id);
+  const user = await containerUser(context.storage, record);
+  times.mark("start", "user");
   const linked = linkedContainers(context, record);
   const request = sandboxRequest(context, record);
   request.extraHosts = [...request.extraHosts, ...linkHosts(linked)];
@@ -48,8 +45,10 @@ export async function prepareLaunch(
   if (linked.length > 0) await context.networks.permit(record.id, linkedPeers(context, record));
   rememberNetworks(record, sandbox);
   publishNetworkEvents(context, record.id, "connect");
+  times.mark("start", "addresses, ports");
   const sources = await mountSources(context, record);
   const files = prepareEtcFiles(context, record, sandbox);
+  times.mark("start", "mounts' sources, files over /etc");
   const { hostConfig, config } = record;
   const [rows, columns] = hostConfig.ConsoleSize ?? [0, 0];
   return {

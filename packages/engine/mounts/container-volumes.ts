@@ -6,6 +6,7 @@ import type { Volume, VolumeCreateRequest } from "#api-types/system.ts";
 import type { ContainerMount, ContainerRecord } from "#engine/containers/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
+import { holdLayers } from "#storage/hold-layers.ts";
 import { ANONYMOUS_LABEL } from "#volumes/volume-filters.ts";
 import type { VolumeUser } from "#volumes/volume-types.ts";
 
@@ -28,7 +29,12 @@ export async function makeVolumes(context: EngineContext, record: ContainerRecor
       if (mount.mode === "z") mount.mode = "";
     }
     if (mount.noCopy) continue;
-    const layers = () => context.storage.layerDirectories(record.id);
+    await using held = new AsyncDisposableStack();
+    const layers = async () => {
+      held.use(await holdLayers(context.storage, "content", record.id));
+      const directories = await context.storage.layerDirectories(record.id);
+      return { directories, whiteouts: context.storage.whiteouts };
+    };
     await context.volumes.populate(volume.Name, userOf(record, mount), layers, mount.destination);
   }
 }

@@ -40,7 +40,7 @@ export function imageMountPath(dataRoot: string, id: string, { destination }: Co
   return join(dataRoot, "image-mounts", id, digest);
 }
 
-/** Throws "internal" where it cannot be mounted. */
+/** What it takes of layers is held in the container's name. Throws "internal" where it cannot be mounted. */
 export async function mountImage(
   context: EngineContext,
   record: ContainerRecord,
@@ -49,7 +49,7 @@ export async function mountImage(
   const target = imageMountPath(context.config.dataRoot, record.id, wanted);
   await mkdir(target, { recursive: true, mode: 0o700 });
   unmountAt(await realpath(target));
-  const layers = wanted.layer === undefined ? [] : await context.storage.layerDirectories(wanted.layer);
+  const layers = wanted.layer === undefined ? [] : await holdImage(context, record, wanted.layer);
   try {
     mountLayers(layers, target);
   } catch (cause) {
@@ -60,6 +60,24 @@ export async function mountImage(
     );
   }
   return target;
+}
+
+/**
+ * Holds an image in a container's name. Answers the directories that show it, uppermost first: its layers where overlayfs knows
+ * their marks, else its root.
+ */
+export async function holdImage(
+  { held, storage }: EngineContext,
+  { id }: ContainerRecord,
+  layer: string,
+): Promise<string[]> {
+  if (storage.whiteouts !== "aufs") {
+    await held.hold(id, "content", layer);
+    return await storage.layerDirectories(layer);
+  }
+  await held.hold(id, "root", layer);
+  const root = await storage.rootfs(layer);
+  return root.kind === "directory" ? [root.path] : [];
 }
 
 /** Undoes `mountImage` for all of a container's images; nothing for what is not mounted. */

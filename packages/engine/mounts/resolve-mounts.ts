@@ -2,7 +2,7 @@
  * Which mounts a container gets, from -v, --mount, --tmpfs, --volumes-from and the image's VOLUMEs.
  *
  * One destination has one mount. Later kinds win over earlier ones in this order: the image's volumes, those of other
- * containers, binds, mounts. tmpfs stands for itself and may not collide. Makes nothing; make-volumes.ts does.
+ * containers, binds, mounts. tmpfs stands for itself and may not collide. Makes nothing; container-volumes.ts does.
  */
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";

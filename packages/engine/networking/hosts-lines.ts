@@ -1,12 +1,13 @@
 /**
- * The lines of a running container's own addresses in its /etc/hosts. The file is bound over the container's: it is
- * written in place, and lines that are not ours stay, whoever put them there.
+ * The lines of a running container's own addresses in its /etc/hosts. Lines that are not ours stay, whoever put them
+ * there.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { containerDirectory } from "#engine/containers/container-paths.ts";
 import type { ContainerRecord } from "#engine/containers/container-record.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
+import { overwrite } from "#engine/networking/overwrite.ts";
 
 export function addOwnAddresses(
   context: EngineContext,
@@ -30,9 +31,8 @@ export function hostsPath(context: EngineContext, record: ContainerRecord): stri
   return join(containerDirectory(context.config, record.id), "hosts");
 }
 
-/** In place: another file of that name would not be the one the container has. */
 export function writeHosts(context: EngineContext, record: ContainerRecord, text: string): void {
-  writeFileSync(hostsPath(context, record), text);
+  overwrite(hostsPath(context, record), text);
 }
 
 function edit(context: EngineContext, record: ContainerRecord, change: (lines: string[]) => string[]): void {

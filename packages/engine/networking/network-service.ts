@@ -17,7 +17,7 @@ import type { Filters, NetworkService } from "#engine/engine-types.ts";
 import { sandboxRequest } from "#engine/launch/sandbox-request.ts";
 import { wishesOf } from "#engine/networking/endpoint-wishes.ts";
 import { addOwnAddresses, removeOwnAddresses } from "#engine/networking/hosts-lines.ts";
-import { replaceResolvConf } from "#engine/networking/resolver-file.ts";
+import { pointToNameServer } from "#engine/networking/resolver-file.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 
 export class Networks implements NetworkService {
@@ -102,10 +102,14 @@ export class Networks implements NetworkService {
     if (isUp(container)) {
       try {
         const request = sandboxRequest(this.#context, record);
-        const resolvConf = networks.resolvConf(request);
         const addresses = await networks.connect(request, network.Id);
-        addOwnAddresses(this.#context, record, addresses);
-        replaceResolvConf(this.#context, record, resolvConf, networks.resolvConf(request));
+        try {
+          addOwnAddresses(this.#context, record, addresses);
+          pointToNameServer(this.#context, record);
+        } catch (error) {
+          await networks.disconnect(request, network.Id);
+          throw error;
+        }
       } catch (error) {
         record.endpoints = former;
         throw error;

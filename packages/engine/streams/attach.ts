@@ -10,9 +10,14 @@ import type { AttachOptions } from "#engine/engine-types.ts";
 import { publishContainerEvent } from "#engine/events/container-events.ts";
 import { readableLog } from "#engine/launch/log-plan.ts";
 import { DetachFilter, parseDetachKeys } from "#engine/streams/detach-keys.ts";
+import { destroyWhenGone } from "#engine/streams/hang-up.ts";
 import { BerthError } from "#errors/errors.ts";
 import { readLog } from "#logs/read-log.ts";
+import { foundNobody } from "#program/launcher-client.ts";
 import type { AttachStreams } from "#program/launcher-client.types.ts";
+
+/** A shim has sixteen connections besides the one it was launched by (launcher/relay.h); one is for a daemon that comes back. */
+const MOST_ATTACHED = 15;
 
 /** Checks, and answers how to go on once the client's connection has been taken over. */
 export function attachToContainer(
@@ -38,14 +43,25 @@ export function attachToContainer(
     stdout: options.stdout,
     stderr: options.stderr,
   };
+  if (options.stream && container.attached >= MOST_ATTACHED) {
+    const text = `Container ${container.id} has ${MOST_ATTACHED} attached clients already, and no more can be.`;
+    const hint = "docker logs -f shows its output to any number of clients";
+    throw new BerthError("unavailable", text, { operation: "attach", object: container.record.name, hint });
+  }
   // Registered now, not after the hijack: a start that comes right behind must wait for this attach.
   const shim = options.stream ? connectShim(context, container, streams) : undefined;
-  shim?.catch(() => undefined);
+  if (shim !== undefined) countUntilClosed(container, shim);
   return {
     tty,
     connect: async (client) => {
       publishContainerEvent(context, container, "attach");
-      if (options.logs) await sendLogged(context, container, options, client);
+      try {
+        if (options.logs) await sendLogged(context, container, options, client);
+      } catch (error) {
+        // Left open and unread it would hold up the container.
+        shim?.then((socket) => socket?.destroy()).catch(() => undefined);
+        throw error;
+      }
       if (shim === undefined) {
         client.end();
         return;
@@ -64,6 +80,17 @@ export function attachToContainer(
       client.end();
     },
   };
+}
+
+function countUntilClosed(container: Container, shim: Promise<Socket | undefined>): void {
+  container.attached++;
+  const gone = () => {
+    container.attached--;
+  };
+  shim.then((socket) => {
+    if (socket === undefined || socket.destroyed) gone();
+    else socket.once("close", gone);
+  }, gone);
 }
 
 /** A connection to the shim: at once if it runs, else as soon as a start has made one; undefined if that fails. */
@@ -91,7 +118,9 @@ export async function connectPending(
       try {
         attach.connected(await context.launcher.attach(socket, attach.streams));
       } catch (error) {
-        attach.failed(error);
+        // A shim waits for who is expected, unless there is nothing to be had: the start has failed, and says why.
+        if (foundNobody(error)) attach.abandoned();
+        else attach.failed(error);
       }
     }),
   );
@@ -130,6 +159,7 @@ export function joinStreams(client: Duplex, shim: Socket, options: JoinOptions):
     shim.on("close", finish);
     client.on("error", finish);
     client.on("close", finish);
+    destroyWhenGone(client);
     if (!options.stdin) {
       client.resume();
     } else if (options.detachKeys === undefined) {

@@ -1,9 +1,15 @@
-/** Docker's stream framing: one byte of stream (1 stdout, 2 stderr), three zeros, the length big-endian, the bytes. */
-export function frame(stream: 1 | 2, content: Buffer): Buffer {
+/**
+ * Docker's stream framing: one byte of stream (1 stdout, 2 stderr, 3 what the daemon itself has to say), three zeros, the
+ * length big-endian, the bytes.
+ */
+
+/** One frame. */
+export function frame(stream: 1 | 2 | 3, content: Buffer | string): Buffer {
+  const bytes = Buffer.from(content);
   const head = Buffer.alloc(8);
   head[0] = stream;
-  head.writeUInt32BE(content.length, 4);
-  return Buffer.concat([head, content]);
+  head.writeUInt32BE(bytes.length, 4);
+  return Buffer.concat([head, bytes]);
 }
 
 /** Takes a framed stream apart, whatever the chunks it comes in. Content is told in pieces, as it comes. */

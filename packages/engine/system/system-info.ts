@@ -43,6 +43,17 @@ export function hostAbilities({ cgroups, limits }: Pick<EngineContext, "cgroups"
   };
 }
 
+/** What a storage driver's state gives cause for, in dockerd's words. */
+export function storageWarnings(
+  driver: string,
+  status: readonly (readonly [string, string])[] | null,
+): string[] {
+  if (!status?.some(([name]) => name === "Data loop file")) return [];
+  return [
+    `WARNING: ${driver}: usage of loopback devices is strongly discouraged for production use.\n         Use \`--storage-opt dm.thinpooldev\` to specify a custom block storage device.`,
+  ];
+}
+
 /** In dockerd's words and order. */
 export function hostWarnings(context: Pick<EngineContext, "cgroups" | "limits" | "config">): string[] {
   const { cgroups, limits, config } = context;
@@ -76,13 +87,13 @@ export function hostWarnings(context: Pick<EngineContext, "cgroups" | "limits" |
 }
 
 /** Whoever reaches the API is root. */
-function openApiWarnings(config: Pick<DaemonConfig, "hosts" | "tls" | "tlsVerify">): string[] {
+export function openApiWarnings(config: Pick<DaemonConfig, "hosts" | "tls" | "tlsVerify">): string[] {
   const addresses = config.hosts.filter((host) => host.startsWith("tcp://")).map((host) => host.slice(6));
   if (config.tlsVerify) return [];
   const [scheme, lacks] = config.tls ? ["https", "TLS client verification"] : ["http", "encryption"];
   return addresses.map(
     (address) =>
-      `WARNING: API is accessible on ${scheme}://${address} without ${lacks}.\n         Access to it is as good as being root on this host.`,
+      `[DEPRECATION NOTICE]: API is accessible on ${scheme}://${address} without ${lacks}.\n         Access to it is as good as being root on this host: use --tlsverify, or a unix socket.`,
   );
 }
 

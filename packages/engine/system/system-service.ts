@@ -4,7 +4,7 @@ import { arch, hostname, totalmem } from "node:os";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { SystemService } from "#engine/engine-types.ts";
 import { DiskUsageMeter } from "#engine/system/disk-usage.ts";
-import { hostAbilities, hostWarnings, runtimes } from "#engine/system/system-info.ts";
+import { hostAbilities, hostWarnings, runtimes, storageWarnings } from "#engine/system/system-info.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
 import type { SystemFacts } from "#kernel/host-facts.ts";
 import { LOG_DRIVERS } from "#logs/options/known-options.ts";
@@ -49,7 +49,8 @@ export class System implements SystemService {
 
   async info(): Promise<Record<string, unknown>> {
     const { config, storage, images, containers, cgroups, limits } = this.#context;
-    const warnings = hostWarnings(this.#context);
+    const driverStatus = await storage.status();
+    const warnings = [...storageWarnings(storage.name, driverStatus), ...hostWarnings(this.#context)];
     const all = containers.all();
     const count = (status: string) => all.filter(({ record }) => record.state.Status === status).length;
     const running = all.filter(({ record }) => record.state.Running && !record.state.Paused).length;
@@ -63,12 +64,12 @@ export class System implements SystemService {
       ContainersStopped: all.length - running - count("paused"),
       Images: images.count(),
       Driver: storage.name,
-      DriverStatus: await storage.status(),
+      DriverStatus: driverStatus,
       DockerRootDir: config.dataRoot,
       Plugins: {
         Volume: this.#context.volumes.drivers(),
         Network: ["bridge", "host", "null"],
-        Authorization: null,
+        Authorization: config.authorizationPlugins.length > 0 ? config.authorizationPlugins : null,
         Log: LOG_DRIVERS,
       },
       ...hostAbilities(this.#context),
