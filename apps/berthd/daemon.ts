@@ -1,13 +1,14 @@
 /** The daemon's composition root: makes every part, joins them, starts and stops them in order. */
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { Authorization } from "#api/authorization.ts";
 import { createApiServer } from "#api/server.ts";
 import type { DaemonConfig } from "#config/config-types.ts";
 import { loadConfig } from "#config/load-config.ts";
 import { createLogger } from "#config/logger.ts";
 import { reloadConfig } from "#config/reload-config.ts";
-import { containerMigrations } from "#engine/containers/container-record.ts";
+import { readTlsFiles } from "#config/tls-files.ts";
 import { Containers } from "#engine/containers/container-service.ts";
 import { ContainerStore } from "#engine/containers/container-store.ts";
 import { watchForOom } from "#engine/containers/oom-watch.ts";
@@ -19,31 +20,41 @@ import { publishReload } from "#engine/events/daemon-events.ts";
 import { EventBus } from "#engine/events/event-bus.ts";
 import { ExecRegistry } from "#engine/exec/exec.ts";
 import { ContainerFileService } from "#engine/files/file-service.ts";
+import { LaunchQueue } from "#engine/launch/launch-queue.ts";
 import { checkDefaultLogDriver } from "#engine/launch/log-plan.ts";
 import { readDefaultProfile } from "#engine/launch/seccomp-choice.ts";
 import { Networks } from "#engine/networking/network-service.ts";
 import { BERTH_VERSION, System } from "#engine/system/system-service.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
-import { createImageService, imageMigrations } from "#images/image-service.ts";
+import { createImageService } from "#images/image-service.ts";
 import { hasBlockWeights, hasRealtimeShares, hasSwapAccounting } from "#kernel/cgroup-features.ts";
 import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
+import { writeDurably } from "#kernel/durable-file.ts";
 import { readHostFacts, readSystemFacts } from "#kernel/host-facts.ts";
 import { LogService } from "#logs/log-service.ts";
-import { createNetworkController, networkMigrations } from "#networks/controller.ts";
+import { createNetworkController } from "#networks/controller.ts";
 import { RESOLVER_TCP_FD, RESOLVER_UDP_FD } from "#networks/dns/resolver-program.ts";
 import { Plugins } from "#plugins/plugins.ts";
 import { createLauncherClient } from "#program/launcher-client.ts";
 import { giveRealtime, prepareParentGroup } from "#runtime/cgroups/parent-group.ts";
-import { Database } from "#state/database.ts";
 import { ContainerFiles } from "#storage/files/container-files.ts";
+import { HeldLayers } from "#storage/hold-layers.ts";
 import { openStorageDriver } from "#storage/open-driver.ts";
 import { type IdMap, rootOf } from "#storage/unpack/id-map.ts";
 import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
 import { keepThreadReady } from "#storage/worker/worker-threads.ts";
-import { volumeMigrations } from "#volumes/volume-rows.ts";
 import { createVolumeService } from "#volumes/volume-service.ts";
+import {
+  askAuthorizationPlugins,
+  checkAuthorizationPlugins,
+  tellOfMissing,
+} from "./authorization-plugins.ts";
+import { collectInQuiet } from "./collect-in-quiet.ts";
+import { lockDataRoot } from "./data-root-lock.ts";
 import { launcherPath } from "./launcher-path.ts";
+import { engineIdFile, openState } from "./open-state.ts";
+import { PidFile } from "./pid-file.ts";
 import { makeRemappedRoot, readRemap, remappedRoots } from "./remapped-root.ts";
 
 /** Runs until a signal ends it. Containers go on: nothing here owns them. */
@@ -60,37 +71,32 @@ export async function runDaemon(config: DaemonConfig, warnings: string[]): Promi
   // In place: the log goes by it as well.
   Object.assign(config, remappedRoots(config, idMap));
   if (idMap !== undefined) makeRemappedRoot(config.dataRoot, idMap);
+  const tls = readTlsFiles(config);
   makeRoots(config);
-  takePidfile(config.pidfile);
+  const pidFile = new PidFile(config.pidfile);
+  const lock = lockDataRoot(config.dataRoot);
   const daemon = await compose(config, idMap, logger);
   const address = await daemon.server.listen(config.hosts, {
     group: config.group,
-    ...(config.tls || config.tlsVerify
-      ? {
-          tls: { ca: config.tlsCaCert, cert: config.tlsCert, key: config.tlsKey, verify: config.tlsVerify },
-        }
-      : {}),
+    allowInsecureTcp: config.insecureTcp,
+    ...(tls && { tls }),
   });
   logger.info("Berth is ready", { version: BERTH_VERSION, address: address.join(" ") });
   // Later: who waits for the daemon comes first.
   setTimeout(keepThreadReady, 1000).unref();
-  process.on("SIGHUP", () => reload(daemon.context, daemon.id));
+  process.on("SIGHUP", () => void reload(daemon.context, daemon.plugins, daemon.id));
   await ending(logger);
   await daemon.server.close(config.shutdownTimeout * 1000);
   await daemon.context.background.drain();
   await daemon.stop();
-  rmSync(config.pidfile, { force: true });
+  lock.close();
+  pidFile.remove();
   process.exit(0);
 }
 
 async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: Logger) {
   const owner = idMap && rootOf(idMap);
-  const database = Database.open(join(config.dataRoot, "berth.db"), [
-    containerMigrations,
-    imageMigrations,
-    networkMigrations,
-    volumeMigrations,
-  ]);
+  const database = openState(config.dataRoot, logger);
   const facts = readSystemFacts();
   const cgroups = readCgroupLayout();
   const events = new EventBus();
@@ -99,6 +105,7 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
     name: config.storageDriver,
     options: config.storageOpts,
     logger,
+    unionSocket: join(config.execRoot, "union.sock"),
     ...(owner && { owner }),
   });
   const unpacker = createLayerUnpacker({
@@ -150,12 +157,14 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
     logger,
     database,
     storage,
+    held: new HeldLayers(storage),
     files,
     images,
     networks,
     volumes,
     logs: new LogService(logger),
     launcher,
+    launches: new LaunchQueue(),
     launcherPath: launcherPath(),
     events,
     containers: new ContainerStore(database),
@@ -198,11 +207,16 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
   prepareParentGroup(cgroups);
   giveRealtime(cgroups, { period: config.cpuRtPeriod, runtime: config.cpuRtRuntime });
   await launcher.ensureZygote();
+  await storage.start?.();
   await Promise.all([images.start(), volumes.start(), networks.start()]);
   await recoverContainers(context);
+  await storage.releaseUnheld?.();
   const stopOomWatch = watchForOom(context);
   await images.collect(imagesInUse(context));
-  await storage.reconcile(new Set([...images.cacheIds(), ...context.containers.storedIds()]));
+  // What the database does not know may be what it has lost.
+  if (!database.keepsDamaged) {
+    await storage.reconcile(new Set([...images.cacheIds(), ...context.containers.storedIds()]));
+  }
   const id = stableId(config.dataRoot);
   const engine: Engine = {
     containers: new Containers(context),
@@ -219,9 +233,17 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
     logger,
     productVersion: BERTH_VERSION,
     experimental: config.experimental,
+    onAnswered: collectInQuiet(),
+    authorization: new Authorization({
+      names: config.authorizationPlugins,
+      ask: askAuthorizationPlugins(plugins),
+      logger,
+    }),
   });
+  tellOfMissing(plugins, config.authorizationPlugins, logger);
   return {
     context,
+    plugins,
     id,
     server,
     stop: async () => {
@@ -239,52 +261,50 @@ async function compose(config: DaemonConfig, idMap: IdMap | undefined, logger: L
 
 function makeRoots(config: DaemonConfig): void {
   // 0710: nobody but root lists them (a world-readable data root was CVE-2021-41091).
-  mkdirSync(config.dataRoot, { recursive: true, mode: 0o710 });
-  mkdirSync(join(config.dataRoot, "containers"), { recursive: true, mode: 0o710 });
-  mkdirSync(join(config.execRoot, "containers"), { recursive: true, mode: 0o711 });
-  mkdirSync(join(config.execRoot, "execs"), { recursive: true, mode: 0o711 });
+  makeRoot("data-root", config.dataRoot, ["containers"], 0o710);
+  makeRoot("exec-root", config.execRoot, ["containers", "execs"], 0o711);
 }
 
-/** Refuses to run beside another daemon with the same pid file; a stale one is replaced. */
-function takePidfile(path: string): void {
-  mkdirSync(dirname(path), { recursive: true });
-  if (existsSync(path)) {
-    const pid = Number(readFileSync(path, "utf8").trim());
-    if (pid > 0 && pid !== process.pid && isBerthd(pid)) {
-      throw new BerthError("conflict", `process with PID ${pid} is still running`, {
-        operation: "start daemon",
-        object: path,
-        hint: "end that daemon, or give this one its own --pidfile, --data-root and --exec-root",
-      });
-    }
-  }
-  writeFileSync(path, String(process.pid));
-}
-
-/** Does this pid belong to a berthd? After a restart of the machine it may be anybody's. */
-function isBerthd(pid: number): boolean {
+function makeRoot(option: string, root: string, names: readonly string[], mode: number): void {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("berthd");
-  } catch {
-    return false; // No such process.
+    for (const name of ["", ...names]) mkdirSync(join(root, name), { recursive: true, mode });
+    accessSync(root, constants.W_OK);
+  } catch (cause) {
+    const { code = "" } = cause as NodeJS.ErrnoException;
+    // Where nothing can be made, mkdir tells "no such file" of a directory whose parent is there.
+    const reason =
+      code === "ENOENT" ? "its directories cannot be made" : String(cause).replace(/^Error: /, "");
+    throw new BerthError("unavailable", `cannot use --${option} ${root}: ${reason}`, {
+      operation: "start",
+      object: root,
+      hint: "it has to be on a file system that is mounted for writing and has room",
+      cause,
+    });
   }
 }
 
 /** The daemon's id in `docker info`, made once. */
 function stableId(dataRoot: string): string {
-  const path = join(dataRoot, "engine-id");
-  if (!existsSync(path)) writeFileSync(path, randomUUID());
-  return readFileSync(path, "utf8").trim();
+  const path = engineIdFile(dataRoot);
+  const stored = existsSync(path) ? readFileSync(path, "utf8").trim() : "";
+  if (/^[\w-]{8,64}$/.test(stored)) return stored;
+  const id = randomUUID();
+  writeDurably(path, id, 0o644);
+  return id;
 }
 
 /** SIGHUP: the command line and the file are read again. A file that is wrong changes nothing. */
-function reload(context: EngineContext, id: string): void {
+async function reload(context: EngineContext, plugins: Plugins, id: string): Promise<void> {
   const { config, logger, images } = context;
   logger.info("reading the configuration again", { file: config.configFile });
   try {
     const loaded = loadConfig(process.argv.slice(2));
     if (!("config" in loaded)) return;
     for (const warning of loaded.warnings) logger.warn(warning);
+    const added = loaded.config.authorizationPlugins.filter(
+      (name) => !config.authorizationPlugins.includes(name),
+    );
+    await checkAuthorizationPlugins(plugins, added);
     const { changed, waiting } = reloadConfig(config, remappedRoots(loaded.config, context.idMap));
     if (waiting.length > 0) {
       logger.warn("changes that wait for the daemon's next start", { options: waiting.join(", ") });

@@ -3,6 +3,7 @@ import { loadConfig } from "#config/load-config.ts";
 import { BERTH_VERSION } from "#engine/system/system-service.ts";
 import { BerthError } from "#errors/errors.ts";
 import { runDaemon } from "./daemon.ts";
+import { tuneV8 } from "./tune-v8.ts";
 
 async function boot(): Promise<void> {
   try {
@@ -23,4 +24,5 @@ async function boot(): Promise<void> {
   }
 }
 
+tuneV8();
 void boot();

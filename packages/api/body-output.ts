@@ -17,8 +17,8 @@ export async function sendBody(
   const { response, signal } = context;
   response.writeHead(200, headers);
   response.flushHeaders();
-  const socket = response.socket;
-  if (socket === null) return;
+  const socket = response.socket ?? (await turnOf(response, signal));
+  if (socket === undefined) return;
   await flushed(socket);
   try {
     await send({ stream: response, connection: connectionOf(response, socket) });
@@ -28,6 +28,19 @@ export async function sendBody(
       context.logger.error("an answer was cut short", { operation: context.operation, error });
     response.destroy();
   }
+}
+
+/** The connection, once the answers to what was asked before on it are out; undefined where the client is gone by then. */
+function turnOf(response: ServerResponse, signal: AbortSignal): Promise<Socket | undefined> {
+  return new Promise((resolve) => {
+    const gone = () => resolve(undefined);
+    response.once("socket", (socket: Socket) => {
+      signal.removeEventListener("abort", gone);
+      resolve(socket);
+    });
+    if (signal.aborted) gone();
+    else signal.addEventListener("abort", gone, { once: true });
+  });
 }
 
 /** Resolves when the head is in the kernel's hands, or the client is gone. */

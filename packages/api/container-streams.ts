@@ -1,10 +1,11 @@
 /** Wait and logs: answers whose head goes out long before their end. */
-import { once } from "node:events";
+
 import { pipeline } from "node:stream/promises";
 import type { WaitCondition } from "#engine/engine-types.ts";
+import { frame } from "#engine/streams/multiplex.ts";
 import { BerthError } from "#errors/errors.ts";
 import { streamErrorText } from "./error-table.ts";
-import { frame } from "./hijack.ts";
+import { drained } from "./json-stream.ts";
 import { sendJson } from "./reply.ts";
 import { type Handlers, nameOf, type RequestContext } from "./request-context.ts";
 import { outputType } from "./takeover-handlers.ts";
@@ -52,8 +53,7 @@ export const containerStreamHandlers: Handlers = {
     if (stream) response.flushHeaders();
     for await (const line of lines) {
       if (signal.aborted) break;
-      if (!response.write(`${line}\n`))
-        await Promise.race([once(response, "drain"), once(response, "close")]);
+      if (!response.write(`${line}\n`)) await drained(response, signal);
     }
     response.end();
   },
@@ -89,7 +89,7 @@ export const containerStreamHandlers: Handlers = {
     } catch (error) {
       if (signal.aborted || response.destroyed) return;
       const text = `Error grabbing logs: ${streamErrorText(error, context.logger, context.operation)}\n`;
-      if (!response.write(tty ? text : frame(3, text))) await once(response, "drain");
+      if (!response.write(tty ? text : frame(3, text))) await drained(response, signal);
     }
     response.end();
   },

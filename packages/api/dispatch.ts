@@ -8,6 +8,7 @@ import type { Socket } from "node:net";
 import type { Engine } from "#engine/engine-types.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
+import type { Admitted, Authorization } from "./authorization.ts";
 import { answerFor } from "./error-table.ts";
 import { decodeFilters } from "./filters.ts";
 import { handlers } from "./handlers.ts";
@@ -29,6 +30,10 @@ export interface DispatchOptions {
   experimental: boolean;
   /** What the Server header says. */
   product: string;
+  /** Called at the end of every request. */
+  onAnswered: () => void;
+  /** Asked about every request and answer while it has plugins. */
+  authorization?: Authorization;
 }
 
 export interface Incoming {
@@ -50,6 +55,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     const begun = performance.now();
     const { path, search } = splitUrl(request.url ?? "/");
     let operation = "";
+    let admitted: Admitted | undefined;
     response.setHeader("Api-Version", options.spoken.newest);
     response.setHeader("Docker-Experimental", String(options.experimental));
     response.setHeader("Ostype", "linux");
@@ -57,13 +63,21 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     try {
       const { version, match } = find(path, request.method ?? "");
       operation = match.operation.id;
+      if (options.authorization?.active === true) {
+        admitted = await options.authorization.admit(request, response, incoming.body, operation);
+      }
       const handler = handlers[operation];
       if (handler === undefined) throw notServed(match);
-      await handler(contextFor(incoming, match, version, search));
+      const shown = admitted === undefined ? incoming : { ...incoming, body: admitted.body };
+      await handler(contextFor(shown, match, version, search));
     } catch (error) {
       answerError(incoming, error, operation || `${request.method} ${path}`);
     }
+    if (admitted !== undefined) {
+      await admitted.settled().catch((error) => answerError(incoming, error, operation));
+    }
     if (incoming.socket === undefined) discardRest(request);
+    options.onAnswered();
     options.logger.debug("request", {
       method: request.method,
       // Without the query: it may hold what is nobody's business.

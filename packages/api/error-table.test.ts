@@ -8,6 +8,17 @@ const error = (code: ErrorCode, hint?: string) =>
   new BerthError(code, "what happened", { operation: "x", ...(hint === undefined ? {} : { hint }) });
 
 describe("error answers", () => {
+  it("tell a full disk in Docker's words, whoever ran into it", () => {
+    const full = Object.assign(new Error("ENOSPC: no space left on device, write"), {
+      code: "ENOSPC",
+      errno: -28,
+      syscall: "write",
+    });
+    const { status, body } = answerFor(full, silentLogger, "ContainerCreate");
+    assert.equal(status, 500);
+    assert.match(body.message, /^write: no space left on device\nfree space under the data root/);
+  });
+
   it("have one status for each code", () => {
     const statuses = Object.fromEntries(
       (

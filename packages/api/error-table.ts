@@ -53,6 +53,9 @@ function unexpected(error: unknown, logger: Logger, operation: string): ErrorAns
   if (error instanceof DOMException && error.name === "AbortError") {
     return { status: 500, body: { message: error.message } };
   }
+  if (isSystemError(error) && /^(?:ENOSPC|EDQUOT)$/.test((error as NodeJS.ErrnoException).code ?? "")) {
+    return answerFor(fullDisk(error), logger, operation);
+  }
   const reference = randomBytes(4).toString("hex");
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   logger.error("unexpected failure", { operation, reference, stack });
@@ -66,6 +69,17 @@ function unexpected(error: unknown, logger: Logger, operation: string): ErrorAns
 /** A failed system call, ours or Node's: its message holds the call, paths and the errno, nothing secret. */
 function isSystemError(error: unknown): error is Error {
   return error instanceof Error && "errno" in error && ("call" in error || "syscall" in error);
+}
+
+/** Wherever a disk turns out to be full it is no defect, and the same helps: Docker's words. */
+function fullDisk(cause: NodeJS.ErrnoException): BerthError {
+  const call = [cause.syscall ?? "write", cause.path].filter((word) => word !== undefined).join(" ");
+  return new BerthError("no-space", `${call}: no space left on device`, {
+    operation: "write",
+    ...(cause.path !== undefined && { object: cause.path }),
+    hint: "free space under the data root, for example by removing unused images: docker image prune",
+    cause,
+  });
 }
 
 function causes(error: BerthError): string | undefined {

@@ -1,5 +1,7 @@
 /** Docker's `filters` parameter: JSON in one of two forms, decoded to name → values. */
+
 import type { Filters } from "#engine/engine-types.ts";
+import { parseJson } from "#errors/bounded-json.ts";
 import { BerthError } from "#errors/errors.ts";
 
 /**
@@ -10,7 +12,7 @@ export function decodeFilters(text: string): Filters {
   if (text === "") return {};
   let decoded: unknown;
   try {
-    decoded = JSON.parse(text);
+    decoded = parseJson(text);
   } catch (cause) {
     throw invalidFilter(cause);
   }

@@ -83,12 +83,3 @@ export function finish(socket: Duplex): void {
   socket.unpipe();
   socket.resume();
 }
-
-/** One frame of the multiplexed framing: stream number, three zeroes, length in big endian, bytes. */
-export function frame(stream: 1 | 2 | 3, text: string): Buffer {
-  const payload = Buffer.from(text);
-  const head = Buffer.alloc(8);
-  head.writeUInt8(stream, 0);
-  head.writeUInt32BE(payload.length, 4);
-  return Buffer.concat([head, payload]);
-}

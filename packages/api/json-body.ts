@@ -2,7 +2,9 @@
  * Bodies that are JSON: Content-Type, size, syntax and shape, each refused in Docker's words where it has
  * them.
  */
+
 import type { IncomingMessage } from "node:http";
+import { parseJson } from "#errors/bounded-json.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { RequestBody } from "./request-body.ts";
 import type { Shape } from "./shape.ts";
@@ -30,12 +32,17 @@ export async function readJson<T>(
   return shape.read(value ?? {}, "");
 }
 
+/** Of a Content-Type, without its parameters. */
+export function mediaType(header: string): string {
+  return header.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+}
+
 function checkContentType(header: string | undefined, body: RequestBody): void {
   if (header === undefined || header === "") {
     if (body.length === 0) return;
     throw invalid("malformed Content-Type header (): mime: no media type");
   }
-  const type = header.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  const type = mediaType(header);
   if (!/^[^\s/]+\/[^\s/]+$/.test(type)) throw invalid(`malformed Content-Type header (${header})`);
   if (type !== "application/json") {
     throw invalid(`unsupported Content-Type header (${header}): must be 'application/json'`);
@@ -44,7 +51,7 @@ function checkContentType(header: string | undefined, body: RequestBody): void {
 
 function parse(text: string): unknown {
   try {
-    return JSON.parse(text) as unknown;
+    return parseJson(text);
   } catch (error) {
     const reason = error instanceof SyntaxError ? error.message : "";
     if (/^Unexpected non-whitespace character after JSON/.test(reason))
@@ -54,6 +61,7 @@ function parse(text: string): unknown {
     if (/^Unexpected end|^Unterminated/.test(reason) || Number(place) >= text.trimEnd().length) {
       throw invalid("invalid JSON: unexpected EOF");
     }
+    if (/^(more than|nested deeper)/.test(reason)) throw invalid(`invalid JSON: ${reason}`);
     throw invalid(
       place === undefined
         ? "invalid JSON: not JSON at all"

@@ -45,23 +45,25 @@ export class ProgressStream {
   }
 }
 
-/** Writes objects until there are no more or the client is gone, waiting where the client is slow. */
-export async function streamJsonLines(
+/** Writes a line for each object until there are no more or the client is gone, waiting where the client is slow. */
+export async function streamJsonLines<Item>(
   response: ServerResponse,
-  objects: AsyncIterable<unknown>,
+  objects: AsyncIterable<Item>,
   signal: AbortSignal,
+  lineOf: (object: Item) => string,
 ): Promise<void> {
   response.writeHead(200, { "Content-Type": "application/json" });
   // Clients wait for the head before they do what they want to see events of.
   response.flushHeaders();
   for await (const object of objects) {
     if (signal.aborted) break;
-    if (!response.write(`${JSON.stringify(object)}\n`)) await drained(response, signal);
+    if (!response.write(lineOf(object))) await drained(response, signal);
   }
   response.end();
 }
 
-function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+/** Resolves when the client has taken what was written, or is gone. */
+export function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
   if (signal.aborted || response.destroyed) return Promise.resolve();
   return new Promise((resolve) => {
     const done = (): void => {

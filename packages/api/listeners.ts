@@ -5,12 +5,15 @@
  * Owns the listening sockets and the socket files it made. Plain TCP is refused beyond loopback unless it is
  * asked for by name: whoever reaches the API is root on the host.
  */
-import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from "node:fs";
+import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, rmSync, unlinkSync } from "node:fs";
 import type { Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { dirname } from "node:path";
 import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
+import { FileDescriptor } from "#kernel/fd.ts";
+import { AF_UNIX, bind, encodeUnixAddress, SOCK_STREAM, socket } from "#kernel/socket-syscalls.ts";
+import { backlog } from "./admission.ts";
 import { type HostAddress, isLoopback, parseHost } from "./host-address.ts";
 
 export interface TlsOptions {
@@ -36,9 +39,10 @@ export interface Listener {
   /** As a client would say it: "unix:///run/berth/berth.sock", "tcp://127.0.0.1:2375". */
   address: string;
   server: Server;
+  /** A socket file of its own, to be removed at the end. */
+  path?: string;
 }
 
-const backlog = 4096;
 /** Descriptors passed in by a service manager begin here (sd_listen_fds(3)). */
 const firstPassedFd = 3;
 
@@ -56,10 +60,16 @@ export async function openListeners(
       listeners.push(...(await open(address, options, createServer, logger)));
     }
   } catch (error) {
-    for (const { server } of listeners) server.close();
+    for (const listener of listeners) closeListener(listener);
     throw error;
   }
   return listeners;
+}
+
+/** Takes no more connections; `closed` is called when those there are have ended. */
+export function closeListener({ server, path }: Listener, closed?: () => void): void {
+  server.close(closed);
+  if (path !== undefined) rmSync(path, { force: true });
 }
 
 async function open(
@@ -86,17 +96,29 @@ async function openUnix(
 ): Promise<Listener> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o711 });
   await removeStale(path);
-  // Created without rights for others from the first moment; only then given to the group.
-  const before = process.umask(0o117);
-  const listening = startListening(server, `unix://${path}`, () => server.listen({ path, backlog }));
-  process.umask(before);
-  await listening;
+  // Bound here, and not by Node, which removes the name whenever it stops listening for a while.
+  using bound = bindUnix(path);
+  await startListening(server, `unix://${path}`, () => server.listen({ fd: bound.release() }, backlog));
   const gid = groupId(group);
   if (gid !== undefined) chownSync(path, 0, gid);
   else if (group !== undefined && group !== "")
     logger.warn("no such group, the socket stays root's", { group, path });
   chmodSync(path, 0o660);
-  return { address: `unix://${path}`, server };
+  return { address: `unix://${path}`, server, path };
+}
+
+function bindUnix(path: string): FileDescriptor {
+  using bound = new FileDescriptor(socket(AF_UNIX, SOCK_STREAM, 0));
+  // Without rights for others from the first moment; only then given to the group.
+  const before = process.umask(0o117);
+  try {
+    bind(bound.number, encodeUnixAddress(path));
+  } catch (error) {
+    throw cannotListen(`unix://${path}`, error instanceof Error ? error.message : String(error), error);
+  } finally {
+    process.umask(before);
+  }
+  return new FileDescriptor(bound.release());
 }
 
 /** A socket file is left behind by a daemon that was killed: it goes if nobody answers on it. */
@@ -134,7 +156,7 @@ async function openTcp(
       throw new BerthError("forbidden", `refusing to listen on ${shown} without TLS`, {
         operation: "listen",
         object: shown,
-        hint: "Whoever can connect is root on this host: use --tlsverify with certificates, or a loopback address, or a unix socket.",
+        hint: "Whoever can connect is root on this host: use --tlsverify with certificates, or a loopback address, or a unix socket; --tls=false if that is what is wanted.",
       });
     }
     logger.warn("the API can be reached without TLS: whoever can connect is root on this host", {
@@ -168,7 +190,7 @@ async function openPassed(which: string | undefined, createServer: CreateServer)
   return await Promise.all(
     wanted.map(async (fd) => {
       const server = createServer(undefined);
-      await startListening(server, `fd://${fd}`, () => server.listen({ fd }));
+      await startListening(server, `fd://${fd}`, () => server.listen({ fd }, backlog));
       return { address: `fd://${fd}`, server };
     }),
   );

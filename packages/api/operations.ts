@@ -148,6 +148,7 @@ Grpc                     POST    /grpc
 /** Berth's own, outside Docker's name space. */
 const own = `
 BerthProgram             GET     /berth/containers/{id}/program
+BerthTimings             GET     /berth/containers/{id}/timings
 `;
 
 function parse(table: string): Operation[] {

@@ -1,6 +1,6 @@
 /**
- * Plugins: Berth has none yet, and says so in the answers `docker inspect` and `docker plugin ls` ask for on
- * their way.
+ * Plugins as `docker plugin` has them, installed by the daemon: there are none, as the answers say that `docker inspect` and
+ * `docker plugin ls` ask for. Plugins that run by themselves are another matter (packages/plugins).
  */
 import { BerthError } from "#errors/errors.ts";
 import { sendJson } from "./reply.ts";

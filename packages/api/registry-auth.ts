@@ -2,7 +2,9 @@
  * The X-Registry-Auth header: credentials as JSON in base64url. They are for the registry only and never
  * logged.
  */
+
 import type { RegistryAuth } from "#api-types/image.ts";
+import { parseJson } from "#errors/bounded-json.ts";
 
 const fields = [
   "username",
@@ -23,7 +25,7 @@ export function decodeRegistryAuth(header: string | string[] | undefined): Regis
   let decoded: unknown;
   try {
     // Takes both alphabets, with or without padding.
-    decoded = JSON.parse(Buffer.from(header, "base64url").toString("utf8"));
+    decoded = parseJson(Buffer.from(header, "base64url").toString("utf8"));
   } catch {
     // Not ours to complain: old clients send all kinds of things here.
     return undefined;

@@ -19,19 +19,33 @@ export interface RequestBody {
   read(limit: number): Promise<Buffer>;
 }
 
+/** How long a client may send nothing of a body that is read as a whole, ms: as long as a head may take. */
+const bodyPatience = 300_000;
+
 /** The body of an ordinary request. */
-export function bodyOf(request: IncomingMessage): RequestBody {
+export function bodyOf(request: IncomingMessage, patience = bodyPatience): RequestBody {
   const length = declaredLength(request);
   return {
     length,
-    stream: () => shield(request),
+    stream: () => {
+      endWithSocket(request);
+      return shield(request);
+    },
     async read(limit) {
       if (length !== undefined && length > limit) throw tooLarge(limit);
+      endWithSocket(request);
       const chunks: Buffer[] = [];
       let size = 0;
+      let timer: NodeJS.Timeout | undefined;
       // Not `for await`: leaving that loop early would destroy the connection before the answer is out.
       await new Promise<void>((resolve, reject) => {
+        const waitOn = () => {
+          clearTimeout(timer);
+          timer = setTimeout(() => reject(stalled(patience)), patience);
+        };
+        waitOn();
         request.on("data", (chunk: Buffer) => {
+          waitOn();
           size += chunk.length;
           if (size > limit) {
             request.removeAllListeners("data").pause();
@@ -51,7 +65,7 @@ export function bodyOf(request: IncomingMessage): RequestBody {
         });
         request.on("error", ended);
         request.on("close", ended);
-      });
+      }).finally(() => clearTimeout(timer));
       return Buffer.concat(chunks);
     },
   };
@@ -108,6 +122,19 @@ export function discardRest(request: IncomingMessage): void {
   request.resume();
 }
 
+/**
+ * The parser finds a body cut short when its client's side ends, but not where the head offered an upgrade that is not taken:
+ * nobody would ever hear of it.
+ */
+function endWithSocket(request: IncomingMessage): void {
+  const { socket } = request;
+  const ended = () => {
+    if (!request.complete) request.destroy();
+  };
+  socket?.once("end", ended);
+  request.once("close", () => socket?.off("end", ended));
+}
+
 /** Destroying a request takes its connection along, and with it the answer; destroying this does not. */
 function shield(request: IncomingMessage): Readable {
   const stream = new PassThrough();
@@ -116,6 +143,8 @@ function shield(request: IncomingMessage): Readable {
     if (!request.complete) stream.destroy(cutShort());
   });
   request.on("error", () => stream.destroy(cutShort()));
+  // Whoever reads it may still wait for his turn; he finds it failed then.
+  stream.on("error", () => {});
   stream.on("close", () => request.unpipe(stream));
   return stream;
 }
@@ -152,6 +181,12 @@ function readExactly(socket: Duplex, length: number): Promise<Buffer> {
 
 function tooLarge(limit: number): BerthError {
   return new BerthError("too-large", `request body too large: the limit is ${limit} bytes`, {
+    operation: "read request body",
+  });
+}
+
+function stalled(patience: number): BerthError {
+  return new BerthError("invalid", `nothing came of the request's body for ${patience / 1000} s`, {
     operation: "read request body",
   });
 }

@@ -106,6 +106,7 @@ describe("bodies", () => {
   it("must be JSON, in Docker's words", async () => {
     assert.deepEqual(await create("hello"), [400, "invalid JSON: not JSON at all"]);
     assert.deepEqual(await create('{"Image":'), [400, "invalid JSON: unexpected EOF"]);
+    assert.deepEqual(await create("[".repeat(100_000)), [400, "invalid JSON: nested deeper than 1000"]);
     assert.deepEqual(await create('{"Image" 1}'), [400, "invalid JSON: unexpected character at offset 9"]);
     assert.deepEqual(await create("{} {}"), [400, "unexpected content after JSON"]);
     assert.deepEqual(await create(""), [400, "invalid JSON: got EOF while reading request body"]);

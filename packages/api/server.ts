@@ -17,10 +17,19 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Engine } from "#engine/engine-types.ts";
 import type { Logger } from "#errors/logger-types.ts";
+import { descriptorLimit } from "#kernel/process-limits.ts";
+import { Admission, connectionLimit } from "./admission.ts";
+import type { Authorization } from "./authorization.ts";
 import { Connections } from "./connections.ts";
 import { createDispatch, type Dispatch, type Incoming } from "./dispatch.ts";
 import { finish, takesOver, treatAsUpgrade } from "./hijack.ts";
-import { type Listener, type ListenOptions, openListeners, type TlsOptions } from "./listeners.ts";
+import {
+  closeListener,
+  type Listener,
+  type ListenOptions,
+  openListeners,
+  type TlsOptions,
+} from "./listeners.ts";
 import { bodyBeforeTakeover, bodyOf } from "./request-body.ts";
 import { newestVersion, oldestVersion } from "./versions.ts";
 
@@ -34,6 +43,12 @@ export interface ApiServerOptions {
   newestApiVersion?: string;
   /** Experimental operations are served, and clients told so. */
   experimental?: boolean;
+  /** Connections open at once; as many as there are descriptors for where none is given. */
+  connectionLimit?: number;
+  /** Called whenever a request has been answered, or has got its stream. */
+  onAnswered?: () => void;
+  /** Plugins that decide who may do what. */
+  authorization?: Authorization;
 }
 
 export interface ApiServer {
@@ -80,8 +95,11 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
     spoken,
     experimental: options.experimental ?? false,
     product: `Berth/${productVersion} (linux)`,
+    onAnswered: options.onAnswered ?? (() => undefined),
+    ...(options.authorization && { authorization: options.authorization }),
   });
   const connections = new Connections();
+  const admission = new Admission(options.connectionLimit ?? connectionLimit(descriptorLimit()), logger);
   const listeners: Listener[] = [];
 
   return {
@@ -89,7 +107,11 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
       const opened = await openListeners(
         hosts,
         listenOptions,
-        (tls) => createServer(tls, dispatch, connections, logger),
+        (tls) => {
+          const server = createServer(tls, dispatch, connections, logger);
+          admission.watch(server);
+          return server;
+        },
         logger,
       );
       listeners.push(...opened);
@@ -99,11 +121,13 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
 
     async close(grace = 2000) {
       const closed = listeners.splice(0).map(
-        ({ server }) =>
+        (listener) =>
           new Promise<void>((resolve) => {
+            const { server } = listener;
+            admission.end(server);
             // Connections fall idle one by one as they get their answers.
             const sweep = setInterval(() => server.closeIdleConnections(), 20);
-            server.close(() => {
+            closeListener(listener, () => {
               clearInterval(sweep);
               resolve();
             });

@@ -1,9 +1,10 @@
 /** Attach and exec start: the operations that take their connection over. */
-import type { Duplex } from "node:stream";
+import { type Duplex, PassThrough } from "node:stream";
 import type { ContainerService } from "#engine/engine-types.ts";
+import { frame } from "#engine/streams/multiplex.ts";
 import { execStartShape } from "./container-shapes.ts";
 import { streamErrorText } from "./error-table.ts";
-import { finish, frame, multiplexedStream, rawStream } from "./hijack.ts";
+import { finish, multiplexedStream, rawStream } from "./hijack.ts";
 import { sendEmpty } from "./reply.ts";
 import { type Handlers, nameOf, type RequestContext } from "./request-context.ts";
 import { atLeast } from "./versions.ts";
@@ -17,7 +18,7 @@ export const takeoverHandlers: Handlers = {
 
   async ContainerAttachWebsocket(context) {
     const { tty, connect } = await attachment(context);
-    const messages = await context.takeWebSocket();
+    const messages = await orNobody(context.takeWebSocket(), connect);
     const client = tty ? messages : withoutFrames(messages);
     try {
       await connect(client);
@@ -75,7 +76,8 @@ async function converse(
 ): Promise<void> {
   // A client that doesn't ask for an upgrade is told raw-stream whatever the framing, as dockerd does.
   const upgrade = context.request.headers.upgrade !== undefined;
-  const client = context.takeOver(upgrade ? outputType(context, tty) : rawStream);
+  const takenOver = async () => context.takeOver(upgrade ? outputType(context, tty) : rawStream);
+  const client = await orNobody(takenOver(), connect);
   try {
     await connect(client);
   } catch (error) {
@@ -83,4 +85,18 @@ async function converse(
     if (client.writable) client.write(tty ? text : frame(1, text));
   }
   finish(client);
+}
+
+/** What the engine has ready for a client that then doesn't come would hold up its container: it is given one that has gone. */
+async function orNobody(
+  client: Promise<Duplex>,
+  connect: (client: Duplex) => Promise<void>,
+): Promise<Duplex> {
+  try {
+    return await client;
+  } catch (error) {
+    // Not waited for: a container that has not been started takes its time.
+    connect(new PassThrough().destroy()).catch(() => undefined);
+    throw error;
+  }
 }

@@ -16,6 +16,11 @@ export async function acceptWebSocket(request: IncomingMessage, socket: Socket):
     server.on("wsClientError", (error) => {
       reject(new BerthError("invalid", `bad WebSocket handshake: ${error.message}`, { operation: "attach" }));
     });
+    // One that is gone already is not told of by the library.
+    const gone = () =>
+      reject(new BerthError("invalid", "the client has gone before its WebSocket", { operation: "attach" }));
+    socket.once("close", gone);
+    if (socket.destroyed) gone();
     server.handleUpgrade(request, socket, Buffer.alloc(0), (client) => {
       resolve(createWebSocketStream(client));
     });

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { humanDuration, parseDuration } from "#cli/durations.ts";
+import { humanDuration } from "#cli/durations.ts";
 import { type Flag, parseFlags, parseInteger } from "#cli/flags.ts";
 import { fullName, registryOf, splitImageName, withDefaultTag } from "#cli/image-name.ts";
 import { progressBar, showProgress } from "#cli/output/progress.ts";
 import { startFailureCode } from "#cli/run/make-container.ts";
 import { humanSize, parseMemory } from "#cli/sizes.ts";
 import { parseTime } from "#cli/times.ts";
+import { parseDuration } from "#go-values/duration.ts";
 
 test("flags: both forms, bundles, values glued or not, the end of flags", () => {
   const flags: Flag[] = [

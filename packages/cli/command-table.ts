@@ -201,6 +201,10 @@ export const groups: Record<string, { summary: string; commands: Record<string, 
         summary: "Show the system calls a container was started with",
         load: () => import("#cli/commands/debug-program.ts"),
       },
+      timings: {
+        summary: "Show how long the stages of a container's last start took",
+        load: () => import("#cli/commands/debug-timings.ts"),
+      },
     },
   },
 };

@@ -5,11 +5,12 @@
  * Everything else in the file stays as it is. Credentials never appear in an error.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { RegistryAuth } from "#api-types/image.ts";
 import type { Context } from "#cli/command.ts";
 import { registryOf } from "#cli/image-name.ts";
+import { writeDurably } from "#kernel/durable-file.ts";
 
 /** What docker calls the hub. */
 export const defaultRegistry = "https://index.docker.io/v1/";
@@ -141,8 +142,5 @@ function settingsToChange(env: Environment): Settings {
 function writeSettings(settings: Settings, env: Environment): void {
   const path = settingsPath(env);
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const next = `${path}.${process.pid}.tmp`;
-  writeFileSync(next, JSON.stringify(settings, null, "\t"), { mode: 0o600 });
-  chmodSync(next, 0o600);
-  renameSync(next, path);
+  writeDurably(path, JSON.stringify(settings, null, "\t"), 0o600);
 }

@@ -3,6 +3,7 @@
  * `--` to end them. A command may stop at its first positional (run, exec), so that the rest is the container's.
  * Knows nothing of what flags mean; a flag brings its own `parse`, whose error becomes "invalid argument".
  */
+import { notBoolean, parseBoolean } from "#go-values/boolean.ts";
 
 export interface Flag {
   name: string;
@@ -147,9 +148,9 @@ function setFlag(flag: Flag, text: string, values: FlagValues): void {
 
 /** The words Go's strconv.ParseBool takes. */
 export function parseBool(text: string): boolean {
-  if (["1", "t", "T", "true", "TRUE", "True"].includes(text)) return true;
-  if (["0", "f", "F", "false", "FALSE", "False"].includes(text)) return false;
-  throw new Error(`strconv.ParseBool: parsing "${text}": invalid syntax`);
+  const parsed = parseBoolean(text);
+  if (parsed === undefined) throw new Error(notBoolean(text));
+  return parsed;
 }
 
 /** A number of 16 bits without a sign. Throws what Go says. */

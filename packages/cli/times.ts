@@ -1,11 +1,11 @@
 /** Times as --since and --until take them: a date, seconds since the epoch, or how long ago. */
-import { parseDuration } from "#cli/durations.ts";
+import { durationOf } from "#go-values/duration.ts";
 
 /** Seconds since the epoch with nine decimals, as the API takes it; "" for "". Throws Error for what is no time. */
 export function parseTime(text: string, now: number): string {
   if (text === "") return "";
   if (/^-?\d+(\.\d+)?$/.test(text)) return text;
-  const ago = duration(text);
+  const ago = durationOf(text);
   if (ago !== undefined) return seconds(BigInt(now) * 1_000_000n - BigInt(ago));
   const match = /^(\d{4}-\d\d-\d\d)(?:T(\d\d(?::\d\d(?::\d\d(?:\.(\d{1,9}))?)?)?))?(Z|[+-]\d\d:\d\d)?$/.exec(
     text,
@@ -17,15 +17,6 @@ export function parseTime(text: string, now: number): string {
   const milliseconds = Date.parse(`${day}T${padded}${zone}`);
   if (Number.isNaN(milliseconds)) throw new Error(`failed to parse ${text} as a time`);
   return seconds(BigInt(milliseconds) * 1_000_000n + BigInt(fraction.padEnd(9, "0")));
-}
-
-function duration(text: string): number | undefined {
-  try {
-    return parseDuration(text);
-  } catch {
-    // Not a duration: then it has to be a date.
-    return undefined;
-  }
 }
 
 function seconds(nanoseconds: bigint): string {

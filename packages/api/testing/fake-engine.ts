@@ -228,6 +228,7 @@ export class FakeEngine implements Engine {
       this.calls.push(["prune", filters]);
       return { ContainersDeleted: null, SpaceReclaimed: 0 };
     },
+    stageTimes: (name) => [{ operation: "create", stage: `of ${this.#find(name).name}`, milliseconds: 1 }],
     describeProgram: async (name) => `program of ${this.#find(name).name}\n`,
   };
 

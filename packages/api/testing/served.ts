@@ -8,6 +8,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LogFields, Logger } from "#errors/logger-types.ts";
+import { Authorization, type AuthorizationOptions } from "../authorization.ts";
 import { type ApiServer, createApiServer } from "../server.ts";
 import { FakeEngine } from "./fake-engine.ts";
 
@@ -25,6 +26,11 @@ export interface RequestOptions {
   body?: unknown;
 }
 
+export interface ServedOptions {
+  experimental?: boolean;
+  authorization?: Omit<AuthorizationOptions, "logger">;
+}
+
 export class Served implements AsyncDisposable {
   readonly engine = new FakeEngine();
   readonly log: { level: string; message: string; fields: LogFields | undefined }[] = [];
@@ -38,16 +44,19 @@ export class Served implements AsyncDisposable {
   };
   readonly server: ApiServer;
 
-  constructor({ experimental = false }: { experimental?: boolean } = {}) {
+  constructor({ experimental = false, authorization }: ServedOptions = {}) {
     this.server = createApiServer({
       engine: this.engine,
       logger: this.logger,
       productVersion: "0.1.0",
       experimental,
+      ...(authorization && {
+        authorization: new Authorization({ ...authorization, logger: this.logger }),
+      }),
     });
   }
 
-  static async start(options: { experimental?: boolean } = {}): Promise<Served> {
+  static async start(options: ServedOptions = {}): Promise<Served> {
     const served = new Served(options);
     await served.server.listen([`unix://${served.socket}`]);
     return served;

@@ -2,7 +2,7 @@
  * The flags `run` and `create` share: every one of Docker's, in its spelling. Each value is checked as early as Docker
  * checks it; what several flags mean together is in create-request.ts.
  */
-import { parseDuration } from "#cli/durations.ts";
+
 import { type Flag, parseInteger, parseUint16 } from "#cli/flags.ts";
 import { parseGpus } from "#cli/run/device-flags.ts";
 import { parseMount } from "#cli/run/mount-flag.ts";
@@ -24,6 +24,7 @@ import {
   checkSysctl,
 } from "#cli/run/simple-values.ts";
 import { parseCpus, parseMemory, parseMemoryOrUnlimited } from "#cli/sizes.ts";
+import { parseDuration } from "#go-values/duration.ts";
 
 const bool = (name: string, help: string, short?: string): Flag => ({
   name,
