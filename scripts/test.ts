@@ -19,12 +19,16 @@ const parts = process.argv.slice(2).filter((argument) => !argument.startsWith("-
 
 /** How long one test file may take, in milliseconds, before it is stopped and counts as failed: only a hang gets there. */
 const fileTimeout = 1_200_000;
+/** How long everything may take, in milliseconds; then what is running is named, and what was found so far is told. */
+const wholeTimeout = 4_200_000;
 
 const began = performance.now();
 let passed = 0;
 /** Milliseconds a file's tests took. */
 const spent = new Map<string, number>();
 const failures: string[] = [];
+/** The test that began last. */
+let running = "";
 const skips: string[] = [];
 
 function command(...argv: [string, ...string[]]): Promise<{ code: number; output: string }> {
@@ -69,6 +73,8 @@ async function runTests(files: string[], concurrency: number): Promise<void> {
     timeout: fileTimeout,
     cwd: root,
     execArgv: ["--disable-warning=ExperimentalWarning"],
+    // A clean-up that fails may leave a child, which would hold its file, and no time limit would end that.
+    forceExit: true,
   });
   const parents = new Map<string, string[]>();
   const pathOf = (data: { file?: string; name: string; nesting: number }): string => {
@@ -83,6 +89,7 @@ async function runTests(files: string[], concurrency: number): Promise<void> {
     chain.length = Math.min(chain.length, data.nesting);
     chain[data.nesting] = data.name;
     parents.set(file, chain);
+    running = pathOf(data);
   });
   // A file that held tests is reported as a test itself only when something went wrong outside of them.
   const isFile = (data: { file?: string; name: string }) => data.name === data.file;
@@ -124,6 +131,25 @@ async function runTests(files: string[], concurrency: number): Promise<void> {
   for await (const _ of stream);
 }
 
+function summarize(): void {
+  const slowest = [...spent].sort(([, one], [, other]) => other - one).slice(0, 12);
+  const seconds = (milliseconds: number) => `${(milliseconds / 1000).toFixed(0).padStart(5)} s`;
+  if (slowest.length > 1) {
+    console.log(`\nlongest:\n${slowest.map(([file, time]) => `${seconds(time)}  ${file}`).join("\n")}`);
+  }
+  if (skips.length > 0) console.log(`\nskipped:\n${skips.map((name) => `  ${name}`).join("\n")}`);
+  if (failures.length > 0) console.log(`\nfailed:\n${failures.map((name) => `  ${name}`).join("\n")}`);
+  const skipped = skips.length > 0 ? `, ${skips.length} skipped` : "";
+  console.log(`\nin all:\n${seconds(performance.now() - began)}`);
+  console.log(`\n${passed} passed, ${failures.length} failed${skipped}`);
+}
+
+setTimeout(() => {
+  failures.push(`everything: not over after ${wholeTimeout / 60_000} minutes, in ${running}`);
+  summarize();
+  process.exit(1);
+}, wholeTimeout).unref();
+
 const bin = (name: string) => join(root, "node_modules/.bin", name);
 const node = process.execPath;
 
@@ -153,15 +179,5 @@ if (!options.includes("--only-checks")) {
   );
   await runTests(alone, 1);
 }
-
-const slowest = [...spent].sort(([, one], [, other]) => other - one).slice(0, 12);
-const seconds = (milliseconds: number) => `${(milliseconds / 1000).toFixed(0).padStart(5)} s`;
-if (slowest.length > 1) {
-  console.log(`\nlongest:\n${slowest.map(([file, time]) => `${seconds(time)}  ${file}`).join("\n")}`);
-}
-if (skips.length > 0) console.log(`\nskipped:\n${skips.map((name) => `  ${name}`).join("\n")}`);
-if (failures.length > 0) console.log(`\nfailed:\n${failures.map((name) => `  ${name}`).join("\n")}`);
-const skipped = skips.length > 0 ? `, ${skips.length} skipped` : "";
-console.log(`\nin all:\n${seconds(performance.now() - began)}`);
-console.log(`\n${passed} passed, ${failures.length} failed${skipped}`);
+summarize();
 process.exitCode = failures.length === 0 ? 0 : 1;

@@ -8,6 +8,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { randomInt } from "node:crypto";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, test } from "node:test";
@@ -152,4 +153,30 @@ test(`killed ${rounds} times amid runs, connects and removals (KILL_SEED=${seed}
     daemon.refused("run", "--network", first?.name ?? "", "berth/busybox", "true"),
     /^no available IPv4 addresses on this network's address pools: n0 \(/m,
   );
+});
+
+test("a network that was being removed when the daemon was killed is gone with the next one", async () => {
+  const id = daemon.ok("network", "create", "going");
+  const link = `/sys/class/net/br-${id.slice(0, 12)}`;
+  assert.ok(existsSync(link));
+  await daemon.kill("SIGKILL");
+  const rows = <T>(work: (database: DatabaseSync) => T): T => {
+    using database = new DatabaseSync(join(daemon.dataRoot, "berth.db"));
+    return work(database);
+  };
+  rows((database) =>
+    database.exec(
+      "UPDATE network SET config = json_set(config, '$.leaving', json('true')) WHERE name = 'going'",
+    ),
+  );
+  await daemon.boot();
+  assert.match(daemon.refused("network", "inspect", "going"), /network going not found/);
+  assert.ok(!existsSync(link));
+  assert.equal(
+    rows((database) => database.prepare("SELECT * FROM network WHERE name = 'going'").get()),
+    undefined,
+  );
+  // Its name is free.
+  daemon.ok("network", "create", "going");
+  daemon.ok("network", "rm", "going");
 });

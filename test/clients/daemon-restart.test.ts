@@ -1,5 +1,6 @@
 /** The daemon is killed while containers run: nothing is lost. */
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, test } from "node:test";
@@ -92,4 +93,60 @@ test("a daemon killed between a start and its record: the next one knows the pro
   assert.equal(daemon.ok("inspect", "-f", "{{.State.Status}}", "unrecorded"), "running");
   assert.equal(daemon.ok("exec", "unrecorded", "echo", "beside it"), "beside it");
   daemon.ok("rm", "-f", "unrecorded");
+});
+
+test("a pause or an unpause that the daemon's end cut in two: half a pause is undone, half an unpause finished", async () => {
+  const state = (name: string) => daemon.ok("inspect", "-f", "{{.State.Status}}", name);
+  const ids = ["half-paused", "half-unpaused", "paused"].map((name) =>
+    daemon.ok("run", "-d", "--name", name, IMAGE, "sleep", "1000"),
+  );
+  daemon.ok("pause", "half-unpaused", "paused");
+  await daemon.kill("SIGKILL");
+  const freezer = ids.map((id) => `/sys/fs/cgroup/freezer/berth/${id}/freezer.state`);
+  writeFileSync(freezer[0] as string, "FROZEN");
+  writeFileSync(freezer[1] as string, "THAWED");
+  await daemon.boot();
+  assert.deepEqual(["half-paused", "half-unpaused", "paused"].map(state), ["running", "running", "paused"]);
+  assert.deepEqual(
+    freezer.map((file) => readFileSync(file, "utf8").trim()),
+    ["THAWED", "THAWED", "FROZEN"],
+  );
+  assert.equal(daemon.ok("exec", "half-paused", "echo", "goes on"), "goes on");
+  daemon.ok("rm", "-f", "half-paused", "half-unpaused", "paused");
+});
+
+test("what a commit froze goes on when its daemon has gone", async () => {
+  const id = daemon.ok(
+    "run",
+    "-d",
+    "--name",
+    "committed",
+    IMAGE,
+    "sh",
+    "-c",
+    "head -c 200000000 /dev/zero >/big; sleep 1000",
+  );
+  await eventually(() =>
+    assert.equal(daemon.ok("exec", "committed", "stat", "-c", "%s", "/big"), "200000000"),
+  );
+  const frozen = `/sys/fs/cgroup/freezer/berth/${id}/freezer.state`;
+  // On a busy machine a commit may be over before it is looked at.
+  let ended: number | null = 0;
+  for (let attempt = 0; attempt < 20 && ended === 0; attempt++) {
+    const commit = daemon.dockerAsync("commit", "committed", `half:${attempt}`);
+    let over = false;
+    void commit.then(() => {
+      over = true;
+    });
+    while (!over && readFileSync(frozen, "utf8").trim() === "THAWED") await sleep(1);
+    await daemon.kill("SIGKILL");
+    ended = (await commit).code;
+    if (ended === 0) await daemon.boot();
+  }
+  assert.notEqual(ended, 0);
+  assert.equal(readFileSync(frozen, "utf8").trim(), "FROZEN");
+  await daemon.boot();
+  assert.equal(daemon.ok("inspect", "-f", "{{.State.Status}}", "committed"), "running");
+  assert.equal(readFileSync(frozen, "utf8").trim(), "THAWED");
+  daemon.ok("rm", "-f", "committed");
 });

@@ -1,5 +1,7 @@
 /** Names on users' networks, by the real command line: who resolves whom, when, and where the rest is asked. */
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { TestNamespace } from "#networks/dns/testing/namespace.ts";
 import { startUpstream } from "#networks/dns/testing/upstream.ts";
@@ -139,6 +141,29 @@ test("a container of the default bridge finds names from its first network of a 
   await daemon.kill();
   await daemon.boot();
   await eventually(() => assert.deepEqual(lookup("late", "web"), [addressOf("web", SHOP)]));
+});
+
+test("a connect that was cut short before the container's file was written: the next daemon, or connect, writes it", async () => {
+  using _web = waiting("web", "--network", SHOP);
+  using late = waiting("late");
+  const file = join(daemon.dataRoot, "containers", late.id, "resolv.conf");
+  const before = readFileSync(file, "utf8");
+  const seen = () => ok("exec", "late", "cat", "/etc/resolv.conf");
+  ok("network", "connect", SHOP, "late");
+  writeFileSync(file, before);
+  assert.equal(`${seen()}\n`, before);
+  await daemon.kill();
+  await daemon.boot();
+  assert.match(seen(), /^nameserver 127\.0\.0\.11\n/);
+  assert.deepEqual(lookup("late", "web"), [addressOf("web", SHOP)]);
+  writeFileSync(file, before);
+  ok("network", "connect", BACK, "late");
+  assert.match(seen(), /^nameserver 127\.0\.0\.11\n/);
+  // What somebody has written there stays.
+  writeFileSync(file, "nameserver 192.0.2.1\n");
+  await daemon.kill();
+  await daemon.boot();
+  assert.equal(seen(), "nameserver 192.0.2.1");
 });
 
 test("a link is a name for one container alone", () => {

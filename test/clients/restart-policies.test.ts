@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 
@@ -221,6 +222,26 @@ test("the daemon's return: always and unless-stopped by their rules, ends meanwh
   assert.equal(running("never"), "created");
   const again = state("looping", "{{.RestartCount}}");
   await eventually(() => assert.ok(Number(state("looping", "{{.RestartCount}}")) > Number(again)));
+});
+
+test("on-failure:n tries n times, however often the daemon is killed while the next try is waited for", async () => {
+  const script = "n=$(cat /n 2>/dev/null || echo 0); echo try $n; echo $((n+1)) >/n; exit 7";
+  ok("run", "-d", "--name", "killed", "--restart", "on-failure:3", IMAGE, "sh", "-c", script);
+  for (const count of [1, 3]) {
+    await eventually(() => assert.ok(Number(state("killed", "{{.RestartCount}}")) >= count));
+    await daemon.kill("SIGKILL");
+    // The second one is killed before it has come to anything, or just after.
+    const started = daemon.boot().catch(() => {});
+    await sleep(150);
+    await daemon.kill("SIGKILL");
+    await started;
+    await daemon.boot();
+  }
+  await eventually(() =>
+    assert.equal(state("killed", "{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}"), "3 exited 7"),
+  );
+  assert.equal(ok("logs", "killed"), "try 0\ntry 1\ntry 2\ntry 3");
+  ok("rm", "killed");
 });
 
 /** The shim is the parent; both at once, so that it records nothing. */

@@ -67,11 +67,15 @@ r0() { d run --rm --network none "$@"; }
         DOCKER_API_VERSION: "1.41",
       },
     });
-    return ran.stdout
-      .replaceAll(cwd, "CWD")
-      .replace(/[0-9a-f]{64}/g, "ID")
-      .split("\n")
-      .filter((line) => line.trim() !== "" && !line.startsWith("Run 'docker"));
+    return (
+      ran.stdout
+        .replaceAll(cwd, "CWD")
+        .replace(/[0-9a-f]{64}/g, "ID")
+        .split("\n")
+        .filter((line) => line.trim() !== "" && !line.startsWith("Run 'docker"))
+        // What a container says on two streams comes in no order.
+        .sort()
+    );
   } finally {
     spawnSync("rm", ["-rf", cwd]);
   }

@@ -1,13 +1,16 @@
 /**
  * A storage driver on a data root of its own, and what its contract's tests do with it.
  */
+import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach } from "node:test";
+import { readMountInfo } from "#kernel/mountinfo.ts";
 import { layerChanges } from "#storage/changes/layer-changes.ts";
 import type { StorageDriver } from "#storage/driver-types.ts";
+import { holdLayers } from "#storage/hold-layers.ts";
 
 /** Makes a driver on a data root, which may hold what an earlier one left. */
 export type OpenDriver = (dataRoot: string) => Promise<StorageDriver>;
@@ -20,8 +23,12 @@ export interface DriverUnderTest {
   /** The driver's own name, by which a daemon is told to use it. */
   name: string;
   open: OpenDriver;
+  /** What a daemon is told of it, where it is opened by its name. */
+  options?: readonly string[];
   /** A directory that data roots are made in, on the file system it needs; the temporary one if not given. */
   place?: () => string;
+  /** How many random operations its files are held to; 100,000 if not given. */
+  randomOperations?: number;
 }
 
 /** A fresh driver for every test of the suite it is called in. */
@@ -30,7 +37,10 @@ export function driverBench(driver: DriverUnderTest): DriverBench {
   before(() => bench.begin());
   after(() => bench.end());
   beforeEach(() => bench.renew());
-  afterEach(() => bench.driver.close());
+  afterEach(async () => {
+    await bench.driver.close();
+    bench.nothingMounted();
+  });
   return bench;
 }
 
@@ -59,34 +69,51 @@ export class DriverBench {
   async renew(dataRoot: string = mkdtempSync(join(this.base, "root-"))): Promise<void> {
     this.dataRoot = dataRoot;
     this.driver = await this.#open(this.dataRoot);
+    await this.driver.start?.();
+    await this.driver.releaseUnheld?.();
   }
 
   /** The same data root after a restart. */
   async reopen(): Promise<void> {
     await this.driver.close();
-    this.driver = await this.#open(this.dataRoot);
+    await this.renew(this.dataRoot);
+  }
+
+  /** What was held was given back: no mount is left in the data root. */
+  nothingMounted(): void {
+    const left = readMountInfo().filter(({ mountPoint }) => mountPoint.startsWith(`${this.dataRoot}/`));
+    assert.deepEqual(left, []);
+  }
+
+  /** Works on the directory of a layer. */
+  async content<T>(layer: string, work: (directory: string) => T): Promise<T> {
+    await using _held = await holdLayers(this.driver, "content", layer);
+    return await work(this.driver.diffPath(layer));
   }
 
   /** Puts a file into a layer, as unpacking would. */
-  put(layer: string, path: string, content: string): void {
-    const file = join(this.driver.diffPath(layer), path);
-    mkdirSync(join(file, ".."), { recursive: true });
-    // Never into a file of the layer below.
-    rmSync(file, { force: true });
-    writeFileSync(file, content);
+  put(layer: string, path: string, content: string): Promise<void> {
+    return this.content(layer, (directory) => {
+      const file = join(directory, path);
+      mkdirSync(join(file, ".."), { recursive: true });
+      // Never into a file of the layer below.
+      rmSync(file, { force: true });
+      writeFileSync(file, content);
+    });
   }
 
   /** Two layers: `b` on `a`. */
   async image(): Promise<void> {
     await this.driver.create(id("a"), undefined);
-    this.put(id("a"), "etc/name", "base");
-    this.put(id("a"), "only-base", "x");
+    await this.put(id("a"), "etc/name", "base");
+    await this.put(id("a"), "only-base", "x");
     await this.driver.create(id("b"), id("a"));
-    this.put(id("b"), "etc/name", "top");
+    await this.put(id("b"), "etc/name", "top");
   }
 
   /** Runs a shell script in the mounted root, inside a mount namespace of its own. */
   async inRoot(layer: string, script: string, encoding: BufferEncoding = "utf8"): Promise<string> {
+    await using _held = await holdLayers(this.driver, "root", layer);
     const plan = await this.driver.rootfs(layer);
     const options = (lower: readonly string[], upper: string, work: string, rest: readonly string[]) =>
       [`lowerdir=${lower.join(":")}`, `upperdir=${upper}`, `workdir=${work}`, ...rest].join(",");
@@ -103,14 +130,18 @@ export class DriverBench {
 
   /** What a layer changed: "A /new", "C /etc" …, sorted. */
   async changes(layer: string): Promise<string[]> {
+    await using _held = await holdLayers(this.driver, "comparison", layer);
     const comparison = await this.driver.comparison(layer);
     return [...layerChanges(comparison)].map(({ kind, path }) => `${"CAD"[kind]} ${path}`).sort();
   }
 }
 
-/** Everything about the tree in the current directory that a layer must keep, for a shell; extended attributes by tar. */
+/**
+ * Everything about the tree in the current directory that a layer must keep, for a shell; extended attributes by tar. The root
+ * itself is left out: its time is that of the last look.
+ */
 export const describeTree: string = [
   "find . -mindepth 1 -printf '%p %y %m %U %G %T@ %l %n %s %b\\n' | LC_ALL=C sort",
   "find . -type f -exec sha256sum {} + | LC_ALL=C sort",
-  "tar --xattrs --xattrs-include='*' --sort=name -cf - . | tar --xattrs -tvvf - | LC_ALL=C sort",
+  "tar --xattrs --xattrs-include='*' --sort=name -cf - . | tar --xattrs -tvvf - | grep -v ' \\./$' | LC_ALL=C sort",
 ].join("; ");

@@ -6,7 +6,8 @@ import { test } from "node:test";
 import { type DriverUnderTest, driverBench } from "#test/contracts/driver-bench.ts";
 
 const child = join(import.meta.dirname, "driver-crash-child.ts");
-const crashes = 12;
+/** BERTH_DRIVER_CRASHES says how many; where everything is slow, less of them. */
+const crashes = Number(process.env.BERTH_DRIVER_CRASHES ?? 12);
 
 export function testDriverCrashes(driver: DriverUnderTest): void {
   const bench = driverBench(driver);
@@ -14,7 +15,8 @@ export function testDriverCrashes(driver: DriverUnderTest): void {
   /** Lets the driver work in a process of its own and kills that after so many of its lines, and a moment. */
   const crash = (seed: number, lines: number, moment: number) =>
     new Promise<string[]>((resolve, reject) => {
-      const worker = spawn(process.execPath, [child, bench.dataRoot, driver.name, String(seed)], {
+      const args = [child, bench.dataRoot, driver.name, String(seed), ...(driver.options ?? [])];
+      const worker = spawn(process.execPath, args, {
         stdio: ["ignore", "pipe", "inherit"],
       });
       let said = "";

@@ -22,9 +22,10 @@ export function testDriverRoots(driver: DriverUnderTest): void {
     await bench.image();
     await bench.driver.createWritable(id("c"), id("b"), {});
     await bench.inRoot(id("c"), "echo new > new; echo changed > etc/name; rm only-base");
-    const image = bench.driver.diffPath(id("b"));
-    assert.equal(readFileSync(join(image, "etc/name"), "utf8"), "top");
-    assert.ok(!existsSync(join(image, "new")));
+    await bench.content(id("b"), (image) => {
+      assert.equal(readFileSync(join(image, "etc/name"), "utf8"), "top");
+      assert.ok(!existsSync(join(image, "new")));
+    });
     assert.equal(await bench.inRoot(id("c"), "cat new etc/name; test ! -e only-base"), "new\nchanged\n");
     // And another container of the same image sees nothing of it.
     await bench.driver.createWritable(id("d"), id("b"), {});
@@ -55,7 +56,7 @@ export function testDriverRoots(driver: DriverUnderTest): void {
 
   test("mount points are there, and not in the writable layer", async () => {
     await bench.image();
-    bench.put(id("b"), "etc/hosts", "from the image");
+    await bench.put(id("b"), "etc/hosts", "from the image");
     await bench.driver.createWritable(id("c"), id("b"), {});
     assert.equal(await bench.inRoot(id("c"), mountPoints), "/proc/mounts\n");
     assert.deepEqual(await bench.changes(id("c")), []);
@@ -63,22 +64,20 @@ export function testDriverRoots(driver: DriverUnderTest): void {
 
   test("whatever the image has in their place", async () => {
     await bench.driver.create(id("a"), undefined);
-    const root = bench.driver.diffPath(id("a"));
     const odd =
       "mkdir -p etc/hosts/deep dev/console; echo x > etc/hosts/deep/file; ln -s nowhere proc; echo file > sys; " +
       "mknod .dockerenv p; mkdir etc/mtab";
-    execFileSync("sh", ["-ec", odd], { cwd: root });
+    await bench.content(id("a"), (root) => execFileSync("sh", ["-ec", odd], { cwd: root }));
     await bench.driver.createWritable(id("c"), id("a"), {});
     assert.equal(await bench.inRoot(id("c"), mountPoints), "/proc/mounts\n");
     assert.deepEqual(await bench.changes(id("c")), []);
-    assert.ok(existsSync(join(root, "etc/hosts/deep/file")));
+    assert.ok(await bench.content(id("a"), (root) => existsSync(join(root, "etc/hosts/deep/file"))));
   });
 
   test("an image's directories keep mode and owner under the mount points", async () => {
     await bench.image();
-    const etc = join(bench.driver.diffPath(id("a")), "etc");
-    execFileSync("sh", ["-c", `chmod 2750 '${etc}' && chown 12:34 '${etc}'`]);
-    execFileSync("chmod", ["0751", bench.driver.diffPath(id("a"))]);
+    const change = "chown 12:34 etc && chmod 2750 etc && chmod 0751 .";
+    await bench.content(id("a"), (root) => execFileSync("sh", ["-ec", change], { cwd: root }));
     await bench.driver.create(id("e"), id("a"));
     await bench.driver.createWritable(id("c"), id("e"), {});
     assert.equal(await bench.inRoot(id("c"), "stat -c '%a %u %g' etc; stat -c %a ."), "2750 12 34\n751\n");
@@ -95,7 +94,7 @@ export function testDriverRoots(driver: DriverUnderTest): void {
 
   test("a link in the image cannot lead the mount points elsewhere", async () => {
     await bench.driver.create(id("a"), undefined);
-    execFileSync("ln", ["-s", bench.base, join(bench.driver.diffPath(id("a")), "etc")]);
+    await bench.content(id("a"), (root) => execFileSync("ln", ["-s", bench.base, join(root, "etc")]));
     await bench.driver.createWritable(id("c"), id("a"), {});
     assert.equal(await bench.inRoot(id("c"), "test ! -L etc && test -f etc/hosts && echo kept"), "kept\n");
     assert.ok(!existsSync(join(bench.base, "hosts")));

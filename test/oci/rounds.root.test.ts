@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import {
   cpSync,
+  type Dirent,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -54,7 +55,7 @@ function oci(...args: string[]): Promise<number | null> {
 /** What is on the host of all that a container takes. */
 function held() {
   const groups = (root: string): string[] =>
-    readdirSync(root, { withFileTypes: true })
+    entries(root)
       .filter((entry) => entry.isDirectory())
       .flatMap(({ name }) => [`${root}/${name}`, ...groups(`${root}/${name}`)]);
   return {
@@ -68,6 +69,15 @@ function held() {
           commandLine(pid).includes("/bin/sleep\u00001000") || commandLine(pid).includes("launcher\u0000run"),
       ),
   };
+}
+
+/** None of a directory that has gone meanwhile: others' control groups come and go. */
+function entries(path: string): Dirent[] {
+  try {
+    return readdirSync(path, { withFileTypes: true });
+  } catch {
+    return [];
+  }
 }
 
 function commandLine(pid: string): string {

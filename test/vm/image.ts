@@ -21,9 +21,19 @@ const KERNEL = join(DIRECTORY, "kernel");
 
 /** Modules that the guest loads, each after those it needs. */
 const MODULES =
-  "overlay loop inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag nfnetlink libcrc32c nf_tables veth tun quota_tree quota_v2 xfs llc stp garp mrp 8021q dummy macvlan ipvlan".split(
+  "overlay loop dm-mod dm-bufio dm-bio-prison inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag nfnetlink libcrc32c dm-persistent-data dm-thin-pool nf_tables veth tun quota_tree quota_v2 xfs llc stp garp mrp 8021q dummy macvlan ipvlan".split(
     " ",
   );
+
+/** File systems, thin pools, the docker command line, and what busybox's own cannot do of what tests ask. */
+const PROGRAMS =
+  "sh unshare mkfs.xfs mkfs.ext4 xfs_growfs resize2fs blkid dmsetup thin_check find touch stat cp truncate setcap docker".split(
+    " ",
+  );
+/** Names that LVM's one program goes by. */
+const VOLUME_PROGRAMS = "pvs pvcreate vgs vgcreate vgremove lvs lvcreate lvconvert lvchange lvremove".split(
+  " ",
+);
 
 export const SYSTEMD = "/lib/systemd/systemd";
 
@@ -33,14 +43,16 @@ export interface Image {
   initramfs: string;
 }
 
-/** Throws what apt-get says if the kernel cannot be fetched. */
-export function makeImage(): Image {
+/** `environment`: more of it for the guest's tests. Throws what apt-get says if the kernel cannot be fetched. */
+export function makeImage(environment: Readonly<Record<string, string>> = {}): Image {
   if (!existsSync(join(KERNEL, "boot"))) fetchKernel();
   const [kernel = ""] = globSync("boot/vmlinuz-*", { cwd: KERNEL }).map((name) => join(KERNEL, name));
   // Several at once must not be in each other's way.
   const tree = join(DIRECTORY, `tree.${process.pid}`);
   const initramfs = `${tree}.cpio`;
   fill(tree);
+  const words = Object.entries(environment).map(([name, value]) => `${name}='${value}'`);
+  writeFileSync(join(tree, "environment"), `${words.map((word) => `export ${word}`).join("\n")}\n`);
   // busybox has an archiver for the format that kernels read.
   const archive = 'find . | busybox cpio -o -H newc 2>/dev/null >"$0"';
   execFileSync("sh", ["-c", archive, initramfs], { cwd: tree });
@@ -80,12 +92,14 @@ function fill(tree: string): void {
   copyProgram(tree, process.execPath, "bin/node");
   const criu = "/usr/sbin/criu";
   if (existsSync(criu)) copyProgram(tree, criu, "bin/criu");
-  // File systems with project quotas.
-  for (const program of ["mkfs.xfs", "mkfs.ext4"]) {
+  for (const program of PROGRAMS) {
     rmSync(join(tree, "bin", program), { force: true });
-    const found = `/usr/sbin/${program}`;
-    if (existsSync(found)) copyProgram(tree, realpathSync(found), `bin/${program}`);
+    const found = ["/usr/sbin", "/usr/bin", "/usr/local/bin"]
+      .map((path) => join(path, program))
+      .find(existsSync);
+    if (found !== undefined) copyProgram(tree, realpathSync(found), `bin/${program}`);
   }
+  addVolumeGroups(tree);
   // criu packs file systems in memory by GNU tar.
   rmSync(join(tree, "bin/tar"));
   copyProgram(tree, "/bin/tar", "bin/tar");
@@ -121,6 +135,22 @@ function fill(tree: string): void {
   writeFileSync(join(tree, "init"), init, { mode: 0o755 });
 }
 
+/** LVM as it is where nobody runs udev. */
+function addVolumeGroups(tree: string): void {
+  const lvm = "/usr/sbin/lvm";
+  if (!existsSync(lvm)) return;
+  copyProgram(tree, lvm, "bin/lvm");
+  for (const name of VOLUME_PROGRAMS) symlinkSync("lvm", join(tree, "bin", name));
+  mkdirSync(join(tree, "etc/lvm"), { recursive: true });
+  const settings = [
+    "activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }",
+    'devices { obtain_device_list_from_udev = 0 external_device_info_source = "none" }',
+    "backup { backup = 0 archive = 0 }",
+    'global { thin_check_executable = "/bin/thin_check" }',
+  ];
+  writeFileSync(join(tree, "etc/lvm/lvm.conf"), `${settings.join("\n")}\n`);
+}
+
 /** The host's systemd, with one unit that runs the tests. */
 function addSystemd(tree: string): void {
   copyProgram(tree, SYSTEMD, "lib/systemd/systemd");
@@ -137,7 +167,8 @@ function addSystemd(tree: string): void {
 function copyProgram(tree: string, program: string, as: string): void {
   mkdirSync(join(tree, dirname(as)), { recursive: true });
   cpSync(program, join(tree, as), { dereference: true });
-  const listed = execFileSync("ldd", [program], { encoding: "utf8" });
+  // What is linked to nothing makes it fail.
+  const listed = spawnSync("ldd", [program], { encoding: "utf8" }).stdout;
   for (const [, path = ""] of listed.matchAll(/(?:=> )?(\/\S+) \(0x/g)) {
     mkdirSync(join(tree, dirname(path)), { recursive: true });
     if (!existsSync(join(tree, path))) writeFileSync(join(tree, path), readFileSync(path), { mode: 0o755 });

@@ -5,14 +5,25 @@ import { createInterface } from "node:readline";
 import { makeImage } from "#test/vm/image.ts";
 
 const QEMU = "qemu-system-x86_64";
+/** What the guest's tests are told of the host's environment: how much of what repeats, and which tests alone. */
+const TOLD = [
+  "BERTH_RANDOM_OPERATIONS",
+  "BERTH_RANDOM_SEED",
+  "BERTH_DRIVER_CRASHES",
+  "BERTH_POWER_CUTS",
+  "BERTH_TEST_NAMES",
+];
 /** How long all of it may take, ms; only a hang gets there. */
 const PATIENCE_MS = 1_000_000;
 
 /** One test of the guest's. */
 export interface GuestResult {
   name: string;
+  file?: string;
   skip?: string | false;
   error?: string;
+  /** Milliseconds of the guest's. */
+  duration_ms?: number;
 }
 
 /** Why it cannot be booted here; false if it can. */
@@ -21,12 +32,20 @@ export function vmMissing(): string | false {
   return spawnSync(QEMU, ["--version"]).status === 0 ? false : `${QEMU} is not installed`;
 }
 
-/** Runs these test files in the machine. Throws with the end of its console if it didn't come to the end. */
+/** Runs these test files in the machine, so many at once. Throws with the end of its console if it didn't come to the end. */
 export async function testInMachine(
   cgroup: "v1" | "v2" | "systemd",
   files: readonly string[],
+  { atOnce = 1 } = {},
 ): Promise<GuestResult[]> {
-  const { kernel, initramfs } = makeImage();
+  const told = TOLD.flatMap((name) => {
+    const value = process.env[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  const { kernel, initramfs } = makeImage({
+    ...Object.fromEntries(told),
+    BERTH_FILES_AT_ONCE: String(atOnce),
+  });
   const words = [
     "console=ttyS0",
     "quiet",
@@ -56,18 +75,23 @@ export async function testInMachine(
       stdio: ["ignore", "pipe", "inherit"],
     },
   );
+  // More of what repeats was asked for, it may be.
+  const patience = told.length > 0 ? 4 * PATIENCE_MS : PATIENCE_MS;
   let reason = "did not come to the end";
   const timer = setTimeout(() => {
-    reason += ` in ${PATIENCE_MS} ms`;
+    reason += ` in ${patience} ms`;
     child.kill("SIGKILL");
-  }, PATIENCE_MS);
+  }, patience);
   const results: GuestResult[] = [];
   const console_: string[] = [];
   let ended = false;
   for await (const line of createInterface({ input: child.stdout })) {
     const text = line.replace(/\r$/, "");
-    if (text.startsWith("@@{")) results.push(JSON.parse(text.slice(2)) as GuestResult);
-    else if (text.startsWith("@@ended")) ended = true;
+    if (text.startsWith("@@{")) {
+      const told = JSON.parse(text.slice(2)) as GuestResult | { note: string };
+      if ("note" in told) console.log(`in the virtual machine: ${told.note}`);
+      else results.push(told);
+    } else if (text.startsWith("@@ended")) ended = true;
     else console_.push(text);
   }
   clearTimeout(timer);

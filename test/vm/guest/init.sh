@@ -4,7 +4,7 @@
 export PATH=/bin HOME=/
 if [ ! -e /moved ]; then
   mount -t tmpfs -o size=80% tmpfs /newroot
-  for part in bin usr lib lib64 etc berth modules init run-tests.sh; do [ -e /$part ] && cp -a /$part /newroot/; done
+  for part in bin usr lib lib64 etc berth modules init run-tests.sh environment; do [ -e /$part ] && cp -a /$part /newroot/; done
   mkdir -p /newroot/proc /newroot/sys /newroot/dev /newroot/tmp /newroot/run /newroot/mnt /newroot/root
   touch /newroot/moved
   exec switch_root /newroot /init

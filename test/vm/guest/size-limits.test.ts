@@ -51,6 +51,7 @@ describe("sizes on ext4", { skip: disk === undefined && "this kernel has no proj
     berth("load", "-i", join(ROOT, "build/busybox.tar"));
   });
   after(async () => {
+    console.log("note: driver overlay2 (ext4 with project quotas) ran containers under a daemon");
     const ended = new Promise((done) => daemon.once("exit", done));
     daemon.kill("SIGTERM");
     await ended;
