@@ -2,11 +2,10 @@
  * What clients do to containers. Each action takes something nobody else is using, asks for one change, and writes what
  * it was told into the ledger.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { ContainerInspect } from "#api-types/container.ts";
 import type { Answer, Clients } from "./clients.ts";
 import type { Dice } from "./dice.ts";
-import type { ChaosContainer, Ledger, Life } from "./ledger.ts";
+import type { ChaosContainer, Kind, Ledger, Life } from "./ledger.ts";
 
 export const BASE_IMAGE = "berth/busybox";
 /** At most so many containers at once; then only what is there is worked on. */
@@ -20,6 +19,10 @@ export interface Scene {
   registry: string;
   /** Names of images that can be pulled or loaded. */
   offered: readonly { name: string; archive: Buffer }[];
+  /** Does the registry have this repository, with tag 1? Asked of itself, past the gate. */
+  registryHas(repository: string): Promise<boolean>;
+  /** Is something happening that a process inside a container cannot be started in? */
+  failing(): boolean;
   /** Tells of something that must never be. */
   violation(text: string): void;
 }
@@ -29,62 +32,85 @@ export type Action = (scene: Scene) => Promise<void>;
 export const containerActions: readonly (readonly [string, number, Action])[] = [
   ["create and start", 10, createAndStart],
   ["docker run", 4, dockerRun],
+  ["create one that fails", 2, createCrashing],
   ["start", 3, start],
-  ["exec", 6, exec],
   ["stop", 3, stop],
   ["kill", 2, kill],
   ["remove", 6, remove],
   ["rename", 2, rename],
   ["restart", 1, restart],
   ["pause and go on", 1, pauseAndGoOn],
+  ["prune a container", 1, prune],
   ["look", 3, look],
 ];
 
 /** Prints `lines` numbered lines, then ends with `code`. */
-function counting(lines: number, code: number): string {
-  return `i=0; while [ $i -lt ${lines} ]; do echo line $i; i=$((i+1)); usleep 20000; done; exit ${code}`;
+function counting({ lines, code, serves }: ChaosContainer): string {
+  const serve = serves ? "hostname >/dev/shm/id; httpd -p 80 -h /dev/shm; " : "";
+  const count = `i=0; while [ $i -lt ${lines} ]; do echo line $i; i=$((i+1)); usleep 20000; done`;
+  return `${serve}${count}; exit ${code}`;
+}
+
+/** Prints the next line, and fails. */
+function crashing({ code }: ChaosContainer): string {
+  return `n=$(cat /n 2>/dev/null || echo 0); echo line $n; echo $((n+1)) >/n; exit ${code}`;
 }
 
 function plan({ ledger, dice }: Scene): ChaosContainer {
-  const container: ChaosContainer = {
-    name: ledger.newName("c"),
-    id: "",
-    life: "created",
+  return ledger.plan({
+    kind: "counting",
     lines: dice.weighted([
       [dice.between(1, 40), 2],
       [dice.between(100, 400), 2],
       [1_000_000, 4],
     ]),
     code: dice.between(0, 99),
-    doubt: false,
-    busy: true,
-    lostLines: false,
-    begunTwice: false,
-  };
-  ledger.containers.set(container.name, container);
-  return container;
+    serves: dice.oneIn(2),
+    healthcheck: dice.oneIn(8),
+  });
 }
 
-function tooMany({ ledger }: Scene): boolean {
+/** Both drivers, with files that are full soon and ones that never are. */
+function logOptions({ dice }: Scene): { Type: string; Config: Record<string, string> } {
+  const rotated = { "max-size": "4k", "max-file": "500" };
+  return {
+    Type: dice.oneIn(3) ? "local" : "json-file",
+    Config: dice.oneIn(3) ? { ...rotated, ...(dice.oneIn(2) ? { compress: "true" } : {}) } : {},
+  };
+}
+
+export function tooMany({ ledger }: Scene): boolean {
   return ledger.containers.size >= CROWD;
 }
 
 async function createAndStart(scene: Scene): Promise<void> {
   if (tooMany(scene)) return remove(scene);
-  const { clients, dice, ledger } = scene;
+  const { dice, ledger } = scene;
   const network = dice.oneIn(3) ? ledger.freeThings("network")[0]?.name : undefined;
   const volume = dice.oneIn(4) ? ledger.freeThings("volume")[0]?.name : undefined;
   const container = plan(scene);
-  const created = await clients.ask("POST", `/containers/create?name=${container.name}`, {
-    Image: BASE_IMAGE,
-    Cmd: ["sh", "-c", counting(container.lines, container.code)],
+  await create(scene, container, {
+    Cmd: ["sh", "-c", counting(container)],
     ExposedPorts: { "80/tcp": {} },
     Volumes: dice.oneIn(4) ? { "/anonymous": {} } : {},
+    ...(container.healthcheck ? { Healthcheck: { Test: ["CMD", "true"], Interval: 1e9, Retries: 3 } } : {}),
     HostConfig: {
       NetworkMode: network ?? "default",
       Binds: volume === undefined ? [] : [`${volume}:/data`],
-      PortBindings: dice.oneIn(2) ? { "80/tcp": [{ HostPort: "" }] } : {},
+      PortBindings: container.serves ? { "80/tcp": [{ HostPort: "" }] } : {},
+      LogConfig: logOptions(scene),
+      Init: dice.oneIn(6),
     },
+  });
+}
+
+async function create(scene: Scene, container: ChaosContainer, wishes: object): Promise<void> {
+  const { clients, ledger } = scene;
+  const created = await clients.ask("POST", `/containers/create?name=${container.name}`, {
+    Image: BASE_IMAGE,
+    // For a prune that means one.
+    Labels: { only: container.name },
+    ...wishes,
   });
   if (created.status === 201) {
     container.id = (JSON.parse(created.body) as { Id: string }).Id;
@@ -94,12 +120,29 @@ async function createAndStart(scene: Scene): Promise<void> {
   container.busy = false;
 }
 
+/** Fails again and again until its policy gives up. */
+async function createCrashing(scene: Scene): Promise<void> {
+  if (tooMany(scene)) return remove(scene);
+  const retries = scene.dice.between(1, 4);
+  const code = scene.dice.between(1, 99);
+  const container = scene.ledger.plan({ kind: "crashing", lines: retries + 1, code });
+  await create(scene, container, {
+    Cmd: ["sh", "-c", crashing(container)],
+    HostConfig: {
+      RestartPolicy: { Name: "on-failure", MaximumRetryCount: retries },
+      LogConfig: logOptions(scene),
+    },
+  });
+}
+
 async function dockerRun(scene: Scene): Promise<void> {
   if (tooMany(scene)) return remove(scene);
   const container = plan(scene);
+  container.healthcheck = false;
   const { status, body } = await scene.clients.docker(
-    ...["run", "-d", "--name", container.name, ...(scene.dice.oneIn(2) ? ["-p", "80"] : [])],
-    ...[BASE_IMAGE, "sh", "-c", counting(container.lines, container.code)],
+    ...["run", "-d", "--name", container.name, "--label", `only=${container.name}`],
+    ...(container.serves ? ["-p", "80"] : []),
+    ...[BASE_IMAGE, "sh", "-c", counting(container)],
   );
   if (status === 200) {
     container.id = body.trim();
@@ -108,10 +151,16 @@ async function dockerRun(scene: Scene): Promise<void> {
   container.busy = false;
 }
 
-async function begin({ clients }: Scene, container: ChaosContainer): Promise<void> {
+async function begin({ clients, ledger }: Scene, container: ChaosContainer): Promise<void> {
+  container.begunAt = ledger.daemonEnds;
+  container.begunIn = ledger.round;
   const { status } = await clients.ask("POST", `/containers/${container.id}/start`);
   if (status === 204) container.life = "running";
-  else if (status !== 304) container.doubt = true;
+  else if (status !== 304) {
+    container.doubt = true;
+    // It may have run for a moment, and printed, before its start was taken back.
+    container.begunTwice = true;
+  }
 }
 
 async function start(scene: Scene): Promise<void> {
@@ -119,12 +168,13 @@ async function start(scene: Scene): Promise<void> {
 }
 
 /** Takes one that is alone, and gives it back afterwards. */
-async function change(
+export async function change(
   { ledger, dice }: Scene,
   lives: Life[],
   work: (container: ChaosContainer) => Promise<void>,
+  kinds: readonly Kind[] = ["counting", "crashing", "step"],
 ): Promise<void> {
-  const container = dice.pick(ledger.free(...lives));
+  const container = dice.pick(ledger.free(...lives).filter(({ kind }) => kinds.includes(kind)));
   if (container === undefined) return;
   container.busy = true;
   await work(container);
@@ -132,27 +182,15 @@ async function change(
 }
 
 /** What was known to be there and is denied has been lost. */
-function denied(scene: Scene, container: ChaosContainer, what: string, { status, body }: Answer): void {
-  if (status === 404) scene.violation(`${what} ${container.name}: ${body.trim()}, but it was never removed`);
-}
-
-async function exec(scene: Scene): Promise<void> {
-  await change(scene, ["running"], async (container) => {
-    const made = await scene.clients.ask("POST", `/containers/${container.id}/exec`, {
-      AttachStdout: true,
-      Cmd: ["echo", "said inside"],
-    });
-    denied(scene, container, "exec in", made);
-    if (made.status !== 201) return;
-    const { Id } = JSON.parse(made.body) as { Id: string };
-    const { status, body } = await scene.clients.ask("POST", `/exec/${Id}/start`, { Detach: false });
-    if (status !== 200 || body === "" || body.includes("said inside")) return;
-    // Its container may have come to its end in between; then it is told so soon.
-    await sleep(2000);
-    const seen = await scene.clients.ask("GET", `/containers/${container.id}/json`);
-    if (seen.status !== 200 || !(JSON.parse(seen.body) as ContainerInspect).State.Running) return;
-    scene.violation(`exec in ${container.name}, which runs, answered ${JSON.stringify(body)}`);
-  });
+export function denied(
+  scene: Scene,
+  container: ChaosContainer,
+  what: string,
+  { status, body }: Answer,
+): void {
+  // Its network may be gone: it was not in use while the container was not.
+  if (status === 404 && body.includes("No such container"))
+    scene.violation(`${what} ${container.name}: ${body.trim()}, but it was never removed`);
 }
 
 async function end(scene: Scene, path: string): Promise<void> {
@@ -181,6 +219,7 @@ async function restart(scene: Scene): Promise<void> {
       await scene.clients.ask("POST", `/containers/${container.id}/restart?t=0`),
     );
     container.begunTwice = true;
+    container.begunIn = scene.ledger.round;
     delete container.process;
   });
 }
@@ -192,12 +231,26 @@ async function pauseAndGoOn(scene: Scene): Promise<void> {
   });
 }
 
-async function remove(scene: Scene): Promise<void> {
+export async function remove(scene: Scene): Promise<void> {
   await change(scene, [], async (container) => {
     container.life = "told to end";
     const { status, body } = await scene.clients.ask("DELETE", `/containers/${container.id}?force=1&v=1`);
     if (status === 204) scene.ledger.containers.delete(container.name);
     else if (status === 404) denied(scene, container, "remove", { status, body });
+    else container.doubt = true;
+  });
+}
+
+/** Of all that have ended this one: it has a label of its own. */
+async function prune(scene: Scene): Promise<void> {
+  await change(scene, ["ended"], async (container) => {
+    const listed = await scene.clients.ask("GET", `/containers/${container.id}/json`);
+    if (listed.status !== 200) return;
+    const only = (JSON.parse(listed.body) as ContainerInspect).Config.Labels?.only;
+    if (only === undefined) return;
+    const filters = encodeURIComponent(JSON.stringify({ label: [`only=${only}`] }));
+    const { status, body } = await scene.clients.ask("POST", `/containers/prune?filters=${filters}`);
+    if (status === 200 && body.includes(container.id)) scene.ledger.containers.delete(container.name);
     else container.doubt = true;
   });
 }

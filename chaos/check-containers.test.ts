@@ -18,7 +18,7 @@ interface Told {
 /** A daemon that tells this. */
 function telling(list: Told[]): Clients {
   const one = (path: string) => list.find(({ id }) => path.includes(id));
-  const get = async (path: string) => {
+  const get = async (path: string): Promise<unknown> => {
     if (path.startsWith("/containers/json")) {
       return list.map(({ id, name, status, address = "" }) => ({
         Id: id,
@@ -36,22 +36,30 @@ function telling(list: Told[]): Clients {
       Pid: pid,
       StartedAt: "then",
     };
-    return { State: { ...State, Error: "", OOMKilled: false } };
+    return { State: { ...State, Error: "", OOMKilled: false }, RestartCount: 0 };
   };
-  const ask = async (_: string, path: string) => ({ status: 200, body: one(path)?.log ?? "" });
+  const ask = async (_: string, path: string) => {
+    const body = path.includes("/logs?") ? (one(path)?.log ?? "") : JSON.stringify(await get(path));
+    return { status: 200, body };
+  };
   return { get, ask } as unknown as Clients;
 }
 
 function known(container: Partial<ChaosContainer>): ChaosContainer {
-  const rest = { life: "running" as const, lines: 3, code: 7, doubt: false, busy: false };
-  return { id: "1", name: "one", ...rest, lostLines: false, begunTwice: false, ...container };
+  const planned = new Ledger().plan({ kind: "counting", lines: 3, code: 7, life: "running", busy: false });
+  return Object.assign(planned, { id: "1", name: "one" }, container);
 }
 
-async function violations(containers: ChaosContainer[], told: Told[]): Promise<string[]> {
+async function violations(
+  containers: ChaosContainer[],
+  told: Told[],
+  ends: [string, number[]][] = told.map(({ id, exit = 0 }) => [id, [exit]]),
+): Promise<string[]> {
   const found: string[] = [];
   const ledger = new Ledger();
   for (const container of containers) ledger.containers.set(container.name, container);
-  await checkContainers({ clients: telling(told), ledger, violation: (text) => found.push(text) });
+  const violation = (text: string) => found.push(text);
+  await checkContainers({ clients: telling(told), ledger, ends: new Map(ends), patience: 0, violation });
   return found;
 }
 
@@ -77,8 +85,8 @@ const wrong: [string, ChaosContainer[], Told[], RegExp][] = [
   ["a second start", [known({ process: { pid: 1, startedAt: "then" } })], [running], /started again/],
   ["a process that is gone", [known({})], [{ ...running, pid: 4_194_305 }], /process is gone/],
   ["a start that is forgotten", [known({})], [{ ...running, status: "created" }], /called created/],
-  ["a line lost", [known({})], [{ ...running, log: lines(4, 6) }], /lost the lines between 4 and 6/],
-  ["a line doubled", [known({})], [{ ...running, log: lines(4, 4) }], /line 4 in its log after line 4/],
+  ["a line lost", [known({})], [{ ...running, log: lines(4, 6) }], /the lines between 4 and 6 are lost/],
+  ["a line doubled", [known({})], [{ ...running, log: lines(4, 4) }], /line 4 comes after line 4/],
   ["last lines lost", [known({})], [{ ...ended, log: lines(0, 1) }], /its log has 2, to 1/],
   ["another name", [known({})], [{ ...running, name: "other" }], /now called other/],
   [
@@ -98,3 +106,17 @@ for (const [what, containers, told, expected] of wrong) {
     assert.match(found[0] ?? "", expected);
   });
 }
+
+test("ends that were not told, told twice or told otherwise are found", async () => {
+  assert.match((await violations([known({})], [ended], []))[0] ?? "", /no event told so/);
+  assert.match((await violations([known({})], [ended], [["1", [7, 7]]]))[0] ?? "", /told of 2 ends/);
+  assert.match((await violations([known({})], [ended], [["1", [0]]]))[0] ?? "", /an event told 0/);
+  assert.match((await violations([known({ told: [0] })], [ended]))[0] ?? "", /who waited was told 0/);
+  // The daemon came to its end meanwhile: what it had not told yet is lost.
+  assert.deepEqual(await violations([known({ begunAt: -1 })], [ended], []), []);
+});
+
+test("a policy that gives up early is found", async () => {
+  const failing = known({ kind: "crashing", lines: 3 });
+  assert.match((await violations([failing], [ended]))[0] ?? "", /started again 2 times, and was 0 times/);
+});

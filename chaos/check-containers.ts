@@ -1,8 +1,10 @@
 /** Containers as the daemon tells of them beside what the ledger knows. */
 import { existsSync } from "node:fs";
 import type { ContainerInspect, ContainerSummary } from "#api-types/container.ts";
+import { checkLines, numbersOf } from "./check-log.ts";
 import type { Clients } from "./clients.ts";
 import type { ChaosContainer, Ledger } from "./ledger.ts";
+import { wrongForLong } from "./soon.ts";
 
 /** How many of its last lines are looked at while a container runs. */
 const TAIL = 2000;
@@ -10,6 +12,10 @@ const TAIL = 2000;
 export interface Witness {
   clients: Clients;
   ledger: Ledger;
+  /** Ends of containers that events told of, by container. */
+  ends: ReadonlyMap<string, readonly number[]>;
+  /** How long what is wrong may take to become right, ms; where it is not told, long enough for a busy machine. */
+  patience?: number;
   violation(text: string): void;
 }
 
@@ -21,7 +27,8 @@ export async function checkContainers(witness: Witness): Promise<void> {
   for (const container of [...ledger.containers.values()]) {
     const found = left.get(container.id) ?? listed.find(({ Names }) => Names.includes(`/${container.name}`));
     if (found === undefined) {
-      if (!container.doubt) violation(`${container.name} is gone (${container.life})`);
+      if (!container.doubt && !container.autoRemove)
+        violation(`${container.name} is gone (${container.life})`);
       ledger.containers.delete(container.name);
       continue;
     }
@@ -43,8 +50,10 @@ function settleName({ ledger, violation }: Witness, container: ChaosContainer, n
 }
 
 async function checkOne(witness: Witness, container: ChaosContainer): Promise<void> {
-  const { clients, violation } = witness;
-  const { State } = await clients.get<ContainerInspect>(`/containers/${container.id}/json`);
+  const { violation } = witness;
+  const seen = await settled(witness, container);
+  if (seen === undefined) return;
+  const { State, RestartCount } = seen;
   const { life, doubt, name } = container;
   const running = State.Running;
   container.doubt = false;
@@ -53,30 +62,81 @@ async function checkOne(witness: Witness, container: ChaosContainer): Promise<vo
     if (life === "created" && !doubt) violation(`${name} was never started and runs`);
     const { process } = container;
     const same = process?.pid === State.Pid && process.startedAt === State.StartedAt;
-    if (process !== undefined && !same && !doubt) violation(`${name} was started again by nobody`);
-    if (!existsSync(`/proc/${State.Pid}`)) violation(`${name} is called running and its process is gone`);
-    container.process = { pid: State.Pid, startedAt: State.StartedAt };
+    if (container.kind === "counting") {
+      if (process !== undefined && !same && !doubt) violation(`${name} was started again by nobody`);
+      container.process = { pid: State.Pid, startedAt: State.StartedAt };
+    }
     container.life = "running";
   } else if (State.Status === "created") {
     if (life !== "created" && !doubt) violation(`${name} was started and is called created`);
     container.life = "created";
   } else {
+    if (container.kind === "crashing" && !doubt && life === "running" && State.Status === "exited")
+      checkRetries(witness, container, RestartCount);
     checkEnd(witness, container, State, doubt);
   }
   await checkLog(witness, container, State.Status === "exited" && life === "running" && !doubt);
 }
 
+/** As it is when what goes on by itself has happened; undefined for one that is gone, as it should be. */
+async function settled(
+  { clients, ledger, patience, violation }: Witness,
+  container: ChaosContainer,
+): Promise<ContainerInspect | undefined> {
+  let seen: ContainerInspect | undefined;
+  const wrong = await wrongForLong(async () => {
+    const { status, body } = await clients.ask("GET", `/containers/${container.id}/json`);
+    if (status === 404 && container.autoRemove) {
+      ledger.containers.delete(container.name);
+      return [];
+    }
+    if (status !== 200) return [`inspect answers ${status} ${body}`];
+    seen = JSON.parse(body) as ContainerInspect;
+    const { Running, Paused, Restarting, Pid, Status, Health } = seen.State;
+    if (container.autoRemove && !Running && Status !== "created") return ["is to go by itself, and stays"];
+    if (Running && !Restarting && !existsSync(`/proc/${Pid}`))
+      return ["is called running and its process is gone"];
+    if (container.mustEnd && Running) return ["runs, and its shim was killed"];
+    // As in Docker, one whose health nobody watches is, too: a pause may have been done and its answer lost.
+    if (Running && !Paused && Health?.Status === "unhealthy") return ["is called unhealthy"];
+    return [];
+  }, patience);
+  for (const one of wrong) violation(`${container.name} ${one}`);
+  if (wrong.length > 0) ledger.containers.delete(container.name);
+  return wrong.length > 0 || !ledger.containers.has(container.name) ? undefined : seen;
+}
+
+/** Its policy gave up: not before the last try, and not after it. */
+function checkRetries({ violation }: Witness, container: ChaosContainer, restarts: number): void {
+  const { name, lines, hindered, begunTwice } = container;
+  if (hindered || begunTwice || restarts === lines - 1) return;
+  violation(`${name} should have been started again ${lines - 1} times, and was ${restarts} times`);
+}
+
 function checkEnd(
-  { violation }: Witness,
+  { ends, ledger, violation }: Witness,
   container: ChaosContainer,
   State: ContainerInspect["State"],
   doubt: boolean,
 ): void {
-  const { life, name, code } = container;
+  const { life, name, code, kind, hindered, begunTwice } = container;
   const ended = `${State.Status} with ${State.ExitCode}${State.Error && `: ${State.Error}`}`;
+  const isEnd = State.Status === "exited" && State.Error === "";
+  if (isEnd && !begunTwice && kind !== "crashing") {
+    for (const told of container.told)
+      if (told !== State.ExitCode) violation(`${name} is ${ended}; who waited was told ${told}`);
+    const events = ends.get(container.id) ?? [];
+    if (events.length > 1) violation(`${name} ended once, and events told of ${events.length} ends`);
+    const [event = State.ExitCode] = events;
+    if (event !== State.ExitCode) violation(`${name} is ${ended}; an event told ${event}`);
+    if (events.length === 0 && life !== "ended" && !doubt && container.begunAt === ledger.daemonEnds)
+      violation(`${name} is ${ended}, and no event told so`);
+  }
   if (State.Status !== "exited") {
     // Created and never started has the same end whatever was tried.
     if (!doubt && life !== "told to end") violation(`${name} (${life}) is ${ended}`);
+  } else if (kind === "crashing" && hindered && life === "running") {
+    // Its next start failed.
   } else if (!doubt && (life === "running" || life === "ended") && State.ExitCode !== code) {
     violation(`${name} (${life}) should end with ${code} and is ${ended}, OOMKilled ${State.OOMKilled}`);
   } else if (!doubt && life === "created") violation(`${name} was never started and is ${ended}`);
@@ -87,19 +147,15 @@ function checkEnd(
 
 async function checkLog(witness: Witness, container: ChaosContainer, whole: boolean): Promise<void> {
   const { clients, violation } = witness;
-  const { name, id, lines, lostLines, begunTwice } = container;
+  const { name, id, kind, lines, lostLines, begunTwice, hindered } = container;
   const tail = whole ? "all" : TAIL;
   const { status, body } = await clients.ask("GET", `/containers/${id}/logs?stdout=1&tail=${tail}`);
   if (status !== 200) return violation(`the log of ${name}: ${status} ${body}`);
-  if (begunTwice) return;
-  const numbers = [...body.matchAll(/line (\d+)\n/g)].map((match) => Number(match[1]));
-  for (const [at, number] of numbers.entries()) {
-    const before = numbers[at - 1];
-    if (before === undefined || number === before + 1) continue;
-    if (number <= before) violation(`${name} has line ${number} in its log after line ${before}`);
-    else if (!lostLines) violation(`${name} lost the lines between ${before} and ${number} of its log`);
-  }
-  const complete = numbers[0] === 0 && numbers.length === lines;
+  // What fails counts in a file: without room for it, it counts wrongly.
+  if (begunTwice || (kind === "crashing" && (hindered || lostLines))) return;
+  for (const wrong of checkLines(body, container)) violation(`the log of ${name}: ${wrong}`);
+  const numbers = numbersOf(body);
+  const complete = numbers.length === lines && (lines === 0 || numbers[0] === 0);
   if (whole && !lostLines && !complete) {
     violation(
       `${name} ended by itself after ${lines} lines; its log has ${numbers.length}, to ${numbers.at(-1)}`,

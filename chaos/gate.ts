@@ -5,6 +5,8 @@ export class Gate {
   readonly #server: Server;
   readonly #open = new Set<Socket>();
   cuts = 0;
+  /** Bytes from the registry after which a connection is cut; undefined for never. */
+  #allowance: number | undefined;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -28,6 +30,13 @@ export class Gate {
         });
         one.pipe(other);
       }
+      let passed = 0;
+      far.on("data", (chunk: Buffer) => {
+        passed += chunk.length;
+        if (gate.#allowance === undefined || passed <= gate.#allowance) return;
+        gate.cuts++;
+        near.resetAndDestroy();
+      });
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return gate;
@@ -36,6 +45,11 @@ export class Gate {
   get host(): string {
     const address = this.#server.address();
     return `127.0.0.1:${typeof address === "object" ? address?.port : ""}`;
+  }
+
+  /** From now on every connection is cut after so many bytes of the registry's; undefined: no more. */
+  cutAfter(bytes: number | undefined): void {
+    this.#allowance = bytes;
   }
 
   cut(): void {

@@ -1,5 +1,6 @@
 /**
- * `npm run chaos [-- --minutes N] [--seed N] [--workers N]`: clients at work on a daemon that is being mistreated.
+ * `npm run chaos [-- --minutes N] [--rounds N] [--seed N] [--workers N] [--fault NAME]... [--trace FILE]`: clients at work
+ * on a daemon that is being mistreated.
  *
  * Clients run, stop, exec, commit, pull and remove all the time. Round by round one fault happens: the daemon is killed,
  * frozen or out of memory, its disk is full, its system calls fail, the registry's connections are cut, rules are
@@ -9,6 +10,7 @@
  * All of it happens in network and mount namespaces of its own: nothing of the machine's is flushed or filled.
  */
 import { randomInt } from "node:crypto";
+import { appendFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { inOwnPlace } from "./place.ts";
 import { chaosRun } from "./run.ts";
@@ -18,6 +20,8 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "20" },
     seed: { type: "string", default: String(randomInt(2 ** 31)) },
     workers: { type: "string", default: "4" },
+    rounds: { type: "string", default: "" },
+    trace: { type: "string", default: "" },
     fault: { type: "string", multiple: true, default: [] },
   },
 });
@@ -25,10 +29,12 @@ const { values } = parseArgs({
 await inOwnPlace(import.meta.filename, values, async () => {
   const report = await chaosRun({
     milliseconds: Number(values.minutes) * 60_000,
+    rounds: values.rounds === "" ? Infinity : Number(values.rounds),
     seed: Number(values.seed),
     workers: Number(values.workers),
     faults: values.fault,
     say: (line) => console.error(line),
+    trace: values.trace === "" ? () => {} : (line) => appendFileSync(values.trace, `${line.trimEnd()}\n`),
   });
   console.log(report.text);
   return report.violations.length === 0;

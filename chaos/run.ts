@@ -1,6 +1,6 @@
 /** One run: clients at work, a fault, a look at everything, again and again; in the end all is removed. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KnownImages, seededRandom } from "#test/chaos/known-images.ts";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
@@ -8,26 +8,38 @@ import { eventually } from "#test/fixtures/eventually.ts";
 import { TestRegistry } from "#test/fixtures/registry.ts";
 import { type Action, BASE_IMAGE, containerActions, type Scene } from "./actions.ts";
 import { checkContainers } from "./check-containers.ts";
+import { checkKernel } from "./check-kernel.ts";
 import { type Held, heldBy, moreThan } from "./check-leftovers.ts";
-import { checkImageRuns, checkThings } from "./check-things.ts";
+import { checkNames, checkPorts } from "./check-network.ts";
+import { checkImagesRun, checkThings, checkVolumes } from "./check-things.ts";
 import { Clients } from "./clients.ts";
 import { Dice } from "./dice.ts";
+import { EventsReader } from "./events-reader.ts";
 import { FAULTS, type Fault, missingPrograms } from "./faults.ts";
 import { Gate } from "./gate.ts";
-import { Ledger } from "./ledger.ts";
+import { type ChaosContainer, Ledger } from "./ledger.ts";
+import { streamActions } from "./stream-actions.ts";
 import { thingActions } from "./thing-actions.ts";
 
 /** Of the memory file system that is the data root: small enough to be filled in no time. */
 const DISK = "600m";
+/** More than it ever needs with so few containers, MiB resident. */
+const MEMORY = 400;
+/** Files it may hold; an image of busybox has some 400. */
+const FILES = "40k";
 
 export interface ChaosOptions {
   milliseconds: number;
+  /** At most so many faults; Infinity for no limit. */
+  rounds: number;
   seed: number;
   /** Clients at once. */
   workers: number;
   /** Only these faults; all where there are none. */
   faults: readonly string[];
   say(line: string): void;
+  /** Is told of every request and its answer. */
+  trace(line: string): void;
 }
 
 export interface ChaosReport {
@@ -54,7 +66,7 @@ class Run {
   readonly #dice: Dice;
   readonly #ledger = new Ledger();
   readonly #daemon = new TestDaemon({ subnet: 90, flags: ["--storage-driver", "overlay2"] });
-  readonly #clients = new Clients(this.#daemon);
+  readonly #clients: Clients;
   readonly #counts = { operations: new Map<string, number>(), faults: new Map<string, number>() };
   readonly #violations: string[] = [];
   readonly #known = new Set<string>();
@@ -62,12 +74,18 @@ class Run {
   #gate!: Gate;
   #scene!: Scene;
   #first!: Held;
+  #events!: EventsReader;
   #round = 0;
+  #failing = false;
+  #requests = 0;
+  #unanswered = 0;
+  #memory = 0;
   #pause = false;
 
   constructor(options: ChaosOptions) {
     this.#options = options;
     this.#dice = new Dice(options.seed);
+    this.#clients = new Clients(this.#daemon, options.trace);
   }
 
   async prepare(): Promise<void> {
@@ -78,7 +96,14 @@ class Run {
     for (const { name, image } of known.images) await registry.push(name.split(":")[0] ?? "", "1", image);
     this.#gate = await Gate.to(Number(registry.host.split(":")[1]));
     mkdirSync(daemon.dataRoot, { recursive: true });
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${DISK},mode=0710`, "tmpfs", daemon.dataRoot]);
+    execFileSync("mount", [
+      "-t",
+      "tmpfs",
+      "-o",
+      `size=${DISK},nr_inodes=${FILES},mode=0710`,
+      "tmpfs",
+      daemon.dataRoot,
+    ]);
     await daemon.boot();
     process.env.BERTH_NO_SETUP = "1";
     daemon.loadBusybox();
@@ -89,27 +114,37 @@ class Run {
       dice: this.#dice,
       registry: this.#gate.host,
       offered: known.images,
+      registryHas: (repository) => hasTag(registry.host, repository),
+      failing: () => this.#failing,
       violation: (text) => this.#violation(text),
     };
     await sleep(1000);
     this.#first = heldBy(daemon, this.#known);
+    this.#events = new EventsReader(daemon.socket);
+    void this.#events.run();
   }
 
   async rounds(): Promise<void> {
     const until = Date.now() + this.#options.milliseconds;
-    while (Date.now() < until) {
+    while (Date.now() < until && this.#round < this.#options.rounds) {
       this.#round++;
+      this.#ledger.round = this.#round;
       const fault = this.#nextFault();
       this.#pause = false;
       const workers = Array.from({ length: this.#options.workers }, () => this.#work());
       await sleep(this.#dice.between(300, 2500));
       const { daemon, dice, ledger, gate } = { ...this.#scene, daemon: this.#daemon, gate: this.#gate };
+      this.#failing = fault.hinders === true;
+      this.#options.trace(`round ${this.#round}: ${fault.name}`);
       await fault.happen({ daemon, dice, ledger, gate });
       count(this.#counts.faults, fault.name);
+      if (fault.ends) ledger.daemonEnds++;
+      for (const container of ledger.containers.values()) met(container, fault, this.#round);
       await sleep(this.#dice.between(0, 600));
       this.#pause = true;
       await this.#settle(fault, workers);
-      await this.#check();
+      this.#failing = false;
+      await this.#check().catch((error: unknown) => this.#violation(`a look came to nothing: ${error}`));
       const things = Object.values(ledger.things).reduce((sum, { size }) => sum + size, 0);
       this.#options.say(
         `round ${this.#round}: ${fault.name}; ${ledger.containers.size} containers, ${things} other things`,
@@ -124,15 +159,22 @@ class Run {
   }
 
   async #work(): Promise<void> {
-    const actions = [...containerActions, ...thingActions];
+    const actions = [...containerActions, ...streamActions, ...thingActions];
+    const clients = new Clients(this.#daemon, this.#options.trace);
     while (!this.#pause) {
       const [name, action] = this.#dice.weighted<readonly [string, Action]>(
         actions.map(([name, weight, action]) => [[name, action], weight]),
       );
-      await action(this.#scene);
-      count(this.#counts.operations, name);
+      const { requests, unanswered } = clients;
+      await action({ ...this.#scene, clients });
+      // What asked for nothing, or was not answered at all, was no operation.
+      const asked = clients.requests - requests;
+      const silent = clients.unanswered - unanswered;
+      if (asked > silent) count(this.#counts.operations, name);
+      this.#requests += asked;
+      this.#unanswered += silent;
       // A client without a daemon tries again, but not in a tight loop.
-      if (!this.#daemon.running) await sleep(50);
+      if (asked === silent) await sleep(this.#daemon.running ? 5 : 50);
     }
   }
 
@@ -141,11 +183,13 @@ class Run {
     if (!this.#daemon.running) {
       if (!fault.ends)
         this.#violation(`the daemon came to its end when ${fault.name}:\n${tail(this.#daemon)}`);
+      this.#ledger.daemonEnds++;
       await this.#daemon.boot();
     }
     await Promise.all(workers);
     if (!this.#daemon.running) {
       this.#violation(`the daemon came to its end after ${fault.name}:\n${tail(this.#daemon)}`);
+      this.#ledger.daemonEnds++;
       await this.#daemon.boot();
     }
   }
@@ -154,12 +198,19 @@ class Run {
     const witness = {
       clients: this.#clients,
       ledger: this.#ledger,
+      ends: this.#events.ends,
       violation: (text: string) => this.#violation(text),
     };
     await checkContainers(witness);
     for (const { id } of this.#ledger.containers.values()) this.#known.add(id);
     await checkThings(witness);
-    await checkImageRuns(witness, this.#dice, (name) => !/(one|two|three|four|five):1$/.test(name));
+    checkVolumes(witness, this.#daemon.dataRoot);
+    await checkKernel(witness, this.#daemon);
+    await checkPorts(witness, this.#dice, this.#daemon.gateway);
+    await checkNames(witness, this.#dice);
+    await checkImagesRun(witness, this.#dice, (name) => !/(one|two|three|four|five):1$/.test(name));
+    this.#memory = Math.max(this.#memory, residentOf(this.#daemon.pid));
+    if (this.#memory > MEMORY) this.#violation(`the daemon has ${this.#memory} MiB resident`);
   }
 
   /** Everything is removed by its name; then nothing may be left. */
@@ -176,6 +227,9 @@ class Run {
     await this.#must(ask("volume", "prune", "-f"));
     if (image.size > 0) await this.#must(ask("rmi", "-f", ...image.keys()));
     await this.#must(ask("image", "prune", "-f"));
+    // What could not go while calls failed goes when the daemon comes up.
+    await this.#daemon.kill("SIGTERM");
+    await this.#daemon.boot();
     let more = "";
     await eventually(() => {
       more = moreThan(this.#first, heldBy(this.#daemon, this.#known));
@@ -189,6 +243,7 @@ class Run {
   }
 
   async close(): Promise<void> {
+    this.#events?.close();
     try {
       await this.#daemon.kill("SIGTERM");
       execFileSync("umount", ["-l", this.#daemon.dataRoot]);
@@ -202,12 +257,14 @@ class Run {
   report(): ChaosReport {
     const table = (title: string, counts: Map<string, number>) =>
       `${title}: ${[...counts].map(([name, times]) => `${times} ${name}`).join(", ")}`;
-    const { requests, unanswered } = this.#clients;
+    const operations = [...this.#counts.operations.values()].reduce((sum, times) => sum + times, 0);
+    const faults = [...this.#counts.faults.values()].reduce((sum, times) => sum + times, 0);
     const text = [
       `seed ${this.#options.seed}, ${this.#round} rounds`,
-      table("operations", this.#counts.operations),
-      table("faults", this.#counts.faults),
-      `${requests} requests, ${unanswered} of them without an answer`,
+      table(`${operations} operations`, this.#counts.operations),
+      table(`${faults} faults`, this.#counts.faults),
+      `${this.#requests} requests, ${this.#unanswered} of them without an answer; ${this.#events.events} events`,
+      `the daemon had at most ${this.#memory} MiB resident`,
       `${this.#violations.length} violations`,
       ...this.#violations.map((violation) => `  ${violation}`),
     ].join("\n");
@@ -218,7 +275,25 @@ class Run {
     const told = `round ${this.#round}: ${text}`;
     this.#violations.push(told);
     this.#options.say(`VIOLATION ${told}`);
+    this.#options.trace(`VIOLATION ${told}`);
   }
+}
+
+function met(container: ChaosContainer, fault: Fault, round: number): void {
+  container.hindered ||= fault.hinders === true;
+  if (!fault.reachesInside || container.begunIn !== round) return;
+  container.lostLines = true;
+  if (container.life === "running") container.life = "told to end";
+}
+
+async function hasTag(host: string, repository: string): Promise<boolean> {
+  const { ok, body } = await fetch(`http://${host}/v2/${repository}/tags/list`);
+  await body?.cancel();
+  return ok;
+}
+
+function residentOf(pid: number): number {
+  return Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024);
 }
 
 function count(counts: Map<string, number>, name: string): void {

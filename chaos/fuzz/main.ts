@@ -1,4 +1,4 @@
-/** `npm run fuzz [-- --requests N] [--seed N] [--workers N]`: the API asked wrongly, in namespaces of its own. */
+/** `npm run fuzz [-- --requests N] [--seed N] [--workers N] [--rest SECONDS]`: the API asked wrongly, in namespaces of its own. */
 import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { inOwnPlace } from "../place.ts";
@@ -9,6 +9,7 @@ const { values } = parseArgs({
     requests: { type: "string", default: "100000" },
     seed: { type: "string", default: String(randomInt(2 ** 31)) },
     workers: { type: "string", default: "8" },
+    rest: { type: "string", default: "15" },
   },
 });
 
@@ -17,6 +18,7 @@ await inOwnPlace(import.meta.filename, values, async () => {
     requests: Number(values.requests),
     seed: Number(values.seed),
     workers: Number(values.workers),
+    rest: Number(values.rest) * 1000,
     say: (line) => console.error(line),
   });
   console.log(report.text);

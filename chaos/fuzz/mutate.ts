@@ -39,6 +39,7 @@ export function mutated(request: FuzzRequest, dice: Dice): FuzzRequest {
       [mutatePath, 2],
       [mutateMethod, 1],
       [mutateContentType, 1],
+      [mutateHeader, 2],
     ])(result, dice);
   }
   return result;
@@ -102,4 +103,33 @@ function mutateMethod(request: FuzzRequest, dice: Dice): void {
 
 function mutateContentType(request: FuzzRequest, dice: Dice): void {
   request.headers["Content-Type"] = dice.pick(["text/plain", "", "application/json; x"]) ?? "";
+}
+
+/** Headers that the API reads, and some that it had better not trip over. */
+const HEADERS = [
+  ...[
+    "X-Registry-Auth",
+    "X-Registry-Config",
+    "Accept",
+    "Accept-Encoding",
+    "Cookie",
+    "Range",
+    "If-None-Match",
+  ],
+  ...["Expect", "Upgrade", "Host", "Origin", "Content-Encoding", "User-Agent", "Transfer-Encoding"],
+];
+
+function mutateHeader(request: FuzzRequest, dice: Dice): void {
+  const name = dice.pick(HEADERS) ?? "";
+  const texts = [
+    ...STRANGE_TEXTS,
+    "100-continue",
+    "gzip",
+    "chunked",
+    "tcp",
+    "bnVsbA==",
+    "eyJhdXRoIjoxfQ==",
+    "x".repeat(7000),
+  ];
+  request.headers[name] = dice.pick(texts) ?? "";
 }

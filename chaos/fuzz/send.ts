@@ -1,6 +1,6 @@
-/** Sends a request whole, or the bytes of one in pieces, cut, half-closed or never ended. */
+/** Sends a request whole, or the bytes of one in pieces, cut, slow, half-closed or never ended. */
 import { request as httpRequest } from "node:http";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import type { Dice } from "../dice.ts";
 import type { FuzzRequest } from "./grammar.ts";
 
@@ -93,6 +93,7 @@ export function sendRaw(
     Buffer.from("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
   ]) as Buffer;
   const end = dice.pick(["half", "reset", "leave"]);
+  const slow = dice.oneIn(4);
   const socket = connect({ path: socketPath, allowHalfOpen: true });
   let text = "";
   const done = (timedOut: boolean) => {
@@ -108,6 +109,7 @@ export function sendRaw(
   socket.on("end", () => done(false));
   socket.on("close", () => done(false));
   socket.on("connect", () => {
+    if (slow) return dribble(socket, bytes);
     const at = dice.between(0, bytes.length);
     socket.write(bytes.subarray(0, at));
     setImmediate(() => {
@@ -117,4 +119,15 @@ export function sendRaw(
     });
   });
   return promise;
+}
+
+/** A few bytes at a time, for as long as anybody waits. */
+function dribble(socket: Socket, bytes: Buffer): void {
+  let at = 0;
+  const timer = setInterval(() => {
+    if (at >= bytes.length) return clearInterval(timer);
+    socket.write(bytes.subarray(at, at + 7));
+    at += 7;
+  }, 5);
+  socket.on("close", () => clearInterval(timer));
 }
