@@ -3,6 +3,7 @@
  * none is better for the disk it happens to be on.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { hasDeviceMapper } from "#kernel/device-mapper.ts";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { LoopFileSystem } from "#test/fixtures/loop-file-system.ts";
 import { median } from "./statistics.ts";
@@ -12,6 +13,8 @@ import { printTable } from "./table.ts";
 const drivers = [
   { name: "overlay2", kind: "ext4" },
   { name: "btrfs", kind: "btrfs" },
+  { name: "devicemapper", kind: "ext4" },
+  { name: "aufs", kind: "ext4" },
   { name: "vfs", kind: "ext4" },
 ] as const;
 
@@ -21,6 +24,14 @@ const image = "berth/busybox";
 /** MiB of the file that is copied up and read. */
 const large = 64;
 const read = "cat /large >/dev/null";
+/** Files of the image that is packed, 4 KiB each, and directories they are in. */
+const many = { files: 10_000, directories: 100 };
+
+const plant = [
+  "mkdir /many && head -c 4096 /dev/urandom >/one",
+  `for d in $(seq ${many.directories}); do mkdir /many/$d`,
+  `for f in $(seq ${many.files / many.directories}); do cp /one /many/$d/$f; done; done`,
+].join("; ");
 
 interface DriverCase {
   name: string;
@@ -35,7 +46,7 @@ const cases: DriverCase[] = [
   {
     name: "container create and start",
     runs: 20,
-    budget: { btrfs: 1.5 },
+    budget: { btrfs: 1.5, devicemapper: 1.5 },
     measure: async (daemon) => {
       const begun = performance.now();
       const id = await create(daemon, image, ["true"]);
@@ -62,8 +73,15 @@ const cases: DriverCase[] = [
   {
     name: "and the second",
     runs: 7,
-    budget: {},
+    budget: { aufs: 2 },
     measure: (daemon) => inContainer(daemon, read, read),
+  },
+  {
+    name: `tar of ${many.files} files of 4 KiB`,
+    runs: 7,
+    budget: { aufs: 5 },
+    // Twice, so that the disk has no part in it.
+    measure: (daemon) => inContainer(daemon, "tar -cf - /many | cat >/dev/null", "tar -cf /dev/null /many"),
   },
 ];
 
@@ -96,7 +114,8 @@ export async function benchDrivers(): Promise<DriverRow[]> {
   const rows: DriverRow[] = [];
   try {
     for (const [index, { name, kind }] of drivers.entries()) {
-      const missing = LoopFileSystem.missing(kind);
+      const without = name === "devicemapper" && !hasDeviceMapper() && "no device mapper in the kernel";
+      const missing = without || LoopFileSystem.missing(kind);
       if (missing !== undefined) {
         console.error(`bench: without ${name}: ${missing}`);
         continue;
@@ -107,7 +126,7 @@ export async function benchDrivers(): Promise<DriverRow[]> {
       daemons.set(name, daemon);
       daemon.loadBusybox();
       const fill = `dd if=/dev/urandom of=/large bs=1M count=${large} 2>/dev/null`;
-      daemon.ok("run", "--name", "large", "--network", "none", image, "sh", "-c", fill);
+      daemon.ok("run", "--name", "large", "--network", "none", image, "sh", "-c", `${fill}; ${plant}`);
       daemon.ok("commit", "large", "bench-large");
       daemon.ok("rm", "large");
     }

@@ -1,105 +1,109 @@
 /**
- * `npm run bench [containers] [networks] [runtimes] [images] [drivers]`: Berth beside Debian's dockerd, in turn, with an idle gap
- * before every run. Without arguments everything. BENCH_ONLY: of the first two's cases only those whose name has this in it.
+ * `npm run bench [-- --install-peers | --without-peers] [part]...`: Berth beside Debian's dockerd and podman, in turn, with an
+ * idle gap before every run; docs/performance.md says what each row is. Parts are named in options.ts, all of them without one.
+ * BENCH_ONLY: of the cases only those whose name has this in it.
  *
- * The gap matters: back-to-back runs hide what an idle system waits for (in cgroup v1 the first move of a process
- * waits for an RCU grace period). Prints one table, and writes build/bench.json.
+ * Prints one table, and writes build/bench.json or BENCH_FILE. Ends with 1 if something of Berth's failed or is over its budget.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { BenchHost } from "./bench-host.ts";
+import { cpus, release, tmpdir, totalmem } from "node:os";
+import { dirname, join, resolve } from "node:path";
 import { makeRootArchive } from "./busybox-root.ts";
-import { CASES, type Case, docker, IMAGE } from "./cases.ts";
-import { DNS_CASES } from "./dns-cases.ts";
+import type { Rig } from "./case-types.ts";
 import { benchDrivers } from "./drivers.ts";
-import { ENGINE_CASES } from "./engine-cases.ts";
+import { benchGroups } from "./engines.ts";
+import { BareLauncher } from "./floors/bare-launcher.ts";
+import { GROUPS } from "./groups.ts";
 import { benchImages } from "./images.ts";
-import { LOG_CASES } from "./log-cases.ts";
-import { NETWORK_CASES } from "./network-cases.ts";
-import { type Peer, startBerth, startDocker } from "./peer.ts";
-import { makeRow, printRows, type Row } from "./rows.ts";
+import { heedSignals, Interrupted } from "./interruption.ts";
+import { benchMany } from "./many/many.ts";
+import { type Options, parseOptions } from "./options.ts";
+import { type AvailablePeers, availablePeers, installPeers } from "./peers/available-peers.ts";
+import { reportLines } from "./report.ts";
+import { BERTH, type Row } from "./rows.ts";
 import { benchRuntimes } from "./runtimes.ts";
+import { benchStages } from "./stages.ts";
 
-const GAP_MS = 250;
 const ROOT = resolve(import.meta.dirname, "..");
-const PARTS = ["containers", "networks", "images", "runtimes", "drivers"];
 
-async function measure(peers: Peer[], bench: Case): Promise<Row> {
-  const values = new Map(peers.map((peer) => [peer.name, [] as number[]]));
-  const undo: (() => Promise<void>)[] = [];
-  try {
-    for (const peer of peers) undo.push((await bench.prepare?.(peer)) ?? (async () => {}));
-    for (let round = 0; round < bench.runs; round++) {
-      for (const peer of peers) {
-        await sleep(GAP_MS);
-        values.get(peer.name)?.push(await bench.measure(peer));
-      }
-    }
-  } finally {
-    for (const one of undo) await one();
-  }
-  return makeRow(bench.name, bench.unit, values, bench);
-}
-
-/** `alone`: each engine on a host of its own, for what goes through the rules of all engines on a host. */
-async function benchCases(
-  directory: string,
-  archive: string,
-  cases: readonly Case[],
-  alone = false,
-): Promise<Row[]> {
-  const peers: Peer[] = [];
-  const hosts: BenchHost[] = [];
-  try {
-    for (const start of [startBerth, startDocker]) {
-      const host = alone ? await BenchHost.make() : undefined;
-      if (host !== undefined) hosts.push(host);
-      peers.push(await start(join(directory, `${start.name}${alone ? "-alone" : ""}`), host));
-    }
-    for (const peer of peers) await docker(peer, "import", "-c", "ENV PATH=/bin", archive, IMAGE);
-    const rows: Row[] = [];
-    const only = process.env.BENCH_ONLY ?? "";
-    for (const bench of cases.filter(({ name }) => name.includes(only))) {
-      console.error(`bench: ${bench.name} …`);
-      rows.push(await measure(peers, bench));
-    }
-    return rows;
-  } finally {
-    for (const peer of peers) await peer.stop();
-    for (const host of hosts) host.end();
-  }
-}
-
-const asked = process.argv.slice(2);
-const unknown = asked.find((part) => !PARTS.includes(part));
-if (unknown !== undefined) {
-  console.error(`bench: ${unknown} is none of ${PARTS.join(", ")}`);
+const options = parseOptions(process.argv.slice(2));
+if (typeof options === "string") {
+  console.error(`bench: ${options}`);
   process.exit(2);
 }
-const wanted = new Set(asked.length > 0 ? asked : PARTS);
-const directory = mkdtempSync(join(tmpdir(), "berth-bench-"));
-const results: Record<string, unknown> = {};
-try {
-  const archive = makeRootArchive(directory);
+// scripts/bench.sh did it; looking again, and waiting for it, is no part of what is measured.
+process.env.BERTH_NO_SETUP = "1";
+heedSignals();
+if (options.installPeers) installPeers();
+process.exitCode = await bench(options, availablePeers(!options.withoutPeers));
+
+/** Measures and reports; the exit code. What was started is gone afterwards, and what was measured is reported in any case. */
+async function bench({ parts }: Options, peers: AvailablePeers): Promise<number> {
+  for (const [name, reason] of Object.entries(peers.absent))
+    console.error(`bench: WITHOUT ${name}, which ${reason}`);
+  const began = Date.now();
+  const directory = mkdtempSync(join(tmpdir(), "berth-bench-"));
   const rows: Row[] = [];
-  if (wanted.has("containers")) {
-    rows.push(...(await benchCases(directory, archive, [...CASES, ...ENGINE_CASES, ...LOG_CASES])));
+  const others: Record<string, unknown> = {};
+  let ended: unknown;
+  try {
+    const archive = makeRootArchive(directory);
+    await using launcher = await BareLauncher.start(join(directory, "floor"), archive);
+    const rig: Rig = { launcher, directory };
+    const only = process.env.BENCH_ONLY ?? "";
+    const setting = { ...peers, rig, directory, archive, only, measured: (row: Row) => void rows.push(row) };
+    for (const groups of GROUPS)
+      await benchGroups(
+        groups.filter(({ part }) => parts.has(part)),
+        setting,
+      );
+    if (parts.has("images")) rows.push(...(await benchImages(directory, setting)));
+    if (parts.has("runtimes")) rows.push(...(await benchRuntimes(directory, archive, setting)));
+    if (parts.has("drivers")) others.drivers = await benchDrivers();
+    if (parts.has("stages")) others.stages = await benchStages(directory, archive);
+    if (parts.has("many")) others.many = await benchMany(directory, archive, peers.starters);
+  } catch (error) {
+    ended = error;
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
   }
-  if (wanted.has("networks")) {
-    rows.push(...(await benchCases(directory, archive, [...DNS_CASES, ...NETWORK_CASES], true)));
-  }
-  if (wanted.has("images")) rows.push(...(await benchImages(directory)));
-  if (rows.length > 0) printRows(rows);
-  results.rows = rows;
-  if (wanted.has("runtimes")) {
-    console.error("bench: berth-oci beside runc and crun …");
-    results.runtimes = await benchRuntimes(directory, archive);
-  }
-  if (wanted.has("drivers")) results.drivers = await benchDrivers();
-  mkdirSync(join(ROOT, "build"), { recursive: true });
-  writeFileSync(join(ROOT, "build/bench.json"), `${JSON.stringify(results, null, 2)}\n`);
-} finally {
-  rmSync(directory, { recursive: true, force: true });
+  const machine = {
+    kernel: release(),
+    cores: cpus().length,
+    processor: cpus()[0]?.model ?? "not known",
+    memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
+    versions: { ...peers.versions, node: process.version },
+    absent: peers.absent,
+  };
+  const seconds = Math.round((Date.now() - began) / 1000);
+  const complete = ended === undefined;
+  const file = process.env.BENCH_FILE ?? join(ROOT, "build/bench.json");
+  mkdirSync(dirname(file), { recursive: true });
+  const results = { began: new Date(began).toISOString(), seconds, complete, machine, rows, ...others };
+  writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
+  report(rows, machine, seconds, peers.absent);
+  if (ended instanceof Interrupted) return 130;
+  if (ended !== undefined) throw ended;
+  return rows.every((row) => row.met && row.missing[BERTH] === undefined) ? 0 : 1;
+}
+
+function report(
+  rows: readonly Row[],
+  machine: {
+    kernel: string;
+    cores: number;
+    processor: string;
+    memory: string;
+    versions: Record<string, string>;
+  },
+  seconds: number,
+  absent: Readonly<Record<string, string>>,
+): void {
+  if (rows.length > 0) for (const line of reportLines(rows)) console.log(line);
+  const { kernel, cores, processor, memory, versions } = machine;
+  console.log(
+    `\nLinux ${kernel}, ${cores} × ${processor}, ${memory}; measured in ${Math.ceil(seconds / 60)} min`,
+  );
+  for (const [program, version] of Object.entries(versions)) console.log(`  ${program}: ${version}`);
+  for (const [name, reason] of Object.entries(absent)) console.log(`  WITHOUT ${name}, which ${reason}`);
 }

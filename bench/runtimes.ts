@@ -7,30 +7,37 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { readCgroupLayout } from "#kernel/cgroup-layout.ts";
 import { readHostFacts } from "#kernel/host-facts.ts";
 import { createLauncherClient } from "#program/launcher-client.ts";
+import type { LauncherClient } from "#program/launcher-client.types.ts";
 import { removeContainerCgroups } from "#runtime/cgroups/remove.ts";
 import { compileContainer } from "#runtime/compile-container.ts";
+import { DEFAULT_DEVICE_RULES } from "#runtime/default-spec.ts";
 import type { Spec } from "#runtime/spec-types.ts";
 import { debianPeers } from "#test/fixtures/debian-peers.ts";
-import { median, quantile } from "./statistics.ts";
-import { printTable } from "./table.ts";
+import { timed } from "./clients/engine-api.ts";
+import type { Setting } from "./engines.ts";
+import { checkInterrupted } from "./interruption.ts";
+import { type Contestant, interleave } from "./measure.ts";
+import { BERTH, FLOOR, type Goal, makeRow, type Row } from "./rows.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
 const ROUNDS = 15;
-const GAP_MS = 250;
-/** Berth from the daemon may take this share of `runc run`'s time. */
-const BUDGET = 1 / 2;
+const SECTION = "runtimes";
+const NODE =
+  "berth-oci is a Node program, and Node alone takes longer to start than all that crun does; the daemon never starts it";
 
-interface Contestant {
-  name: string;
-  run(): Promise<void> | void;
-}
-
-/** Measures them in turn and prints a table. `archive` is a root file system's tar. */
-export async function benchRuntimes(directory: string, archive: string): Promise<Record<string, number>> {
+/** `archive` is a root file system's tar. Without unpacked peers there is nothing to compare with, nor their template. */
+export async function benchRuntimes(
+  directory: string,
+  archive: string,
+  { absent, only, rig }: Setting,
+): Promise<Row[]> {
+  if (absent.dockerd !== undefined) {
+    console.error(`bench: WITHOUT runtimes: runc and crun: ${absent.dockerd}`);
+    return [];
+  }
   const bundle = join(directory, "bundle");
   makeBundle(bundle, archive);
   const client = createLauncherClient({
@@ -38,37 +45,53 @@ export async function benchRuntimes(directory: string, archive: string): Promise
     socketPath: join(directory, "launcher.sock"),
   });
   await client.ensureZygote();
+  const lines = commandLines(directory, bundle);
+  const run = { runc: lines.run("runc"), crun: lines.run("crun") };
+  const floor = bareContestant(rig);
+  const cases: { name: string; contestants: Contestant[]; goal: Goal }[] = [
+    {
+      name: "a container that runs true, by a daemon's runtime",
+      contestants: [fromDaemon(directory, bundle, client), run.runc, run.crun, floor],
+      goal: {
+        budget: 1 / 2,
+        reference: "runc",
+        note: "berth: compiled and executed by the process that is there, as berthd does; runc and crun: started for it, as their engines do",
+      },
+    },
+    {
+      name: "the same as a command line",
+      contestants: [lines.run(BERTH), run.runc, run.crun, floor],
+      goal: { why: NODE },
+    },
+    { name: "the command line's --version", contestants: lines.versions(), goal: { why: NODE } },
+  ];
   try {
-    const contestants = [fromDaemon(directory, bundle, client), ...commandLines(directory, bundle)];
-    for (const { run } of contestants) await run();
-    const times = new Map(contestants.map(({ name }) => [name, [] as number[]]));
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const { name, run } of contestants) {
-        await sleep(GAP_MS);
-        const start = performance.now();
-        await run();
-        times.get(name)?.push(performance.now() - start);
-      }
+    const rows: Row[] = [];
+    for (const { name, contestants, goal } of cases.filter((one) => one.name.includes(only))) {
+      console.error(`bench: ${name} …`);
+      for (const contestant of contestants) await contestant.run(); // The first is not like the others.
+      checkInterrupted();
+      const { values, missing } = await interleave(contestants, ROUNDS);
+      rows.push(makeRow({ section: SECTION, name, unit: "ms", values, missing }, goal));
     }
-    return report(times);
+    return rows;
   } finally {
     // The zygote ends with its socket's name.
     rmSync(join(directory, "launcher.sock"), { force: true });
   }
 }
 
-function report(times: Map<string, number[]>): Record<string, number> {
-  const medians = Object.fromEntries([...times].map(([name, all]) => [name, median(all)]));
-  const peer = medians["runc run"] ?? Number.NaN;
-  const rows = [...times].map(([name, all]) => {
-    const mine = median(all);
-    const ratio = mine / peer;
-    const verdict =
-      name === "berth, from a daemon" ? `${ratio <= BUDGET ? "ok" : "OVER"}: at most 1/${1 / BUDGET}` : "";
-    return [name, `${mine.toFixed(1)} / ${quantile(all, 0.95).toFixed(1)} ms`, ratio.toFixed(2), verdict];
-  });
-  printTable([["runtime", "median / p95", "of runc run", "budget"], ...rows]);
-  return medians;
+function bareContestant({ launcher }: Setting["rig"]): Contestant {
+  return {
+    name: FLOOR,
+    run: () => {
+      const prepared = launcher.prepare(["true"], { log: "none" });
+      return timed(async () => {
+        await launcher.launch(prepared);
+        await launcher.end(prepared);
+      });
+    },
+  };
 }
 
 function makeBundle(bundle: string, archive: string): void {
@@ -84,66 +107,67 @@ function makeBundle(bundle: string, archive: string): void {
 }
 
 /** Compiled and executed by a process that runs already, as berthd does. */
-function fromDaemon(
-  directory: string,
-  bundle: string,
-  client: ReturnType<typeof createLauncherClient>,
-): Contestant {
+function fromDaemon(directory: string, bundle: string, client: LauncherClient): Contestant {
   const spec = JSON.parse(readFileSync(join(bundle, "config.json"), "utf8")) as Spec;
+  // The daemon's runtime does as it is told; runc and crun allow these by themselves.
+  if (spec.linux?.resources !== undefined) spec.linux.resources.devices = [...DEFAULT_DEVICE_RULES];
   const cgroups = readCgroupLayout();
   const host = readHostFacts();
   let count = 0;
-  return {
-    name: "berth, from a daemon",
-    run: async () => {
-      const id = `bench${process.pid}x${count++}`;
-      const execDirectory = join(directory, id);
-      mkdirSync(execDirectory, { mode: 0o700 });
-      const compiled = compileContainer({
-        id,
-        spec,
-        rootfs: { kind: "directory", path: join(bundle, "rootfs") },
-        cgroups,
-        sandbox: { host: [], container: [], sysctls: {} },
-        stdio: { terminal: false, openStdin: false, stdinOnce: false, expectedAttaches: 0 },
-        log: { format: "none", path: "", attrs: "" },
-        execDirectory,
-        host,
-      });
-      const shim = client.launch(compiled.program, compiled.controlSocket);
-      await shim.started;
-      await shim.exited;
-      shim.close();
-      await removeContainerCgroups(cgroups, id);
-      rmSync(execDirectory, { recursive: true });
-    },
+  const once = async () => {
+    const id = `bench${process.pid}r${count++}`;
+    const execDirectory = join(directory, id);
+    mkdirSync(execDirectory, { mode: 0o700 });
+    const compiled = compileContainer({
+      id,
+      spec,
+      rootfs: { kind: "directory", path: join(bundle, "rootfs") },
+      cgroups,
+      sandbox: { host: [], container: [], sysctls: {} },
+      stdio: { terminal: false, openStdin: false, stdinOnce: false, expectedAttaches: 0 },
+      log: { format: "none", path: "", attrs: "" },
+      execDirectory,
+      host,
+    });
+    const shim = client.launch(compiled.program, compiled.controlSocket);
+    await shim.started;
+    await shim.exited;
+    shim.close();
+    await removeContainerCgroups(cgroups, id);
+    rmSync(execDirectory, { recursive: true });
   };
+  return { name: BERTH, run: () => timed(once) };
 }
 
-function commandLines(directory: string, bundle: string): Contestant[] {
+function commandLines(directory: string, bundle: string) {
   const peers = debianPeers();
-  const run = (name: string, command: string, args: string[]): Contestant => ({
-    name,
-    run: () => {
-      const ran = spawnSync(command, args, { env: peers.env, stdio: ["ignore", "ignore", "pipe"] });
-      if (ran.status !== 0) throw new Error(`${name}: ${ran.stderr}`);
-    },
-  });
-  const runWith = (name: string, command: string) =>
-    run(`${name} run`, command, ["--root", join(directory, name), "run", "-b", bundle, `bench-${name}`]);
-  // crun refuses a layout that has both versions of control groups: it gets a mount table without the second one.
-  const crun = 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$0" "$@"';
-  const crunRun = ["--root", join(directory, "crun"), "run", "-b", bundle, "bench-crun"];
-  const program = {
+  const program: Record<string, string> = {
     runc: peers.program("runc"),
     crun: peers.program("crun"),
-    berth: join(ROOT, "bin/berth-oci"),
+    [BERTH]: join(ROOT, "bin/berth-oci"),
   };
-  return [
-    runWith("berth-oci", program.berth),
-    runWith("runc", program.runc),
-    run("crun run", "unshare", ["-m", "sh", "-c", crun, program.crun, ...crunRun]),
-    run("berth-oci --version", program.berth, ["--version"]),
-    run("runc --version", program.runc, ["--version"]),
-  ];
+  // crun refuses a layout that has both versions of control groups: it gets a mount table without the second one.
+  const own = ["unshare", "-m", "sh", "-c", 'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$0" "$@"'];
+  const contestant = (name: string, ...args: string[]): Contestant => ({
+    name,
+    run: () =>
+      timed(async () => {
+        const [command = "", ...rest] = [...(name === "crun" ? own : []), program[name] ?? "", ...args];
+        const ran = spawnSync(command, rest, { env: peers.env, stdio: ["ignore", "ignore", "pipe"] });
+        if (ran.status !== 0) throw new Error(`${name}: ${ran.stderr}`);
+      }),
+  });
+  return {
+    run: (name: string) =>
+      contestant(
+        name,
+        "--root",
+        join(directory, `r-${name}`),
+        "run",
+        "-b",
+        bundle,
+        `bench-${name}-${process.pid}`,
+      ),
+    versions: () => [BERTH, "runc", "crun"].map((name) => contestant(name, "--version")),
+  };
 }

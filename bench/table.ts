@@ -1,13 +1,16 @@
 /** Figures as lines of text, in columns. */
 
 export function printTable(rows: readonly (readonly string[])[]): void {
+  for (const line of tableLines(rows)) console.log(line);
+}
+
+/** Columns as wide as their widest cell. */
+export function tableLines(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  for (const row of rows) {
-    console.log(
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    );
-  }
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
 }

@@ -3,7 +3,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Peer } from "./peer.ts";
+import type { Peer } from "./peers/peer-types.ts";
 import { quantile } from "./statistics.ts";
 
 export interface Cost {

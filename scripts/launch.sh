@@ -21,12 +21,14 @@ launch() {
     read -r node <"$root/.setup/node" || exit 125
   fi
   case $bundle in
-    # The daemon stays for weeks and is mostly idle: small young generation, memory before throughput.
+    # The daemon stays for weeks and is mostly idle: small young generation, memory before throughput. Room for two
+    # starts in it, and still for one after a long pause: apps/berthd/collect-in-quiet.ts chooses the moment when it is
+    # collected.
     # Two arenas: what its worker threads free is used again by the others, 50 MiB less at the height of a pull.
     # gc(): threads that stream collect what they leave before it is much (packages/kernel/buffer-garbage.ts).
     berthd.cjs)
       export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"
-      exec "$node" --disable-warning=ExperimentalWarning --max-semi-space-size=2 --expose-gc "$root/dist/$bundle" "$@"
+      exec "$node" --disable-warning=ExperimentalWarning --min-semi-space-size=2 --max-semi-space-size=4 --expose-gc "$root/dist/$bundle" "$@"
       ;;
     *) exec "$node" --disable-warning=ExperimentalWarning "$root/dist/$bundle" "$@" ;;
   esac

@@ -44,6 +44,11 @@ export class BenchHost {
   /** Its address, as the neighbour knows it. */
   readonly address = HOST;
 
+  /** A process in the engine's network. */
+  get pid(): number {
+    return this.#host.pid ?? 0;
+  }
+
   get networkPath(): string {
     return `/proc/${this.#host.pid}/ns/net`;
   }
