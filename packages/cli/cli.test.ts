@@ -5,9 +5,10 @@ import { type Flag, parseFlags, parseInteger } from "#cli/flags.ts";
 import { fullName, registryOf, splitImageName, withDefaultTag } from "#cli/image-name.ts";
 import { progressBar, showProgress } from "#cli/output/progress.ts";
 import { startFailureCode } from "#cli/run/make-container.ts";
-import { humanSize, parseMemory } from "#cli/sizes.ts";
+import { parseMemory } from "#cli/sizes.ts";
 import { parseTime } from "#cli/times.ts";
 import { parseDuration } from "#go-values/duration.ts";
+import { humanSize } from "#go-values/size.ts";
 
 test("flags: both forms, bundles, values glued or not, the end of flags", () => {
   const flags: Flag[] = [

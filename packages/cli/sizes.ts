@@ -1,7 +1,4 @@
-/**
- * Sizes as Docker's command line reads and writes them: in, binary multiples whatever the letter case ("64m", "1.5GiB");
- * out, decimal with four or three significant digits ("4.43MB").
- */
+/** Sizes and shares as Docker's command line reads them: binary multiples whatever the letter case ("64m", "1.5GiB"). */
 
 const EXPONENTS = ["", "k", "m", "g", "t", "p"];
 /** What Go takes for a number with a fraction. */
@@ -36,26 +33,4 @@ export function parseCpus(text: string): number {
   const nano = Number((value * 1e9).toPrecision(15));
   if (!Number.isInteger(nano)) throw new Error("value is too precise");
   return nano;
-}
-
-/** "4.43MB": decimal units, as many significant digits as asked for (docker images shows 3, progress 4). */
-export function humanSize(bytes: number, digits = 4): string {
-  const units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-  let size = bytes;
-  let unit = 0;
-  while (size >= 1000 && unit < units.length - 1) {
-    size /= 1000;
-    unit++;
-  }
-  // Go's %.4g: significant digits, no trailing zeros, an exponent when the digits do not reach the point.
-  return `${significant(size, digits)}${units[unit]}`;
-}
-
-function significant(size: number, digits: number): string {
-  const rounded = size.toPrecision(digits);
-  if (rounded.includes("e")) {
-    const [mantissa, exponent] = rounded.split("e");
-    return `${Number(mantissa)}e${(exponent ?? "").replace(/([+-])(\d)$/, "$10$2")}`;
-  }
-  return String(Number(rounded));
 }

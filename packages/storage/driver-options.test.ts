@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseSize, showSize, sizeOption } from "#storage/driver-options.ts";
+import { humanSize, parseSize } from "#go-values/size.ts";
+import { sizeOption } from "#storage/driver-options.ts";
 
 test("sizes are in powers of 1024", () => {
   assert.equal(parseSize("10"), 10);
@@ -18,6 +19,6 @@ test("a size that no number holds exactly is none", () => {
 });
 
 test("sizes are shown with four digits and decimal units", () => {
-  assert.equal(showSize(2 ** 30), "1.074GB");
-  assert.equal(showSize(0), "0B");
+  assert.equal(humanSize(2 ** 30), "1.074GB");
+  assert.equal(humanSize(0), "0B");
 });

@@ -5,6 +5,7 @@
 
 import { BerthError } from "#errors/errors.ts";
 import { notBoolean, parseBoolean } from "#go-values/boolean.ts";
+import { parseSize } from "#go-values/size.ts";
 import type { SizeOptions } from "#storage/driver-types.ts";
 
 export interface DriverOption {
@@ -28,21 +29,6 @@ export function parseDriverOption(driver: string, text: string): DriverOption {
   const equals = text.indexOf("=");
   if (equals < 0) throw cannotStart(driver, `Unable to parse key/value option: ${text}`);
   return { key: text.slice(0, equals).trim().toLowerCase(), value: text.slice(equals + 1).trim() };
-}
-
-const sizePattern = /^(\d+(?:\.\d+)*) ?([kmgtp]?)i?b?$/i;
-const powers = ["", "k", "m", "g", "t", "p"];
-
-/**
- * Bytes of a size as Docker's flags take them, in powers of 1024: "10", "1.5G", "20 MiB". Undefined if it is none, or more than
- * a number holds exactly (8 PiB): no kernel takes some of those, and Docker makes negative ones of others.
- */
-export function parseSize(text: string): number | undefined {
-  const match = sizePattern.exec(text);
-  const amount = Number(match?.[1]);
-  if (match === null || Number.isNaN(amount)) return undefined;
-  const bytes = Math.floor(amount * 1024 ** powers.indexOf((match[2] ?? "").toLowerCase()));
-  return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
 /** The bytes of a size in a driver's options. */
@@ -71,13 +57,6 @@ export function refuseSize(driver: string, options: SizeOptions, reason?: string
   if (!names.includes("size") && unknown !== undefined)
     throw cannotLimit(driver, `Unknown option ${unknown}`);
   throw cannotLimit(driver, reason ?? `--storage-opt is not supported for ${driver}`, hint);
-}
-
-/** Bytes as Docker shows them: four significant digits and a decimal unit, "1.074GB". */
-export function showSize(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
-  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), units.length - 1);
-  return `${Number((bytes / 1000 ** power).toPrecision(4))}${units[power]}`;
 }
 
 /** Said where a container's size cannot be limited as asked. */

@@ -1,6 +1,6 @@
 /** Options of volumes of the local driver, checked at their creation. Pure; the error texts are Docker's. */
 import { BerthError } from "#errors/errors.ts";
-import { parseSize } from "#storage/driver-options.ts";
+import { parseSize } from "#go-values/size.ts";
 
 export interface LocalOptions {
   type?: string;

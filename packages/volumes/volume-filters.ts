@@ -2,6 +2,7 @@
 import type { Volume } from "#api-types/system.ts";
 import { BerthError } from "#errors/errors.ts";
 import { parseBoolean } from "#go-values/boolean.ts";
+import { ExpressionError, expressionTest } from "#go-values/expression.ts";
 
 /** Marks volumes that nobody gave a name. */
 export const ANONYMOUS_LABEL = "com.docker.volume.anonymous";
@@ -57,9 +58,10 @@ function readDangling(values: string[]): boolean {
 /** A pattern found anywhere in the name; what is no pattern is compared as it is. */
 function nameTest(pattern: string): (name: string) => boolean {
   try {
-    const expression = new RegExp(pattern);
-    return (name) => name === pattern || expression.test(name);
-  } catch {
+    const matches = expressionTest(pattern);
+    return (name) => name === pattern || matches(name);
+  } catch (error) {
+    if (!(error instanceof ExpressionError)) throw error;
     return (name) => name === pattern;
   }
 }

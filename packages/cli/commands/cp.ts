@@ -1,7 +1,7 @@
 /** `berth cp` */
 import type { Command } from "#cli/command.ts";
 import { parseCopyArgument } from "#cli/cp/copy-paths.ts";
-import { humanSize } from "#cli/sizes.ts";
+import { humanSize } from "#go-values/size.ts";
 
 const command: Command = {
   usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH",

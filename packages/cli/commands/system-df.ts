@@ -7,8 +7,8 @@ import { containerFormat, containerRow } from "#cli/output/container-row.ts";
 import { imageFormat, imageRows } from "#cli/output/image-row.ts";
 import { goJson, type ListFormat, plain, renderList } from "#cli/output/table.ts";
 import { volumeFormat, volumeRow } from "#cli/output/volume-row.ts";
-import { humanSize } from "#cli/sizes.ts";
 import { template } from "#go-template/template.ts";
+import { humanSize } from "#go-values/size.ts";
 
 interface Usage {
   LayersSize: number;

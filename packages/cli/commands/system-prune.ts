@@ -11,7 +11,7 @@ import {
   pruneNetworks,
   pruneVolumes,
 } from "#cli/prune/pruners.ts";
-import { humanSize } from "#cli/sizes.ts";
+import { humanSize } from "#go-values/size.ts";
 
 const command: Command = {
   usage: "[OPTIONS]",

@@ -3,7 +3,7 @@ import type { ContainerSummary, Port } from "#api-types/container.ts";
 import { timeAgo } from "#cli/durations.ts";
 import type { ListFormat } from "#cli/output/table.ts";
 import { ellipsis, localTime, shortId } from "#cli/output/text.ts";
-import { humanSize } from "#cli/sizes.ts";
+import { humanSize } from "#go-values/size.ts";
 
 export const containerFormat: ListFormat = {
   columns: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",

@@ -3,7 +3,7 @@ import type { ImageHistoryItem } from "#api-types/image.ts";
 import { timeAgo } from "#cli/durations.ts";
 import type { ListFormat } from "#cli/output/table.ts";
 import { ellipsis, shortId, zonedTime } from "#cli/output/text.ts";
-import { humanSize } from "#cli/sizes.ts";
+import { humanSize } from "#go-values/size.ts";
 
 export const historyFormat: ListFormat = {
   columns: "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",

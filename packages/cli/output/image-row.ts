@@ -4,7 +4,7 @@ import { timeAgo } from "#cli/durations.ts";
 import { splitImageName } from "#cli/image-name.ts";
 import type { ListFormat } from "#cli/output/table.ts";
 import { localTime, shortId } from "#cli/output/text.ts";
-import { humanSize } from "#cli/sizes.ts";
+import { humanSize } from "#go-values/size.ts";
 
 export const imageFormat: ListFormat = {
   columns: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",

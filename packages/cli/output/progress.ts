@@ -3,7 +3,7 @@
  * a line per step, without the bars.
  */
 import type { ProgressMessage } from "#api-types/image.ts";
-import { humanSize } from "#cli/sizes.ts";
+import { humanSize } from "#go-values/size.ts";
 
 const BAR = 50;
 

@@ -1,7 +1,7 @@
 /** One line of `stats`: what a container uses, in the words of the table. Pure. */
 import type { ListFormat } from "#cli/output/table.ts";
 import { shortId } from "#cli/output/text.ts";
-import { humanSize } from "#cli/sizes.ts";
+import { humanSize } from "#go-values/size.ts";
 
 /** As much of the API's message as is shown. */
 export interface StatsMessage {

@@ -2,7 +2,7 @@
 import type { Volume } from "#api-types/system.ts";
 import { labels } from "#cli/output/container-row.ts";
 import type { ListFormat } from "#cli/output/table.ts";
-import { humanSize } from "#cli/sizes.ts";
+import { humanSize } from "#go-values/size.ts";
 
 export const volumeFormat: ListFormat = {
   columns: "{{.Driver}}\t{{.Name}}",

@@ -4,8 +4,8 @@ import type { Flag, FlagValues } from "#cli/flags.ts";
 import { filterFlag } from "#cli/output/filters.ts";
 import { confirm } from "#cli/prune/confirm.ts";
 import type { Filter, Pruned } from "#cli/prune/pruners.ts";
-import { humanSize } from "#cli/sizes.ts";
 import type { Client } from "#client/client.ts";
+import { humanSize } from "#go-values/size.ts";
 
 interface PruneCommand {
   /** What will be lost. */

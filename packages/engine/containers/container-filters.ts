@@ -3,6 +3,8 @@ import type { Container } from "#engine/containers/container.ts";
 import type { ContainerStore } from "#engine/containers/container-store.ts";
 import type { Filters } from "#engine/engine-types.ts";
 import { BerthError } from "#errors/errors.ts";
+import { durationOf } from "#go-values/duration.ts";
+import { ExpressionError, expressionTest } from "#go-values/expression.ts";
 
 type Test = (container: Container) => boolean;
 
@@ -30,8 +32,8 @@ function singleTest(name: string, value: string, store: ContainerStore): Test {
     case "id":
       return ({ id }) => id.startsWith(value);
     case "name": {
-      const pattern = compile(value);
-      return ({ record }) => pattern.test(record.name) || pattern.test(`/${record.name}`);
+      const matches = nameTest(value);
+      return ({ record }) => matches(record.name) || matches(`/${record.name}`);
     }
     case "label":
     case "label!": {
@@ -127,25 +129,20 @@ function portsOf(filter: string, value: string): (port: string) => boolean {
 }
 
 /** Names are matched as regular expressions, as dockerd does; one that is none matches literally. */
-function compile(pattern: string): RegExp {
+function nameTest(pattern: string): (name: string) => boolean {
   try {
-    return new RegExp(pattern);
-  } catch {
-    return new RegExp(pattern.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    return expressionTest(pattern);
+  } catch (error) {
+    if (!(error instanceof ExpressionError)) throw error;
+    return (name) => name.includes(pattern);
   }
 }
-
-const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 /** A moment: seconds since the epoch, an RFC 3339 time, or how long ago as a Go duration ("1h30m"). */
 export function untilMilliseconds(value: string): number {
   if (/^\d+(\.\d+)?$/.test(value)) return Number(value) * 1000;
-  const parts = [...value.matchAll(/(\d+(?:\.\d+)?)(ms|[smh])/g)];
-  if (parts.length > 0 && parts.map((part) => part[0]).join("") === value) {
-    return (
-      Date.now() - parts.reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS[unit ?? "s"] ?? 0), 0)
-    );
-  }
+  const ago = durationOf(value);
+  if (ago !== undefined) return Date.now() - ago / 1e6;
   const time = Date.parse(value);
   if (Number.isNaN(time)) throw invalid("until", value);
   return time;

@@ -36,8 +36,8 @@ export function extraAttributes(
       if (value !== undefined) extra[rename(key)] = value;
     }
     if (pattern === undefined || pattern === "") return;
-    const expression = parsePattern(pattern);
-    for (const [key, value] of from) if (expression.test(key)) extra[rename(key)] = value;
+    const matches = parsePattern(pattern);
+    for (const [key, value] of from) if (matches(key)) extra[rename(key)] = value;
   };
   const variables = info.env.map((entry): [string, string] => {
     const at = entry.indexOf("=");

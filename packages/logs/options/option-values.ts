@@ -2,6 +2,8 @@
 
 import { notBoolean, parseBoolean } from "#go-values/boolean.ts";
 import { parseDuration } from "#go-values/duration.ts";
+import { ExpressionError, expressionTest } from "#go-values/expression.ts";
+import { parseSize as goSize } from "#go-values/size.ts";
 
 /** An option that makes no sense; the message is Docker's. */
 export class LogOptionError extends Error {
@@ -24,14 +26,11 @@ export function parseInteger(text: string, function_ = "Atoi"): number {
   throw new LogOptionError(`strconv.${function_}: parsing ${JSON.stringify(text)}: invalid syntax`);
 }
 
-const POWERS = ["", "k", "m", "g", "t", "p"];
-
 /** Bytes: "10m", "1.5 kB". `base`: 1000 or 1024, which depends on the option. */
 export function parseSize(text: string, base: 1000 | 1024): number {
-  const match = /^(\d+(?:\.\d+)*) ?([kmgtp]?)i?b?$/i.exec(text);
-  const number = Number(match?.[1]);
-  if (match === null || Number.isNaN(number)) throw new LogOptionError(`invalid size: '${text}'`);
-  return Math.floor(number * base ** POWERS.indexOf((match[2] ?? "").toLowerCase()));
+  const bytes = goSize(text, base);
+  if (bytes === undefined) throw new LogOptionError(`invalid size: '${text}'`);
+  return bytes;
 }
 
 /** A Go duration in milliseconds: "1.5s", "1m30s". */
@@ -43,21 +42,11 @@ export function parseMilliseconds(text: string): number {
   }
 }
 
-/** Causes that both kinds of expressions know, in RE2's words. */
-const FAULTS: [RegExp, string][] = [
-  [/Unterminated group/i, "missing closing )"],
-  [/Unmatched '\)'/i, "unexpected )"],
-  [/Unterminated character class/i, "missing closing ]"],
-  [/Nothing to repeat/i, "missing argument to repetition operator"],
-  [/\\ at end of pattern/i, "trailing backslash at end of expression"],
-];
-
-export function parsePattern(text: string): RegExp {
+/** A test for names. */
+export function parsePattern(text: string): (name: string) => boolean {
   try {
-    return new RegExp(text, "u");
+    return expressionTest(text);
   } catch (error) {
-    const reason = (error as Error).message;
-    const fault = FAULTS.find(([pattern]) => pattern.test(reason))?.[1] ?? "invalid escape sequence";
-    throw new LogOptionError(`error parsing regexp: ${fault}: \`${text}\``);
+    throw error instanceof ExpressionError ? new LogOptionError(error.message) : error;
   }
 }
