@@ -2,10 +2,9 @@
  * The network controller: the networks there are, and what every running container holds of them.
  *
  * Owns the rows of networks and sandboxes; the drivers own what is on the host. It decides which networks a container
- * joins, in what order, and which of them leads out; joining.ts and changing a running one (changes.ts) carry it out.
+ * joins, in what order, and which of them leads out; joining.ts and, for running ones, membership-changes.ts carry it out.
  */
 import type { EndpointSettings, NetworkCreateRequest, NetworkResource } from "#api-types/network.ts";
-import { BerthError } from "#errors/errors.ts";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
 import type { KeepSockets } from "#networks/dns/dns-service.ts";
 import { emptyProgram } from "#networks/drivers/sandbox-program.ts";
@@ -23,15 +22,15 @@ import {
 } from "#networks/network-record.ts";
 import { type Network, NetworkTable } from "#networks/network-table.ts";
 import type { NetworkController, NetworkOptions, Sandbox, SandboxRequest } from "#networks/network-types.ts";
-import { portMap, type WantedPort, wantedPorts } from "#networks/ports/port-spec.ts";
+import { wantedPorts } from "#networks/ports/port-spec.ts";
 import { resolvConf } from "#networks/resolv-conf.ts";
 import { resolverOf, resolverRequest } from "#networks/resolver-choice.ts";
-import { joinRunning, leaveRunning } from "#networks/sandbox/changes.ts";
 import { ContainerNaming } from "#networks/sandbox/container-naming.ts";
 import { HeldSandboxes } from "#networks/sandbox/held-sandboxes.ts";
 import { joinNetworks, ownerOf } from "#networks/sandbox/joining.ts";
 import { type LinkedPeer, permitPeers, restorePermits } from "#networks/sandbox/linked-endpoints.ts";
-import { addressesOf, hostGateways, sandboxFiles } from "#networks/sandbox/sandbox-files.ts";
+import { MembershipChanges } from "#networks/sandbox/membership-changes.ts";
+import { hostGateways, sandboxFiles } from "#networks/sandbox/sandbox-files.ts";
 import { sharedSandbox } from "#networks/sandbox/shared-sandbox.ts";
 import { Plugins } from "#plugins/plugins.ts";
 import type { Database } from "#state/database.ts";
@@ -71,6 +70,7 @@ class Controller implements NetworkController {
   readonly #background = new Set<Promise<void>>();
   readonly #sweeper: LinkSweeper;
   readonly #admin: NetworkAdmin;
+  readonly #changes: MembershipChanges;
 
   constructor(database: Database, options: NetworkOptions, parts: ControllerParts & { logger: Logger }) {
     const { logger, plugins, keepSockets } = parts;
@@ -91,6 +91,14 @@ class Controller implements NetworkController {
       (work) => this.#later(work),
       logger,
     );
+    this.#changes = new MembershipChanges({
+      sandboxes: this.#sandboxes,
+      naming: this.#naming,
+      networkOf: this.#networkOf,
+      database,
+      giveBack: (held) => this.#giveBack(held),
+      logger,
+    });
     this.#admin = new NetworkAdmin({
       table: this.#networks,
       options,
@@ -208,7 +216,12 @@ class Controller implements NetworkController {
     for (const held of this.#sandboxes.all()) {
       const process = running.get(held.containerId);
       if (process === undefined) {
-        await this.release(held.containerId);
+        await this.release(held.containerId).catch((error: unknown) =>
+          this.#logger.error("what a container had of its networks cannot be forgotten yet", {
+            container: held.name,
+            error: String(error),
+          }),
+        );
         continue;
       }
       this.started(held.containerId, process.pid);
@@ -217,7 +230,7 @@ class Controller implements NetworkController {
       if (endpoint === undefined || held.published.length === 0) continue;
       this.#networks.find(held.publishedOn)?.driver.resume(ownerOf(held, endpoint), held.published);
     }
-    for (const held of this.#sandboxes.all()) await this.#finishChange(held);
+    for (const held of this.#sandboxes.all()) await this.#changes.finish(held);
     this.#drivers.forgetUnclaimedPorts();
     if (!this.#sandboxes.holdsUnknown(running)) {
       const endpoints = this.#sandboxes.endpointIds();
@@ -230,76 +243,11 @@ class Controller implements NetworkController {
   }
 
   async connect(request: SandboxRequest, nameOrId: string): Promise<string[]> {
-    const network = this.#networks.get(nameOrId);
-    const wishes = request.endpoints[network.record.name] ?? {};
-    checkEndpointSettings(network, wishes);
-    const { held, pid } = this.#sandboxes.running(request);
-    const change = this.#change(held, pid, request.exposedPorts, wantedPorts(request));
-    try {
-      await joinRunning({ ...change, request, network, wishes });
-    } finally {
-      this.#changed(held);
-    }
-    await this.#naming.ready(held.containerId);
-    return addressesOf(held.endpoints[network.record.name]);
+    return this.#changes.connect(request, this.#networks.get(nameOrId));
   }
 
   async disconnect(request: SandboxRequest, nameOrId: string): Promise<string[]> {
-    const network = this.#networks.get(nameOrId);
-    const { held, pid } = this.#sandboxes.running(request);
-    const endpoint = held.endpoints[network.record.name];
-    if (endpoint === undefined) {
-      throw new BerthError(
-        "internal",
-        `container ${request.containerId} is not connected to network ${network.record.name}`,
-        { operation: "disconnect network", object: network.record.name },
-      );
-    }
-    const change = this.#change(held, pid, request.exposedPorts, wantedPorts(request));
-    try {
-      await leaveRunning({ ...change, network });
-    } finally {
-      this.#changed(held);
-    }
-    return addressesOf(endpoint);
-  }
-
-  /** One that has ended meanwhile may have taken something after it was given back. */
-  #changed(held: HeldSandbox): void {
-    if (this.#sandboxes.get(held.containerId) === held) this.#naming.tell(held);
-    else this.#giveBack(held);
-  }
-
-  /** A daemon before this one was killed while the container joined or left a network: it has left it. */
-  async #finishChange(held: HeldSandbox): Promise<void> {
-    const pid = this.#sandboxes.pidOf(held.containerId);
-    const network = this.#networks.find(held.changing ?? "");
-    if (pid === undefined || network === undefined) return;
-    try {
-      await leaveRunning({ ...this.#change(held, pid, Object.keys(held.ports), []), network });
-    } catch (error) {
-      this.#logger.warn("a container cannot be taken off a network it was joining or leaving", {
-        container: held.name,
-        network: network.record.name,
-        error: String(error),
-      });
-    }
-    this.#changed(held);
-  }
-
-  #change(held: HeldSandbox, pid: number, exposedPorts: string[], wanted: readonly WantedPort[]) {
-    return {
-      held,
-      pid,
-      wanted,
-      database: this.#database,
-      networkOf: this.#networkOf,
-      save: () => {
-        held.ports = portMap(exposedPorts, held.published);
-        // It may have ended meanwhile.
-        if (this.#sandboxes.get(held.containerId) === held) this.#sandboxes.save(held);
-      },
-    };
+    return this.#changes.disconnect(request, this.#networks.get(nameOrId));
   }
 
   async permit(containerId: string, peers: readonly LinkedPeer[]): Promise<void> {
@@ -363,7 +311,10 @@ class Controller implements NetworkController {
   }
 
   #later(work: Promise<void>): void {
-    this.#background.add(work);
-    void work.finally(() => this.#background.delete(work));
+    const done = work.catch((error: unknown) =>
+      this.#logger.error("giving back what a container had of its networks failed", { error: String(error) }),
+    );
+    this.#background.add(done);
+    void done.finally(() => this.#background.delete(done));
   }
 }

@@ -4,8 +4,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** No descriptor, no memory, no room in a queue. */
-const SHORTAGES = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EAGAIN"]);
+/** No descriptor, no memory, no room in a queue, no thread (Node's name for a worker that has none). */
+const SHORTAGES = new Set(["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EAGAIN", "ERR_WORKER_INIT_FAILED"]);
 
 /** Milliseconds between two tries. */
 const PAUSE_MS = 100;

@@ -429,3 +429,20 @@ test("containers that have one network and no more, and those that are not there
   ok("rm", "-f", "on-host", "on-none", "guest", "plain");
   ok("network", "rm", "more");
 });
+
+test("a connect asked while the container starts comes after it", async () => {
+  ok("network", "create", "meanwhile");
+  const id = ok("create", "--name", "starting", IMAGE, "sleep", "1000");
+  const body = { Container: id };
+  const answers = await Promise.all([
+    daemon.api("POST", `/containers/${id}/start`),
+    daemon.api("POST", "/networks/meanwhile/connect", body),
+  ]);
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [204, 200],
+  );
+  assert.deepEqual(Object.keys(endpoints("starting")).sort(), ["bridge", "meanwhile"]);
+  ok("rm", "-f", "starting");
+  ok("network", "rm", "meanwhile");
+});

@@ -327,6 +327,27 @@ if (!inLab) {
     assert.ok(full.address("beta"));
   });
 
+  test("a connect that cannot be stored is as if it had not been asked", async (t) => {
+    await network("alpha", {}, "10.241.0.0/24");
+    const a = await run({ bridge: {} });
+    const { transaction } = database;
+    t.mock.method(
+      database,
+      "transaction",
+      (body: () => unknown) =>
+        transaction.call(database, () => {
+          body();
+          throw new Error("database or disk is full");
+        }),
+      { times: 1 },
+    );
+    const connecting = () => controller.connect({ ...a.request, endpoints: { alpha: {} } }, "alpha");
+    await assert.rejects(connecting, /disk is full/);
+    assert.deepEqual(Object.keys(controller.settings(a.request.containerId)?.endpoints ?? {}), ["bridge"]);
+    await connecting();
+    assert.equal(a.address("alpha"), "10.241.0.2");
+  });
+
   test("what one endpoint may ask: addresses, MAC, interface name, link-local addresses, sysctls", async () => {
     await network("shop", {}, "10.241.0.0/24");
     const a = await run({

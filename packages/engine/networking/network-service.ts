@@ -2,6 +2,7 @@
  * Networks as the API sees them: made, removed, joined and left, with the events that tell of it. The controller does
  * the work; what belongs to a container (its record, its files, its queue) is seen to here.
  */
+import { setImmediate } from "node:timers/promises";
 import type {
   EndpointSettings,
   NetworkConnectRequest,
@@ -11,6 +12,7 @@ import type {
 } from "#api-types/network.ts";
 import type { Container } from "#engine/containers/container.ts";
 import { untilMilliseconds } from "#engine/containers/container-filters.ts";
+import { saveSurely } from "#engine/containers/exit.ts";
 import { checkPruneFilters } from "#engine/containers/prune-containers.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import type { Filters, NetworkService } from "#engine/engine-types.ts";
@@ -67,7 +69,7 @@ export class Networks implements NetworkService {
   async connect(nameOrId: string, request: NetworkConnectRequest): Promise<void> {
     const container = this.#context.containers.get(request.Container ?? "");
     const network = this.inspect(nameOrId);
-    await container.queue.run(() => this.#connect(container, network, request.EndpointConfig ?? {}));
+    await this.#inTurn(container, () => this.#connect(container, network, request.EndpointConfig ?? {}));
   }
 
   async disconnect(nameOrId: string, request: NetworkDisconnectRequest): Promise<void> {
@@ -81,7 +83,16 @@ export class Networks implements NetworkService {
     }
     const container = this.#context.containers.get(name);
     const network = this.inspect(nameOrId);
-    await container.queue.run(() => this.#disconnect(container, network));
+    await this.#inTurn(container, () => this.#disconnect(container, network));
+  }
+
+  /** When what is under way with the container is done, and its network is known. */
+  #inTurn(container: Container, work: () => Promise<void>): Promise<void> {
+    return this.#context.containers.inTurn(container.id, async () => {
+      // A start has answered, and what follows it comes in this turn of the event loop: its namespace is known then.
+      await setImmediate();
+      await work();
+    });
   }
 
   async #connect(
@@ -99,24 +110,30 @@ export class Networks implements NetworkService {
     }
     const former = record.endpoints;
     record.endpoints = { ...former, [network.Name]: wishes };
-    if (isUp(container)) {
-      try {
-        const request = sandboxRequest(this.#context, record);
-        const addresses = await networks.connect(request, network.Id);
-        try {
-          addOwnAddresses(this.#context, record, addresses);
-          pointToNameServer(this.#context, record);
-        } catch (error) {
-          await networks.disconnect(request, network.Id);
-          throw error;
-        }
-      } catch (error) {
-        record.endpoints = former;
-        throw error;
-      }
-      this.#publish("connect", network, record.id);
+    try {
+      if (isUp(container)) await this.#join(container, network);
+      else containers.save(container);
+    } catch (error) {
+      record.endpoints = former;
+      throw error;
     }
-    containers.save(container);
+  }
+
+  async #join(container: Container, network: NetworkResource): Promise<void> {
+    const { networks, containers } = this.#context;
+    const { record } = container;
+    const request = sandboxRequest(this.#context, record);
+    const addresses = await networks.connect(request, network.Id);
+    try {
+      addOwnAddresses(this.#context, record, addresses);
+      pointToNameServer(this.#context, record);
+      containers.save(container);
+    } catch (error) {
+      await networks.disconnect(request, network.Id);
+      removeOwnAddresses(this.#context, record, addresses);
+      throw error;
+    }
+    this.#publish("connect", network, record.id);
   }
 
   async #disconnect(container: Container, network: NetworkResource): Promise<void> {
@@ -132,21 +149,31 @@ export class Networks implements NetworkService {
         },
       );
     }
-    if (record.endpoints[network.Name] === undefined) {
+    const isOn = networks.settings(record.id)?.endpoints[network.Name] !== undefined;
+    if (record.endpoints[network.Name] === undefined && !isOn) {
       throw new BerthError("internal", `container ${record.id} is not connected to network ${network.Name}`, {
         operation: "disconnect network",
         object: network.Name,
       });
     }
     // After a daemon that was killed half-way through it may have left already.
-    if (isUp(container) && networks.settings(record.id)?.endpoints[network.Name] !== undefined) {
+    const leaves = isUp(container) && isOn;
+    if (leaves) {
       const addresses = await networks.disconnect(sandboxRequest(this.#context, record), network.Id);
       removeOwnAddresses(this.#context, record, addresses);
       this.#publish("disconnect", network, record.id);
     }
-    const { [network.Name]: _, ...others } = record.endpoints;
+    const former = record.endpoints;
+    const { [network.Name]: _, ...others } = former;
     record.endpoints = others;
-    containers.save(container);
+    // It has left, whatever can be stored.
+    if (leaves) return void saveSurely(this.#context, container);
+    try {
+      containers.save(container);
+    } catch (error) {
+      record.endpoints = former;
+      throw error;
+    }
   }
 
   #publish(

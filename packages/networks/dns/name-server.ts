@@ -38,7 +38,6 @@ const FORWARD = -1;
 interface Served {
   containerId: string;
   udp: FileDescriptor;
-  tcp: FileDescriptor;
   forwarding: ForwardingClient;
   stop(): void;
 }
@@ -66,28 +65,22 @@ export class NameServer implements Disposable {
     this.#names.set({ ...names, upstream });
   }
 
-  /** Serves the container's sockets from now on, which it takes over. */
-  serve(containerId: string, sockets: ResolverSockets): void {
+  /** Serves the container's sockets from now on. Takes them over: where that cannot be, they are closed. */
+  serve(containerId: string, { udp, tcp }: ResolverSockets): void {
+    using made = new DisposableStack();
+    made.use(tcp);
+    made.use(udp);
     this.#stop(containerId);
-    const { udp, tcp } = sockets;
-    const served: Served = {
-      containerId,
-      udp,
-      tcp,
-      forwarding: new ForwardingClient(udp.number),
-      stop: () => undefined,
-    };
+    const forwarding = new ForwardingClient(udp.number);
+    made.defer(() => forwarding.close());
+    const served: Served = { containerId, udp, forwarding, stop: () => undefined };
     const watch = this.#poller.watch(udp.number, EPOLLIN, () => this.#readDatagrams(served));
-    const streams = this.#tcpClients.serve(tcp.number, (message, answer) =>
-      this.#askedByTcp(served, message, answer),
+    made.defer(() => watch.end());
+    made.use(
+      this.#tcpClients.serve(tcp.number, (message, answer) => this.#askedByTcp(served, message, answer)),
     );
-    served.stop = () => {
-      watch.end();
-      streams[Symbol.dispose]();
-      served.forwarding.close();
-      udp.close();
-      tcp.close();
-    };
+    const kept = made.move();
+    served.stop = () => kept.dispose();
     this.#served.set(containerId, served);
   }
 

@@ -50,12 +50,11 @@ export function socketsOfShim(containerPid: number): ResolverSockets | undefined
   if (shim === undefined) return undefined;
   try {
     using pidfd = new FileDescriptor(pidfdOpen(shim));
-    const udp = new FileDescriptor(pidfdGetfd(pidfd.number, RESOLVER_UDP_FD));
-    if (!isOurs(udp.number)) {
-      udp.close();
-      return undefined;
-    }
-    return { udp, tcp: new FileDescriptor(pidfdGetfd(pidfd.number, RESOLVER_TCP_FD)) };
+    // One that stays open keeps the container's namespace.
+    using udp = new FileDescriptor(pidfdGetfd(pidfd.number, RESOLVER_UDP_FD));
+    if (!isOurs(udp.number)) return undefined;
+    const tcp = new FileDescriptor(pidfdGetfd(pidfd.number, RESOLVER_TCP_FD));
+    return { udp: new FileDescriptor(udp.release()), tcp };
   } catch (error) {
     // It has ended, or has nothing under these numbers.
     if (error instanceof SyscallError && [ERRNO.ESRCH, ERRNO.EBADF].includes(error.errno)) return undefined;
@@ -83,17 +82,15 @@ export function makeSocketsHere(): ResolverSockets {
   const redirects = canRedirect();
   for (let attempt = 1; ; attempt++) {
     const port = redirects ? choosePort() : 53;
-    const udp = new FileDescriptor(socketFor(resolverAddress(port), SOCK_DGRAM));
-    const tcp = new FileDescriptor(socketFor(resolverAddress(port), SOCK_STREAM));
+    using udp = new FileDescriptor(socketFor(resolverAddress(port), SOCK_DGRAM));
+    using tcp = new FileDescriptor(socketFor(resolverAddress(port), SOCK_STREAM));
     try {
       for (const fd of [udp.number, tcp.number]) bind(fd, resolverAddress(port));
       setsockopt(udp.number, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
       listen(tcp.number, RESOLVER_BACKLOG);
       if (redirects) redirect(port);
-      return { udp, tcp };
+      return { udp: new FileDescriptor(udp.release()), tcp: new FileDescriptor(tcp.release()) };
     } catch (error) {
-      udp.close();
-      tcp.close();
       const taken = error instanceof SyscallError && error.errno === ERRNO.EADDRINUSE;
       if (!taken || attempt === ATTEMPTS || !redirects) throw error;
     }

@@ -14,11 +14,16 @@ import { external, type PublishedPort } from "#networks/ports/port-errors.ts";
 import type { WantedPort } from "#networks/ports/port-spec.ts";
 import { forgetFlows } from "#networks/ports/udp-flows.ts";
 
+/** ms until rules are tried to be taken out again that could not be: at first, and at most. */
+const AGAIN = { first: 1000, most: 60_000 };
+
 export class BridgePorts {
   readonly #settings: BridgeSettings;
   readonly #shared: BridgeShared;
   /** Leases whose rules may still be in the kernel; their addresses must not be given out. */
   readonly #lingering = new Set<string>();
+  /** What is being taken out at the moment. */
+  readonly #drops = new Set<Promise<void>>();
 
   constructor(settings: BridgeSettings, shared: BridgeShared) {
     this.#settings = settings;
@@ -83,17 +88,31 @@ export class BridgePorts {
       return Promise.resolve();
     }
     this.#lingering.add(endpointId);
-    return this.#dropRules(published).catch((error: unknown) => this.#complain(error));
+    const drop = this.#dropRules(published);
+    this.#drops.add(drop);
+    return drop.finally(() => this.#drops.delete(drop));
+  }
+
+  /** Resolves when the addresses of all that have left are free, but for those whose rules cannot be taken out. */
+  async freed(): Promise<void> {
+    await Promise.all(this.#drops);
   }
 
   #complain(error: unknown): void {
     this.#shared.logger.warn("removing the rules of published ports failed", { error: String(error) });
   }
 
-  async #dropRules(published: readonly PublishedPort[]): Promise<void> {
+  /** Never rejects: where it fails it is done again later, and the addresses linger until then. */
+  async #dropRules(published: readonly PublishedPort[], again = AGAIN.first): Promise<void> {
     const gone = [...this.#lingering];
-    await this.#shared.firewall.apply();
-    await forgetFlows(published);
+    try {
+      await this.#shared.firewall.apply();
+      await forgetFlows(published);
+    } catch (error) {
+      this.#complain(error);
+      setTimeout(() => void this.#dropRules(published, Math.min(2 * again, AGAIN.most)), again).unref();
+      return;
+    }
     for (const endpoint of gone) {
       this.#lingering.delete(endpoint);
       this.#shared.leases.release(endpoint);

@@ -230,6 +230,10 @@ export class BridgeNetwork implements NetworkDriver {
     return this.#ports.leave(endpointId, published);
   }
 
+  freed(): Promise<void> {
+    return this.#ports.freed();
+  }
+
   resume(owner: PortOwner, published: readonly PublishedPort[]): void {
     this.#ports.resume(owner, published);
   }

@@ -97,6 +97,8 @@ export interface NetworkDriver {
   permit?(endpointId: string, links: readonly LinkRule[]): Promise<void>;
   /** Gives back all an endpoint has; resolves when that is done. Its link goes with its namespace. Never rejects. */
   leave(endpointId: string, published: readonly PublishedPort[]): Promise<void>;
+  /** Resolves when addresses given back so far can be had by who asks for one of them; undefined where they always can. */
+  freed?(): Promise<void>;
   /** After a restart of the daemon: takes again what a running container has published. */
   resume(owner: PortOwner, published: readonly PublishedPort[]): void;
   /** Gives back the addresses of all endpoints but these. */

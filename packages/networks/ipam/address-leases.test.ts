@@ -24,6 +24,7 @@ function set(subnet: string, gateway: string, range = subnet) {
   const leases = new AddressLeases(database);
   let holder = 0;
   return {
+    database,
     leases,
     addresses,
     take: (name = `c${holder++}`) => formatAddress(leases.take(addresses, name)),
@@ -44,6 +45,20 @@ test("addresses come in order, past gateway, network and broadcast, until all ar
   assert.equal(take(), "10.0.0.2", "released first, reused first");
   assert.equal(take(), "10.0.0.1");
   assert.throws(() => take(), isFull);
+});
+
+test("an address that cannot be taken back now is nobody's, and free a second later", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { take, leases, database } = set("10.0.0.0/30", "10.0.0.1");
+  assert.equal(take("a"), "10.0.0.2");
+  const full = t.mock.method(database, "run", () => {
+    throw new Error("database or disk is full");
+  });
+  leases.release("a");
+  full.mock.restore();
+  assert.throws(() => take("b"), isFull);
+  t.mock.timers.tick(1000);
+  assert.equal(take("b"), "10.0.0.2");
 });
 
 test("a released address waits until the fresh ones are used up", () => {

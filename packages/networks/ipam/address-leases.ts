@@ -29,9 +29,15 @@ export interface AddressRange {
   auxiliary?: readonly Address[];
 }
 
+/** ms until an address is taken back again that could not be. */
+const AGAIN = 1000;
+
 export class AddressLeases {
   readonly #database: Database;
   #released = 0;
+  /** Whose addresses could not be taken back yet; until then nobody gets them. */
+  readonly #unreleased = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(database: Database) {
     this.#database = database;
@@ -55,15 +61,24 @@ export class AddressLeases {
     });
   }
 
-  /** Takes back what `holder` has. */
+  /** Takes back what `holder` has, now or, where that cannot be stored, as soon as it can. Never throws. */
   release(holder: string): void {
     // Microseconds, so that the order survives a restart; never the same twice.
     this.#released = Math.max(Date.now() * 1000, this.#released + 1);
-    this.#database.run(
-      "UPDATE network_address SET holder = NULL, released = ? WHERE holder = ?",
-      this.#released,
-      holder,
-    );
+    try {
+      this.#database.run(
+        "UPDATE network_address SET holder = NULL, released = ? WHERE holder = ?",
+        this.#released,
+        holder,
+      );
+      this.#unreleased.delete(holder);
+    } catch {
+      this.#unreleased.add(holder);
+      this.#timer ??= setTimeout(() => {
+        this.#timer = undefined;
+        for (const left of [...this.#unreleased]) this.release(left);
+      }, AGAIN).unref();
+    }
   }
 
   /** Has anybody an address of this network? */

@@ -273,13 +273,14 @@ function runProxy(launcherPath: string, socketPath: string, patience: number | u
     stdio: ["ignore", "ignore", "pipe"],
   });
   let complaint = "";
-  child.stderr.on("data", (chunk: Buffer) => {
-    complaint += chunk.toString();
-  });
   child.on("error", reject);
   child.on("close", (code, signal) => {
     if (code === 0) resolve();
     else reject(new Error(complaint.trim() || `it ended with ${signal ?? code}`));
+  });
+  // Without a descriptor for it there is none, whatever the types say, and the error comes later.
+  child.stderr?.on("data", (chunk: Buffer) => {
+    complaint += chunk.toString();
   });
   return promise;
 }

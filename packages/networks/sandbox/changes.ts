@@ -19,7 +19,7 @@ import type { HeldLink, HeldSandbox } from "#networks/network-record.ts";
 import type { Network } from "#networks/network-table.ts";
 import type { SandboxRequest } from "#networks/network-types.ts";
 import type { WantedPort } from "#networks/ports/port-spec.ts";
-import { ownerOf, takeEndpoint } from "#networks/sandbox/joining.ts";
+import { addressesFreed, ownerOf, takeEndpoint } from "#networks/sandbox/joining.ts";
 import {
   attachEndpoint,
   giveBackAddresses,
@@ -61,6 +61,8 @@ export async function joinRunning(change: Joining): Promise<void> {
   const present = presentEndpoints(change);
   const before = chooseGateways(present);
   const after = chooseGateways([...present, { network, wishes }]);
+  const publishedBefore = publishedBy(held);
+  await addressesFreed([{ network, wishes }]);
   const planned = await reserveAddresses([{ network, wishes }]);
   const taken = takeNew(change, planned, after, present);
   try {
@@ -74,16 +76,29 @@ export async function joinRunning(change: Joining): Promise<void> {
     await movePorts(change, after);
     settled(change);
   } catch (error) {
-    // What may have kept it from joining keeps nobody from taking it back: both wait until it has passed.
-    await throughShortage(() => removeEndpoint(change)).catch(() => {
-      // The first failure is the one to tell; what is left goes with the container.
-    });
-    await throughShortage(() => restoreRoutes(change, after, before)).catch(() => {
-      // As above.
-    });
-    settled(change);
+    await undoJoining(change, { before, after, publishedBefore });
     throw error;
   }
+}
+
+/**
+ * What may have kept it from joining keeps nobody from taking it back: every step waits until it has passed. What fails
+ * all the same is not told, for the first failure is the one to tell; the next daemon finishes what is left.
+ */
+async function undoJoining(
+  change: Joining,
+  { before, after, publishedBefore }: { before: Gateways; after: Gateways; publishedBefore: PublishedOn },
+): Promise<void> {
+  const works = (step: () => Promise<void>) =>
+    throughShortage(step).then(
+      () => true,
+      () => false,
+    );
+  const isOff = await works(() => removeEndpoint(change));
+  await works(() => restoreRoutes(change, after, before));
+  await works(() => publishAgain(change, publishedBefore));
+  if (isOff) delete change.held.changing;
+  await works(async () => change.save());
 }
 
 /** The transaction. */
@@ -104,7 +119,10 @@ function takeNew(
       return taken;
     });
   } catch (error) {
+    // The database has forgotten these by itself.
     delete held.changing;
+    delete held.endpoints[network.record.name];
+    delete held.links[network.record.name];
     giveBackAddresses(planned);
     throw error;
   }
@@ -112,14 +130,28 @@ function takeNew(
 
 /** Also finishes what a daemon that was killed had begun, wherever it was. */
 export async function leaveRunning(change: Change): Promise<void> {
+  const { held } = change;
   const { name } = change.network.record;
-  change.held.changing = name;
-  change.save();
+  const publishedBefore = publishedBy(held);
+  try {
+    held.changing = name;
+    change.save();
+  } catch (error) {
+    delete held.changing;
+    throw error;
+  }
   const before = chooseGateways(presentEndpoints(change));
   const after = chooseGateways(presentEndpoints(change).filter(({ network }) => network !== change.network));
-  if (change.held.publishedOn === name) await movePorts(change, after);
-  await removeEndpoint(change);
-  await restoreRoutes(change, before, after);
+  try {
+    if (held.publishedOn === name) await movePorts(change, after);
+  } catch (error) {
+    await throughShortage(() => publishAgain(change, publishedBefore)).catch(() => undefined);
+    settled(change);
+    throw error;
+  }
+  // From here on there is no way back, and it waits for what the kernel is short of.
+  await throughShortage(() => removeEndpoint(change));
+  await throughShortage(() => restoreRoutes(change, before, after));
   settled(change);
 }
 
@@ -162,19 +194,41 @@ function routes(
   });
 }
 
+/** The network that ports are published on ("" for none), and the ports. */
+type PublishedOn = Pick<HeldSandbox, "publishedOn" | "published">;
+
+function publishedBy({ publishedOn, published }: HeldSandbox): PublishedOn {
+  return { publishedOn, published };
+}
+
 /** Publishes on the network that leads out now; the ports of the host stay the same. */
 async function movePorts(change: Change, gateways: Gateways): Promise<void> {
-  const { held, pid, networkOf } = change;
+  const { held, networkOf } = change;
   const to = publishingNetwork(gateways);
   if (to?.record.name === held.publishedOn) return;
-  const from = networkOf(held.publishedOn);
-  const endpointBefore = held.endpoints[held.publishedOn];
+  const before = publishedBy(held);
+  const endpoint = held.endpoints[held.publishedOn];
+  await networkOf(held.publishedOn)?.driver.withdraw(endpoint?.EndpointID ?? "", held.published);
+  await publishOn(change, to, before);
+}
+
+/** A change that was to move the ports has failed: they are where they were. */
+async function publishAgain(change: Change, before: PublishedOn): Promise<void> {
+  const { held, networkOf } = change;
+  const isThere = held.publishedOn === before.publishedOn && held.published === before.published;
+  const to = networkOf(before.publishedOn);
+  if (isThere || to === undefined || held.endpoints[before.publishedOn] === undefined) return;
+  const endpoint = held.endpoints[held.publishedOn];
+  await networkOf(held.publishedOn)?.driver.withdraw(endpoint?.EndpointID ?? "", held.published);
+  await publishOn(change, to, before);
+}
+
+/** Publishes on `to` what was published before; nothing is published at the moment. */
+async function publishOn(change: Change, to: Network | undefined, before: PublishedOn): Promise<void> {
+  const { held, pid } = change;
   // Who was reached by an address of its own has no port of the host's to keep.
-  const anew = held.publishedOn === "" || held.published.some(({ hostPort }) => hostPort === 0);
-  const wanted = anew ? change.wanted : held.published.map(asWanted);
-  if (from !== undefined && endpointBefore !== undefined) {
-    await from.driver.withdraw(endpointBefore.EndpointID, held.published);
-  }
+  const anew = before.publishedOn === "" || before.published.some(({ hostPort }) => hostPort === 0);
+  const wanted = anew ? change.wanted : before.published.map(asWanted);
   held.published = [];
   held.publishedOn = to?.record.name ?? "";
   const endpoint = held.endpoints[held.publishedOn];
@@ -212,15 +266,15 @@ async function removeEndpoint(change: Change): Promise<void> {
   const link = held.links[name];
   const published = held.publishedOn === name ? held.published : [];
   if (link !== undefined) await removeLink(change.pid, link);
-  if (endpoint !== undefined) {
-    await network.driver.leave(endpoint.EndpointID, published);
-    network.addresses?.release(endpoint.EndpointID);
-  }
   delete held.endpoints[name];
   delete held.links[name];
   if (held.publishedOn === name) {
     held.published = [];
     held.publishedOn = "";
+  }
+  if (endpoint !== undefined) {
+    await network.driver.leave(endpoint.EndpointID, published);
+    network.addresses?.release(endpoint.EndpointID);
   }
   change.save();
 }

@@ -44,6 +44,7 @@ export interface Joining {
 
 /** Resolves when everything is in place, with what the namespace is to be told; when it rejects, nothing is held. */
 export async function joinNetworks(joining: Joining): Promise<SandboxProgram> {
+  await addressesFreed(joining.planned);
   const planned = await reserveAddresses(joining.planned);
   let taken: TakenEndpoint[];
   try {
@@ -62,6 +63,14 @@ export async function joinNetworks(joining: Joining): Promise<SandboxProgram> {
   } catch (error) {
     await joining.undo();
     throw error;
+  }
+}
+
+/** Who asks for an address by number may be who has just given it back. */
+export async function addressesFreed(planned: readonly PlannedEndpoint[]): Promise<void> {
+  for (const { network, wishes } of planned) {
+    const { IPv4Address, IPv6Address } = wishes.IPAMConfig ?? {};
+    if (IPv4Address || IPv6Address) await network.driver.freed?.();
   }
 }
 

@@ -8,5 +8,5 @@ export interface NamespaceTask {
   requests: { why: string; bytes: Uint8Array; ignore?: number }[];
 }
 
-/** The failure of the first step that failed; nothing else was done after it. */
-export type NamespaceAnswer = { failed: string | undefined };
+/** The failure of the first step that failed, with the kernel's name for it ("ENOMEM"); nothing else was done after it. */
+export type NamespaceAnswer = { failed: string | undefined; code?: string | undefined };

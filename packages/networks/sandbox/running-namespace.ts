@@ -4,6 +4,7 @@
  */
 import { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
+import { errnoName } from "#kernel/errno.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
 import type { NamespaceAnswer, NamespaceTask } from "#networks/sandbox/namespace-messages.ts";
 import type { NetlinkRequest, SandboxProgram } from "#runtime/launch-types.ts";
@@ -34,7 +35,7 @@ function sendFromHost(pid: number, requests: readonly NetlinkRequest[]): void {
     const message = Buffer.from(bytes);
     for (const at of pidAt) message.writeUInt32LE(pid, at);
     const errno = netlink.tryRequest(message);
-    if (errno !== 0 && errno !== ignore) throw refused(`${why}: errno ${errno}`);
+    if (errno !== 0 && errno !== ignore) throw refused(`${why}: errno ${errno}`, errnoName(errno));
   }
 }
 
@@ -42,19 +43,21 @@ async function inNamespace(task: NamespaceTask): Promise<void> {
   const thread = new Worker(new URL("./namespace-worker.ts", import.meta.url), { workerData: task });
   const timer = setTimeout(() => void thread.terminate(), deadline);
   try {
-    const { failed } = await new Promise<NamespaceAnswer>((resolve, reject) => {
+    const { failed, code } = await new Promise<NamespaceAnswer>((resolve, reject) => {
       thread.once("message", resolve);
       thread.once("error", reject);
       thread.once("exit", () => reject(refused("the thread ended without an answer")));
     });
-    if (failed !== undefined) throw refused(failed);
+    if (failed !== undefined) throw refused(failed, code);
   } finally {
     clearTimeout(timer);
   }
 }
 
-function refused(why: string): BerthError {
+/** `code`: the kernel's name for it, which tells a shortage from what stays as it is. */
+function refused(why: string, code?: string): BerthError {
   return new BerthError("internal", `failed to change the container's network: ${why}`, {
     operation: "change network namespace",
+    cause: Object.assign(new Error(why), { code }),
   });
 }
