@@ -1,6 +1,7 @@
 /** The engine's small pure parts. */
 import assert from "node:assert/strict";
 import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { ContainerState } from "#api-types/container.ts";
@@ -12,6 +13,7 @@ import { parseSecurityOptions } from "#engine/launch/security-options.ts";
 import { SerialQueue } from "#engine/serial-queue.ts";
 import { DetachFilter, parseDetachKeys } from "#engine/streams/detach-keys.ts";
 import { formatNanoseconds, parseNanoseconds, ZERO_TIME } from "#engine/timestamps.ts";
+import { isBerthError } from "#errors/errors.ts";
 
 test("times survive formatting and parsing to the nanosecond", () => {
   fc.assert(
@@ -72,6 +74,18 @@ test("the detach keys end the input, also split over chunks", async () => {
 test("half a detach sequence is ordinary input", async () => {
   assert.deepEqual(await typed("", ["a\x10b\x10\x10c"]), { out: "a\x10b\x10\x10c", detached: false });
   assert.deepEqual(await typed("", ["a\x10"]), { out: "a\x10", detached: false });
+});
+
+test("detach keys as long as nobody types them are refused, and held back are any number", async () => {
+  assert.throws(
+    () => parseDetachKeys(`${"a,".repeat(100_000)}b`),
+    (error) => isBerthError(error, "invalid") && error.message.length < 200,
+  );
+  const filter = new DetachFilter(Buffer.alloc(200_000, "a"), () => {});
+  const typed = Buffer.alloc(199_999, "a");
+  filter.write(typed);
+  filter.end("b");
+  assert.equal((await buffer(filter)).toString(), `${typed}b`);
 });
 
 test("unknown detach keys are named", () => {

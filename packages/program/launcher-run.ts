@@ -56,7 +56,7 @@ export function runLauncher(options: LauncherRunOptions): LauncherRun {
       resolve();
     });
   });
-  const socket = child.stdio[own] as Socket | null | undefined;
+  const socket = child.stdio?.[own] as Socket | null | undefined;
   if (!socket) return { shim, proceed: () => undefined, ended };
   shim.follow(socket);
   socket.write(program.bytes);

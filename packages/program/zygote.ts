@@ -21,13 +21,14 @@ export async function startZygote(launcherPath: string, socketPath: string): Pro
     stdio: ["ignore", "ignore", "pipe"],
   });
   let complaint = "";
-  child.stderr.on("data", (chunk: Buffer) => {
-    complaint += chunk.toString();
-  });
   child.on("error", (error) => reject(unavailable(error.message, error)));
   child.on("close", (code, signal) => {
     if (code === 0) resolve();
     else reject(unavailable(complaint.trim() || `it ended with ${signal ?? code}`));
+  });
+  // Without a descriptor for it there is none, whatever the types say, and the error comes later.
+  child.stderr?.on("data", (chunk: Buffer) => {
+    complaint += chunk.toString();
   });
   await promise;
 }

@@ -48,16 +48,7 @@ function groupsOf(id: string): string[] {
 test("a network that cannot be joined without descriptors is not one of the container's afterwards", async () => {
   daemon.ok("network", "create", "few");
   daemon.ok("run", "-d", "--name", "stays", "berth/busybox", "sleep", "1000");
-  // A connection of its own first: there is no descriptor for one later.
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  const ask = (method: string, path: string, body?: object) =>
-    new Promise<number>((done, failed) => {
-      const headers = { "Content-Type": "application/json" };
-      const sent = request({ agent, socketPath: daemon.socket, method, path, headers }, (answer) => {
-        answer.resume().on("end", () => done(answer.statusCode ?? 0));
-      });
-      sent.on("error", failed).end(body && JSON.stringify(body));
-    });
+  const { agent, ask } = keptConnection();
   try {
     assert.equal(await ask("GET", "/_ping"), 200);
     const end = noDescriptors();
@@ -80,16 +71,67 @@ test("a network that cannot be joined without descriptors is not one of the cont
   daemon.ok("network", "rm", "few");
 });
 
-/** From now on until the answer is called: every number is taken or refused. */
-function noDescriptors(): () => void {
+test("a launcher that cannot be started for want of descriptors costs a start, and not the daemon", async () => {
+  daemon.ok("create", "--name", "again", "berth/busybox", "true");
+  const { agent, ask } = keptConnection();
+  try {
+    assert.equal(await ask("GET", "/_ping"), 200);
+    // How many a connection takes before that is nobody's promise: with some number of them it is the launcher's turn.
+    for (let left = 0; left < 6; left++) {
+      await endLaunchers();
+      const end = noDescriptors(left);
+      const started = ask("POST", "/containers/again/start");
+      // What waits for descriptors goes on with them.
+      await Promise.race([started, sleep(1000)]);
+      end();
+      assert.ok((await started) > 0);
+      assert.equal(await ask("GET", "/_ping"), 200);
+      daemon.ok("wait", "again");
+    }
+  } finally {
+    agent.destroy();
+  }
+  daemon.ok("start", "again");
+  daemon.ok("wait", "again");
+  daemon.ok("rm", "again");
+});
+
+async function endLaunchers(): Promise<void> {
+  for (const pid of daemon.launchers()) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // The last start's shim, which has ended in between.
+    }
+  }
+  await eventually(() => assert.deepEqual(daemon.launchers(), []));
+}
+
+/** A connection of its own, from the first request on: there is no descriptor for one later. */
+function keptConnection() {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const ask = (method: string, path: string, body?: object) =>
+    new Promise<number>((done, failed) => {
+      const headers = { "Content-Type": "application/json" };
+      const sent = request({ agent, socketPath: daemon.socket, method, path, headers }, (answer) => {
+        answer.resume().on("end", () => done(answer.statusCode ?? 0));
+      });
+      sent.on("error", failed).end(body && JSON.stringify(body));
+    });
+  return { agent, ask };
+}
+
+/** From now on until the answer is called: every number but `left` of them is taken or refused. */
+function noDescriptors(left = 0): () => void {
   const open = readdirSync(`/proc/${daemon.pid}/fd`).map(Number);
   const before = /^Max open files +(\d+)/m.exec(readFileSync(`/proc/${daemon.pid}/limits`, "utf8"))?.[1];
-  limit(`${lowestFree(open)}:`);
+  limit(`${free(open, left)}:`);
   return () => limit(`${before}:`);
 }
 
-function lowestFree(taken: readonly number[]): number {
+/** The lowest number that is free when `skipped` others are taken. */
+function free(taken: readonly number[], skipped: number): number {
   let number = 0;
-  while (taken.includes(number)) number++;
+  for (let passed = 0; taken.includes(number) || passed++ < skipped; ) number++;
   return number;
 }

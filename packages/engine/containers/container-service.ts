@@ -55,9 +55,9 @@ export class Containers implements ContainerService {
   }
 
   async start(nameOrId: string, { checkpoint }: { checkpoint?: string } = {}): Promise<void> {
-    const container = this.#context.containers.get(nameOrId);
-    if (checkpoint) throw refuseRestore(container);
-    return container.queue.run(() => startContainer(this.#context, container));
+    const { containers } = this.#context;
+    if (checkpoint) throw refuseRestore(containers.get(nameOrId));
+    return containers.inTurn(nameOrId, (container) => startContainer(this.#context, container));
   }
 
   listCheckpoints(nameOrId: string, directory: string): Promise<{ Name: string }[]> {
@@ -73,13 +73,13 @@ export class Containers implements ContainerService {
   }
 
   stop(nameOrId: string, options: { signal?: string; timeout?: number }): Promise<void> {
-    const container = this.#context.containers.get(nameOrId);
-    return container.queue.run(() => stopContainer(this.#context, container, options));
+    return this.#context.containers.inTurn(nameOrId, (container) =>
+      stopContainer(this.#context, container, options),
+    );
   }
 
   restart(nameOrId: string, options: { signal?: string; timeout?: number }): Promise<void> {
-    const container = this.#context.containers.get(nameOrId);
-    return container.queue.run(async () => {
+    return this.#context.containers.inTurn(nameOrId, async (container) => {
       // Between stop and start an automatic removal must not get in.
       container.restartingByHand = true;
       try {
@@ -98,23 +98,27 @@ export class Containers implements ContainerService {
   }
 
   pause(nameOrId: string): Promise<void> {
-    const container = this.#context.containers.get(nameOrId);
-    return container.queue.run(() => freezeContainer(this.#context, container, true));
+    return this.#context.containers.inTurn(nameOrId, (container) =>
+      freezeContainer(this.#context, container, true),
+    );
   }
 
   unpause(nameOrId: string): Promise<void> {
-    const container = this.#context.containers.get(nameOrId);
-    return container.queue.run(() => freezeContainer(this.#context, container, false));
+    return this.#context.containers.inTurn(nameOrId, (container) =>
+      freezeContainer(this.#context, container, false),
+    );
   }
 
-  async rename(nameOrId: string, name: string): Promise<void> {
-    const container = this.#context.containers.get(nameOrId);
-    await container.queue.run(async () => renameContainer(this.#context, container, name));
+  rename(nameOrId: string, name: string): Promise<void> {
+    return this.#context.containers.inTurn(nameOrId, async (container) =>
+      renameContainer(this.#context, container, name),
+    );
   }
 
   update(nameOrId: string, change: HostConfig): Promise<string[]> {
-    const container = this.#context.containers.get(nameOrId);
-    return container.queue.run(() => updateContainer(this.#context, container, change));
+    return this.#context.containers.inTurn(nameOrId, (container) =>
+      updateContainer(this.#context, container, change),
+    );
   }
 
   async remove(

@@ -41,6 +41,23 @@ test("a name is given once, and again after it was given back", () => {
   assert.throws(() => store.add(record("a3", "no spaces")), /Invalid container name \(no spaces\)/);
 });
 
+test("a rename that cannot be stored has not happened", (t) => {
+  const { database, store } = open();
+  const container = store.add(record("a1", "one"));
+  const failing = t.mock.method(store, "save", () => assert.fail("disk is full"));
+  assert.throws(() => store.rename(container, "two"), /disk is full/);
+  assert.equal(container.record.name, "one");
+  assert.equal(store.get("one"), container);
+  assert.equal(store.find("two"), undefined);
+  failing.mock.restore();
+  store.rename(container, "two");
+  assert.equal(store.get("two"), container);
+  assert.equal(store.find("one"), undefined);
+  const again = new ContainerStore(database);
+  again.load();
+  assert.equal(again.get("a1").record.name, "two");
+});
+
 test("rows are as the last save left them, and what is being removed keeps its row", () => {
   const { database, store } = open();
   const kept = store.add(record("a1", "one"));

@@ -105,10 +105,10 @@ export class ContainerStore {
 
   rename(container: Container, name: string): void {
     this.#checkNameFree(name);
-    this.#byName.delete(container.record.name);
-    container.record.name = name;
+    const former = container.record.name;
+    this.#change(container, { name });
+    this.#byName.delete(former);
     this.#byName.set(name, container);
-    this.save(container);
   }
 
   /** From now on the next daemon would finish its removal, volumes and all. It can be found, under its name, until it is retired. */
@@ -121,6 +121,12 @@ export class ContainerStore {
     const { name, id } = container.record;
     this.#change(container, { name: "", phase: "removing", takesVolumes });
     this.#byName.delete(name);
+    this.#byId.delete(id);
+  }
+
+  /** It can no longer be found, though its retirement could not be stored: of one whose making has failed. */
+  drop({ id, record }: Container): void {
+    this.#byName.delete(record.name);
     this.#byId.delete(id);
   }
 
@@ -163,6 +169,15 @@ export class ContainerStore {
       });
     }
     return found;
+  }
+
+  /**
+   * Runs `work` on it when what is under way with it is done. Throws "not-found" for one that is not there, or was removed
+   * before its turn came.
+   */
+  async inTurn<T>(nameOrId: string, work: (container: Container) => Promise<T>): Promise<T> {
+    const { id, queue } = this.get(nameOrId);
+    return await queue.run(() => work(this.get(id)));
   }
 
   find(nameOrId: string): Container | undefined {

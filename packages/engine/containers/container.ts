@@ -50,6 +50,8 @@ export class Container {
   cleaned: Promise<void> = Promise.resolve();
   /** `docker restart` is under way: the end in its middle is no reason to remove it. */
   restartingByHand = false;
+  /** This run has been sent SIGKILL: nothing may keep it from taking it. */
+  killed = false;
   /** How many of this run's out-of-memory kills have been told. */
   oomKillsTold = 0;
   /** The last pause before a restart by policy, ms; 0 when there was none. */

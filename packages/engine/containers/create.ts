@@ -10,6 +10,7 @@ import type {
   ContainerCreateRequest,
   ContainerCreateResponse,
 } from "#api-types/container.ts";
+import type { Container } from "#engine/containers/container.ts";
 import { containerDirectory } from "#engine/containers/container-paths.ts";
 import { type ContainerRecord, neverRun } from "#engine/containers/container-record.ts";
 import { randomName } from "#engine/containers/random-name.ts";
@@ -47,9 +48,15 @@ export async function createContainer(
   const begun = performance.now();
   const { record, warnings, image } = composeRecord(context, name, request, platform);
   const container = context.containers.add(record);
-  const { times } = container;
-  times.begin("create", begun);
-  times.mark("create", "request checked, row written");
+  container.times.begin("create", begun);
+  container.times.mark("create", "request checked, row written");
+  // It can be found from now on: who wants it started or removed waits until it is whole.
+  await container.queue.run(() => make(context, container, image));
+  return { Id: record.id, Warnings: warnings };
+}
+
+async function make(context: EngineContext, container: Container, image: Image): Promise<void> {
+  const { record, times } = container;
   try {
     mkdirSync(containerDirectory(context.config, record.id), { recursive: true, mode: 0o710 });
     await context.storage.createWritable(record.id, image.topLayer, {
@@ -58,16 +65,29 @@ export async function createContainer(
     });
     times.mark("create", "directory and layers");
     await makeVolumes(context, record);
+    record.phase = "present";
+    context.containers.save(container);
   } catch (error) {
-    context.containers.retire(container, true);
-    await purge(context, record, true);
+    await unmake(context, container);
     throw error;
   }
-  record.phase = "present";
-  context.containers.save(container);
   publishContainerEvent(context, container, "create");
   times.mark("create", "volumes, row, event");
-  return { Id: record.id, Warnings: warnings };
+}
+
+/** Never throws: what cannot be removed now the next daemon removes, by the row that stays. */
+async function unmake(context: EngineContext, container: Container): Promise<void> {
+  try {
+    context.containers.retire(container, true);
+  } catch {
+    // By its row it is still being made, and nobody shall find it.
+    context.containers.drop(container);
+  }
+  try {
+    await purge(context, container.record, true);
+  } catch (error) {
+    context.logger.error("a half-made container cannot be removed", { container: container.id, error });
+  }
 }
 
 /** Everything that can be refused is refused here, before anything is made. */

@@ -25,7 +25,7 @@ import { throughShortage } from "#program/shortage.ts";
 import { readOomKills } from "#runtime/cgroups/events.ts";
 import { removeContainerCgroups } from "#runtime/cgroups/remove.ts";
 
-/** Milliseconds between two tries to store an end; a full disk may take its time. */
+/** Milliseconds between two tries to store an end, or a removal; a full disk may take its time. */
 const SAVE_AGAIN_MS = 1000;
 
 /** Follows a shim to its end. Call once for each launch or reconnection. */
@@ -88,7 +88,9 @@ async function recordExit(context: EngineContext, container: Container, exit: Ex
   await releaseRun(context, container, saved);
   times.mark("end", "addresses given back");
   // The policy before the waiters: who is told of the end may look at once.
-  if (restart) scheduleRestart(context, container);
+  // Killed while the run was given back, it had neither a process nor a timer yet.
+  if (restart && record.endWanted) abandonRestart(context, container, { inQueue: true });
+  else if (restart) scheduleRestart(context, container);
   tellExitWaiters(container);
   if (!restart && record.hostConfig.AutoRemove && !container.restartingByHand)
     removeLater(context, container);
@@ -111,7 +113,7 @@ export async function saveSurely(context: EngineContext, container: Container): 
       context.containers.save(container);
       return;
     } catch (error) {
-      if (!told) context.logger.error("an end cannot be stored yet", { container: container.id, error });
+      if (!told) context.logger.error("a container cannot be stored yet", { container: container.id, error });
     }
     await new Promise((resolve) => setTimeout(resolve, SAVE_AGAIN_MS).unref());
   }
@@ -155,14 +157,32 @@ export async function releaseRun(
   );
 }
 
-function removeLater(context: EngineContext, container: Container): void {
+function removeLater(context: EngineContext, container: Container, again = false): void {
   void context.background.run("automatic removal", () =>
-    container.queue.run(async () => {
-      if (container.record.phase === "present" && !container.isRunning) {
-        await removeContainer(context, container, { force: false, volumes: true });
-      }
-    }),
+    container.queue.run(() => removeSurely(context, container, again)),
   );
+}
+
+/**
+ * The automatic removal, at once, or as soon as it can be stored: nobody else would try again. Call inside the container's
+ * queue; the next tries queue by themselves. `again`: what keeps it has been told.
+ */
+export async function removeSurely(
+  context: EngineContext,
+  container: Container,
+  again = false,
+): Promise<void> {
+  // Somebody may have started it again.
+  if (container.isRunning) return;
+  try {
+    await removeContainer(context, container, { force: false, volumes: true });
+  } catch (error) {
+    if (!again) {
+      context.logger.error("a container cannot be removed yet", { container: container.id, error });
+    }
+    // No work that a shutdown waits for: the next daemon tries, too.
+    setTimeout(() => removeLater(context, container, true), SAVE_AGAIN_MS).unref();
+  }
 }
 
 /** The start that a policy has decided on, when its pause is over. */
@@ -203,7 +223,7 @@ export function abandonRestart(
   container.restartTimer = undefined;
   record.manuallyStopped = true;
   container.setStatus("exited");
-  context.containers.save(container);
+  void saveSurely(context, container);
   tellExitWaiters(container);
   return true;
 }

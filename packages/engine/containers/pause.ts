@@ -38,9 +38,16 @@ export async function setFrozen(
   { passing = false } = {},
 ): Promise<void> {
   const { record } = container;
-  await (frozen ? freeze : thaw)(context.cgroups, record);
-  // It may have ended meanwhile.
-  if (!record.state.Running || record.state.Paused === frozen) return;
+  try {
+    await (frozen ? freeze : thaw)(context.cgroups, record);
+  } catch (error) {
+    // With the processes their groups may have gone.
+    if (container.live !== undefined) throw error;
+  }
+  // Killed meanwhile, or just before: on version 1 what is frozen never takes its SIGKILL.
+  if (frozen && container.killed) return setFrozen(context, container, false);
+  // It may have ended meanwhile, and wait for its restart.
+  if (container.live === undefined || record.state.Paused === frozen) return;
   container.setStatus(frozen ? "paused" : "running");
   updateHealthMonitor(context, container);
   if (!passing) context.containers.save(container);

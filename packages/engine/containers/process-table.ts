@@ -35,7 +35,7 @@ export function filterProcesses(table: string, pids: ReadonlySet<string>): Proce
  * on that column alone.
  */
 export function checkPsArguments(args: string): void {
-  const renamed = /\s+([^\s]*)=\s*(PID[^\s]*)/i.exec(` ${args}`);
+  const renamed = /\s([^\s]*)=\s*(PID[^\s]*)/i.exec(` ${args}`);
   const [, column, title] = renamed ?? [];
   if (column === undefined || column.toLowerCase() === "pid") return;
   throw new BerthError("invalid", `specifying "${column}=${title}" is not allowed`, {

@@ -19,7 +19,9 @@ export async function pruneContainers(
   let reclaimed = 0;
   const purges: Promise<void>[] = [];
   for (const container of context.containers.all()) {
-    if (container.isRunning || !passes(container)) continue;
+    // One that is being made is no leftover.
+    const making = container.record.phase === "creating";
+    if (container.isRunning || making || !passes(container)) continue;
     await container.queue.run(async () => {
       if (container.isRunning || container.record.phase !== "present") return;
       const { SizeRw } = await containerSizes(context, container);

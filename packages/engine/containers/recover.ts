@@ -8,11 +8,18 @@ import { join } from "node:path";
 import type { Container } from "#engine/containers/container.ts";
 import { controlSocket, exitFile, runDirectory } from "#engine/containers/container-paths.ts";
 import type { ContainerRecord } from "#engine/containers/container-record.ts";
-import { followLogs, followToExit, releaseRun, scheduleRestart } from "#engine/containers/exit.ts";
+import {
+  followLogs,
+  followToExit,
+  releaseRun,
+  removeSurely,
+  saveSurely,
+  scheduleRestart,
+} from "#engine/containers/exit.ts";
 import { findLost } from "#engine/containers/find-lost.ts";
 import { joinedContainers } from "#engine/containers/joined-containers.ts";
 import { agreeOnFrozen } from "#engine/containers/pause.ts";
-import { purge, removeContainer } from "#engine/containers/remove.ts";
+import { purge } from "#engine/containers/remove.ts";
 import { wantsStartWithDaemon } from "#engine/containers/restart-policy.ts";
 import { noteProcess, startContainer } from "#engine/containers/start.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
@@ -117,7 +124,7 @@ async function findAgain(
     if (!record.state.Paused) container.setStatus("running");
     if (!ended) await agreeAgain(context, container);
     if (!ended) await noteProcess(record, await shim.started.catch(() => record.state.Pid));
-    context.containers.save(container);
+    void saveSurely(context, container);
     followToExit(context, container, shim);
     if (!ended) updateHealthMonitor(context, container);
     if (ended) await container.settled;
@@ -210,7 +217,7 @@ async function restartByPolicy(context: EngineContext, cutShort: ReadonlySet<Con
   const wanted = new Set(
     stopped.filter((container) => wantsStartWithDaemon(container.record, cutShort.has(container))),
   );
-  for (const container of cutShort) if (!wanted.has(container)) context.containers.save(container);
+  for (const container of cutShort) if (!wanted.has(container)) void saveSurely(context, container);
   // One that shares another's namespaces comes after that other.
   for (const level of startLevels([...wanted], (container) => joinedContainers(context, container))) {
     const waiting = [...level];
@@ -223,7 +230,7 @@ async function restartByPolicy(context: EngineContext, cutShort: ReadonlySet<Con
   }
   for (const container of stopped) {
     if (wanted.has(container) || !container.record.hostConfig.AutoRemove) continue;
-    await container.queue.run(() => removeContainer(context, container, { force: false, volumes: true }));
+    await container.queue.run(() => removeSurely(context, container));
   }
 }
 

@@ -36,20 +36,28 @@ export async function removeContainer(
   }
   if (context.containers.find(record.id) !== container) return { purged: Promise.resolve() };
   const { name } = record;
-  publishContainerEvent(context, container, "destroy");
   context.containers.retire(container, options.volumes);
+  // Whatever happens below: with the row as it is now nobody else would do it.
+  const purged = context.background.run(`removal of the files of ${name}`, async () => {
+    await container.cleaned;
+    await purge(context, record, options.volumes);
+  });
+  publishContainerEvent(context, container, "destroy", { name });
   for (const waiter of container.removalWaiters) waiter(record.state.ExitCode);
   container.removalWaiters.clear();
   // One that never ran has no end but this.
   for (const waiter of container.exitWaiters) waiter(record.state.ExitCode);
   container.exitWaiters.clear();
   abandonPending(container);
-  // Its volumes are free for whoever removes them next.
-  dereferenceVolumes(context, record);
-  const purged = context.background.run(`removal of the files of ${name}`, async () => {
-    await container.cleaned;
-    await purge(context, record, options.volumes);
-  });
+  try {
+    // Its volumes are free for whoever removes them next.
+    dereferenceVolumes(context, record);
+  } catch (error) {
+    context.logger.warn("the volumes of a removed container are not free yet", {
+      container: record.id,
+      error,
+    });
+  }
   return { purged };
 }
 

@@ -7,8 +7,13 @@ import type { Container } from "#engine/containers/container.ts";
 import { runDirectory } from "#engine/containers/container-paths.ts";
 import type { ContainerRecord } from "#engine/containers/container-record.ts";
 import { refuseLost } from "#engine/containers/damaged-records.ts";
-import { followToExit, releaseRun, saveSurely, tellExitWaiters } from "#engine/containers/exit.ts";
-import { removeContainer } from "#engine/containers/remove.ts";
+import {
+  followToExit,
+  releaseRun,
+  removeSurely,
+  saveSurely,
+  tellExitWaiters,
+} from "#engine/containers/exit.ts";
 import { discardDirectory } from "#engine/discard-directory.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { publishContainerEvent } from "#engine/events/container-events.ts";
@@ -37,6 +42,9 @@ export async function startContainer(
 ): Promise<void> {
   const { record } = container;
   const detail = { operation: "start container", object: record.name };
+  if (record.phase !== "present") {
+    throw new BerthError("conflict", "container is marked for removal and cannot be started", detail);
+  }
   if (record.state.Paused) {
     throw new BerthError("conflict", "cannot start a paused container, try unpause instead", detail);
   }
@@ -100,6 +108,7 @@ async function launch(context: EngineContext, container: Container): Promise<voi
   record.state.Error = "";
   record.state.OOMKilled = false;
   container.oomKillsTold = 0;
+  container.killed = false;
   // All in one turn of the event loop: the exit may come before the caller goes on.
   container.setStatus("running");
   initHealth(container);
@@ -141,8 +150,7 @@ async function undoStart(context: EngineContext, container: Container, error: un
   await releaseRun(context, container, saveSurely(context, container));
   // By policy there was an end before, and this is the last of it.
   if (Restarting) tellExitWaiters(container);
-  if (record.hostConfig.AutoRemove)
-    await removeContainer(context, container, { force: false, volumes: true });
+  if (record.hostConfig.AutoRemove) await removeSurely(context, container);
 }
 
 /** 127: no such command, 126: not executable, 128: anything else that kept it from starting. */

@@ -1,10 +1,11 @@
 /** Ending a container's main process: stop, kill, restart's first half. */
 
 import type { Container } from "#engine/containers/container.ts";
-import { abandonRestart } from "#engine/containers/exit.ts";
+import { abandonRestart, saveSurely } from "#engine/containers/exit.ts";
 import { setFrozen } from "#engine/containers/pause.ts";
 import type { EngineContext } from "#engine/engine-context.ts";
 import { publishContainerEvent } from "#engine/events/container-events.ts";
+import { LONGEST_TIMER_MS } from "#engine/longest-timer.ts";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 import { parseSignal } from "#runtime/signals.ts";
 
@@ -102,15 +103,13 @@ async function sendSignal(context: EngineContext, container: Container, signal: 
   const own = record.config.StopSignal;
   const ends = signal === SIGKILL || !own || parseSignal(own) === signal;
   if (ends) container.record.endWanted = true;
+  if (signal === SIGKILL) container.killed = true;
   record.manuallyStopped = true;
-  context.containers.save(container);
+  // What cannot be stored now is sent all the same: a full disk must not keep anybody from killing.
+  void saveSurely(context, container);
   container.live?.shim.signal(signal);
   publishContainerEvent(context, container, "kill", { signal: String(signal) });
-  if (!ends || !record.state.Paused) return;
-  await setFrozen(context, container, false).catch((error: unknown) => {
-    // With the process its groups may have gone already.
-    if (record.state.Running) throw error;
-  });
+  if (ends && record.state.Paused) await setFrozen(context, container, false);
 }
 
 async function mustExit(container: Container): Promise<void> {
@@ -133,10 +132,13 @@ export function exitsWithin(container: Container, milliseconds: number | undefin
     const timer =
       milliseconds === undefined
         ? undefined
-        : setTimeout(() => {
-            container.exitWaiters.delete(onExit);
-            resolve(false);
-          }, milliseconds);
+        : setTimeout(
+            () => {
+              container.exitWaiters.delete(onExit);
+              resolve(false);
+            },
+            Math.min(milliseconds, LONGEST_TIMER_MS),
+          );
     const onExit = () => {
       clearTimeout(timer);
       resolve(true);

@@ -6,6 +6,7 @@
 import type { EventMessage } from "#api-types/system.ts";
 import type { EventService, Filters } from "#engine/engine-types.ts";
 import { matchesEvent } from "#engine/events/event-filters.ts";
+import { LONGEST_TIMER_MS } from "#engine/longest-timer.ts";
 import { nowNanoseconds } from "#engine/timestamps.ts";
 
 /** dockerd keeps 256 events for late subscribers. */
@@ -94,8 +95,7 @@ export class EventBus implements EventService {
   }
 }
 
-/** For setTimeout, whose longest delay is 2^31-1 ms. */
 function millisecondsUntil(nanoseconds: bigint): number {
   const milliseconds = Number((nanoseconds - nowNanoseconds()) / 1_000_000n) + 1;
-  return Math.max(0, Math.min(milliseconds, 0x7fffffff));
+  return Math.max(0, Math.min(milliseconds, LONGEST_TIMER_MS));
 }

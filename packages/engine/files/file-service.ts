@@ -33,18 +33,20 @@ export class ContainerFileService implements FileService {
   }
 
   commit(nameOrId: string, options: CommitOptions): Promise<string> {
-    const container = this.#context.containers.get(nameOrId);
-    return container.queue.run(() => commitContainer(this.#context, container, options));
+    return this.#context.containers.inTurn(nameOrId, (container) =>
+      commitContainer(this.#context, container, options),
+    );
   }
 
   async stat(nameOrId: string, path: string): Promise<PathStatus> {
-    using found = await this.#open(nameOrId, path);
+    using found = await this.#open(this.#context.containers.get(nameOrId), path, nameOrId);
     return found.status;
   }
 
   async archive(nameOrId: string, path: string): Promise<OutgoingArchive & { status: PathStatus }> {
-    const found = await this.#open(nameOrId, path);
-    publishContainerEvent(this.#context, this.#context.containers.get(nameOrId), "archive-path");
+    const container = this.#context.containers.get(nameOrId);
+    const found = await this.#open(container, path, nameOrId);
+    publishContainerEvent(this.#context, container, "archive-path");
     return { status: found.status, ...outgoing(found, "named") };
   }
 
@@ -77,31 +79,32 @@ export class ContainerFileService implements FileService {
   async export(nameOrId: string): Promise<OutgoingArchive> {
     const context = this.#context;
     const container = context.containers.get(nameOrId);
-    const found = await this.#whileItLasts(container, () =>
-      withBareRoot(context, container, (root) => context.files.open(root, "/")),
-    );
-    if (found === undefined) throw noSuchFile("/", nameOrId);
+    const found = await this.#open(container, "/", nameOrId, withBareRoot);
     publishContainerEvent(context, container, "export");
     return outgoing(found, "inside");
   }
 
-  async #open(nameOrId: string, path: string): Promise<OpenPath> {
-    const container = this.#context.containers.get(nameOrId);
+  /** `nameOrId`: what the client calls it, which may be another's, or nobody's, when this resolves. */
+  async #open(
+    container: Container,
+    path: string,
+    nameOrId: string,
+    within: typeof withRoot = withRoot,
+  ): Promise<OpenPath> {
+    // What was opened is nobody's where giving back what it took fails.
+    using undo = new DisposableStack();
     const found = await this.#whileItLasts(container, () =>
-      withRoot(this.#context, container, (root) => this.#context.files.open(root, path)),
+      within(this.#context, container, async (root) => undo.use(await this.#context.files.open(root, path))),
     );
     if (found === undefined) throw noSuchFile(path, nameOrId);
+    undo.move();
     return found;
   }
 
   /** At once for a container that runs; in its queue for one that doesn't, so that it stays so. */
   #whileItLasts<T>(container: Container, work: () => Promise<T>): Promise<T> {
     if (isLive(container)) return work();
-    return container.queue.run(async () => {
-      // It may have been removed before our turn came.
-      this.#context.containers.get(container.id);
-      return await work();
-    });
+    return this.#context.containers.inTurn(container.id, work);
   }
 
   /** Whom the container's processes run as, by the user database in its own root; undefined for nobody in particular. */

@@ -14,9 +14,8 @@ import {
   startingHealth,
 } from "#engine/health/health-check.ts";
 import { probe } from "#engine/health/probe.ts";
+import { LONGEST_TIMER_MS } from "#engine/longest-timer.ts";
 import { nowNanoseconds } from "#engine/timestamps.ts";
-
-const LONGEST_TIMER_MS = 0x7fffffff;
 
 export interface HealthMonitor {
   timer: NodeJS.Timeout | undefined;
@@ -86,7 +85,12 @@ function take(
   if (state.Health === undefined) return;
   const before = state.Health.Status;
   state.Health = afterProbe(state.Health, check, result, state.StartedAt);
-  context.containers.save(container);
+  try {
+    context.containers.save(container);
+  } catch (error) {
+    // It is stored with the next one.
+    context.logger.error("a health check's result cannot be stored", { container: container.id, error });
+  }
   if (state.Health.Status === before) return;
   publishContainerEvent(context, container, `health_status: ${state.Health.Status}`);
 }

@@ -8,12 +8,11 @@ import type { EngineContext } from "#engine/engine-context.ts";
 import type { Exec } from "#engine/exec/exec.ts";
 import { addExec, runExec } from "#engine/exec/run-exec.ts";
 import { goDuration, type HealthCheck, MAX_OUTPUT } from "#engine/health/health-check.ts";
+import { LONGEST_TIMER_MS } from "#engine/longest-timer.ts";
 import { Deframer } from "#engine/streams/multiplex.ts";
 import { formatNanoseconds, nowNanoseconds } from "#engine/timestamps.ts";
 
 const SIGKILL = 9;
-/** The longest delay of setTimeout, ms. */
-const LONGEST_TIMER_MS = 0x7fffffff;
 
 /** Resolves when the probe has ended, however; `signal`: nobody wants its result any more, it is killed. */
 export async function probe(

@@ -15,14 +15,14 @@ export async function makeVolumes(context: EngineContext, record: ContainerRecor
   for (const mount of record.mounts) {
     if (mount.type !== "volume") continue;
     const { driver, driverOptions, labels, anonymous } = mount;
-    const volume = await create(context, {
+    const request = {
       Name: mount.volume,
       // Nobody else can have one of that name.
       Driver: driver ?? (anonymous ? "local" : ""),
       DriverOpts: driverOptions ?? {},
       Labels: { ...labels, ...(anonymous ? { [ANONYMOUS_LABEL]: "" } : {}) },
-    });
-    context.volumes.reference(volume.Name, record.id);
+    };
+    const volume = await create(context, request, record.id);
     if (volume.Driver !== "local") {
       mount.driver = volume.Driver;
       mount.source = volume.Mountpoint;
@@ -40,9 +40,13 @@ export async function makeVolumes(context: EngineContext, record: ContainerRecor
 }
 
 /** Not found is the container's image to clients, who would pull it. */
-async function create(context: EngineContext, request: VolumeCreateRequest): Promise<Volume> {
+async function create(
+  context: EngineContext,
+  request: VolumeCreateRequest,
+  containerId: string,
+): Promise<Volume> {
   try {
-    return await context.volumes.create(request);
+    return await context.volumes.create(request, containerId);
   } catch (cause) {
     if (!isBerthError(cause, "not-found")) throw cause;
     const { message, operation, object, hint } = cause;

@@ -62,6 +62,8 @@ const REFUSED: [string, HostConfig, RegExp][] = [
   ["NanoCpus and period", { NanoCpus: 1e9, CpuPeriod: 10_000 }, /Nano CPUs and CPU Period/],
   ["a CPU that isn't there", { CpusetCpus: "0-5" }, /Requested CPUs are not available/],
   ["a CPU list that is none", { CpusetCpus: "0-9999999999" }, /Invalid value/],
+  ["a CPU list with a hole", { CpusetCpus: "0,,1" }, /Invalid value/],
+  ["a CPU list that goes backwards", { CpusetCpus: "1-0" }, /Invalid value/],
   [
     "an unknown restart policy",
     { RestartPolicy: { Name: "maybe", MaximumRetryCount: 0 } },
@@ -79,3 +81,9 @@ for (const [what, given, message] of REFUSED) {
     assert.throws(() => complete(given), message);
   });
 }
+
+test("a list of CPUs may be as long as a request", () => {
+  for (const CpusetCpus of ["0-1,0", "0,".repeat(2_000_000).slice(0, -1)]) {
+    assert.equal(complete({ CpusetCpus }).hostConfig.CpusetCpus, CpusetCpus);
+  }
+});

@@ -249,15 +249,15 @@ function isNamespacedSysctl(name: string): boolean {
 
 /** "0-2,4": bounded so that a huge range costs nothing. */
 function isIndexList(list: string): boolean {
-  if (!/^\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*$/.test(list)) return false;
   return list.split(",").every((range) => {
     const [first = 0, last = first] = range.split("-").map(Number);
-    return first <= last;
+    return /^\d{1,5}(-\d{1,5})?$/.test(range) && first <= last;
   });
 }
 
 function largestIndex(list: string): number {
-  return Math.max(...list.split(/[,-]/).map(Number));
+  // Not Math.max of all: a call takes only so many arguments.
+  return list.split(/[,-]/).reduce((largest, index) => Math.max(largest, Number(index)), 0);
 }
 
 function invalid(message: string, hint?: string): BerthError {

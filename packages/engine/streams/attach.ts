@@ -140,8 +140,8 @@ export interface JoinOptions {
 }
 
 /**
- * Passes bytes both ways until the shim has said all, the client is gone, or the detach keys were typed. Ending the
- * client's side is the caller's: there may be something to record, or to say, before.
+ * Passes bytes both ways until the shim has said all, the client is gone and its input delivered, or the detach keys were
+ * typed. Ending the client's side is the caller's: there may be something to record, or to say, before.
  */
 export function joinStreams(client: Duplex, shim: Socket, options: JoinOptions): Promise<void> {
   return new Promise((resolve) => {
@@ -149,8 +149,8 @@ export function joinStreams(client: Duplex, shim: Socket, options: JoinOptions):
       shim.destroy();
       resolve();
     };
-    // It may have gone while the container was being started.
-    if (client.destroyed) {
+    // Either may have gone meanwhile: while the container was being started, or while its log was sent.
+    if (client.destroyed || shim.destroyed) {
       finish();
       return;
     }
@@ -158,7 +158,11 @@ export function joinStreams(client: Duplex, shim: Socket, options: JoinOptions):
     shim.on("error", finish);
     shim.on("close", finish);
     client.on("error", finish);
-    client.on("close", finish);
+    client.on("close", () => {
+      // What it had said to the end is the container's still; what the container says is nobody's.
+      if (!options.stdin || !client.readableEnded || shim.writableFinished) finish();
+      else shim.once("finish", finish).resume();
+    });
     destroyWhenGone(client);
     if (!options.stdin) {
       client.resume();

@@ -3,9 +3,21 @@ import { Transform } from "node:stream";
 import { BerthError } from "#errors/errors.ts";
 
 const DEFAULT_KEYS = "ctrl-p,ctrl-q";
+/** Characters; nobody types a sequence that comes near. */
+const LONGEST_TEXT = 1024;
 
 /** "ctrl-p,ctrl-q" → the bytes typed. Throws "invalid": `refusal`, in which Docker's texts for attach and exec differ. */
 export function parseDetachKeys(text: string, refusal = "Invalid detach keys"): Buffer {
+  if (text.length > LONGEST_TEXT) {
+    throw new BerthError(
+      "invalid",
+      `${refusal} provided: ${text.length} characters, ${LONGEST_TEXT} at most`,
+      {
+        operation: "attach",
+        object: `${text.slice(0, 32)}…`,
+      },
+    );
+  }
   const bytes = (text || DEFAULT_KEYS).split(",").map((key) => {
     if (key.length === 1) return key.charCodeAt(0);
     const control = /^ctrl-([a-z@[\]\\^_])$/i.exec(key)?.[1];
@@ -46,7 +58,7 @@ export class DetachFilter extends Transform {
         continue;
       }
       // Not the sequence after all: what was held back is ordinary input.
-      out.push(...this.#keys.subarray(0, this.#matched));
+      for (const held of this.#keys.subarray(0, this.#matched)) out.push(held);
       this.#matched = byte === this.#keys[0] ? 1 : 0;
       if (this.#matched === 0) out.push(byte);
     }
