@@ -13,6 +13,8 @@ async function boot(path: string | undefined): Promise<void> {
   if (!stays) process.exit(0);
 }
 
+// A line that cannot be written (a full disk, a reader that has ended) is lost, and no mount with it.
+process.stderr.on("error", () => {});
 boot(process.argv[2]).catch((error: unknown) => {
   process.stderr.write(`berth-union: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exit(1);

@@ -23,7 +23,9 @@ import { ContainerFileService } from "#engine/files/file-service.ts";
 import { LaunchQueue } from "#engine/launch/launch-queue.ts";
 import { checkDefaultLogDriver } from "#engine/launch/log-plan.ts";
 import { readDefaultProfile } from "#engine/launch/seccomp-choice.ts";
+import { LONGEST_TIMER_MS } from "#engine/longest-timer.ts";
 import { Networks } from "#engine/networking/network-service.ts";
+import { SerialQueue } from "#engine/serial-queue.ts";
 import { BERTH_VERSION, System } from "#engine/system/system-service.ts";
 import { BerthError } from "#errors/errors.ts";
 import type { Logger } from "#errors/logger-types.ts";
@@ -84,9 +86,13 @@ export async function runDaemon(config: DaemonConfig, warnings: string[]): Promi
   logger.info("Berth is ready", { version: BERTH_VERSION, address: address.join(" ") });
   // Later: who waits for the daemon comes first.
   setTimeout(keepThreadReady, 1000).unref();
-  process.on("SIGHUP", () => void reload(daemon.context, daemon.plugins, daemon.id));
+  // One after another: what an earlier one has read must not come into force behind a later one's.
+  const reloads = new SerialQueue();
+  process.on("SIGHUP", () => {
+    void reloads.run(() => reload(daemon.context, daemon.plugins, daemon.id));
+  });
   await ending(logger);
-  await daemon.server.close(config.shutdownTimeout * 1000);
+  await daemon.server.close(Math.min(config.shutdownTimeout * 1000, LONGEST_TIMER_MS));
   await daemon.context.background.drain();
   await daemon.stop();
   lock.close();
@@ -301,6 +307,7 @@ async function reload(context: EngineContext, plugins: Plugins, id: string): Pro
     const loaded = loadConfig(process.argv.slice(2));
     if (!("config" in loaded)) return;
     for (const warning of loaded.warnings) logger.warn(warning);
+    checkDefaultLogDriver(loaded.config.logDriver, loaded.config.logOpts);
     const added = loaded.config.authorizationPlugins.filter(
       (name) => !config.authorizationPlugins.includes(name),
     );

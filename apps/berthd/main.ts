@@ -24,5 +24,7 @@ async function boot(): Promise<void> {
   }
 }
 
+// A line that cannot be written (a full disk, a reader that has ended) is lost, and nothing else with it.
+process.stderr.on("error", () => {});
 tuneV8();
 void boot();

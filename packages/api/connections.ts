@@ -34,6 +34,11 @@ export class Connections {
     return controller.signal;
   }
 
+  /** Is an answer due on it that is not out yet? */
+  owesAnswer(socket: Duplex): boolean {
+    return (this.#waiting.get(socket)?.size ?? 0) > 0;
+  }
+
   abortAll(): void {
     for (const socket of this.#waiting.keys()) this.#abort(socket);
   }

@@ -66,10 +66,21 @@ export const containerFileHandlers: Handlers = {
   },
 };
 
-function pathOf({ query }: RequestContext): string {
-  const path = query.text("path");
-  if (path !== "") return path;
-  throw new BerthError("invalid", "bad parameter: pathcannot be empty", { operation: "read query" });
+/** What the kernel takes for a path, in bytes. */
+const PATH_LIMIT = 4095;
+
+function pathOf(context: RequestContext): string {
+  const path = context.query.text("path");
+  const operation = "read query";
+  if (path === "") throw new BerthError("invalid", "bad parameter: pathcannot be empty", { operation });
+  if (path.includes("\0")) throw new BerthError("invalid", "bad parameter: path contains NUL", { operation });
+  if (Buffer.byteLength(path) <= PATH_LIMIT) return path;
+  // Nothing can be opened by such a name. To follow its parts one by one takes long where they are very many.
+  const name = nameOf(context);
+  throw new BerthError("not-found", `Could not find the file ${path} in container ${name}`, {
+    operation: "find file",
+    object: path,
+  });
 }
 
 function encodeStatus({ name, size, mode, modifiedAt, linkTarget }: PathStatus): string {

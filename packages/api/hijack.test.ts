@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { takesOver } from "./hijack.ts";
 import { stdoutFrame } from "./testing/fake-engine.ts";
-import { type RawConnection, Served } from "./testing/served.ts";
+import { type RawConnection, Served, webSocketHeaders } from "./testing/served.ts";
 
 const upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
 const post = (path: string, headers = upgrade, body = "") =>
@@ -232,6 +232,20 @@ describe("upgrades", () => {
     raw.send(post("/grpc", headers));
     assert.match(await raw.until("}"), /^HTTP\/1\.1 501 /);
     raw.socket.destroy();
+  });
+
+  it("behind a request that has not been answered end their connection, and nobody else's", async () => {
+    await using served = await Served.start();
+    const id = await running(served, ["cat"]);
+    for (const takeover of [
+      post(`/containers/${id}/attach?${attachAll}`),
+      post(`/containers/${id}/attach?${attachAll}`, ""),
+      post("/exec/none/start", upgrade, "{}"),
+      `GET /containers/${id}/attach/ws?stream=1 HTTP/1.1\r\nHost: x\r\n${webSocketHeaders}\r\n`,
+    ]) {
+      await served.connect().send(`GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n${takeover}`).end();
+      assert.equal((await served.ask("GET", "/_ping")).status, 200);
+    }
   });
 
   it("are known by method and path", () => {

@@ -83,6 +83,9 @@ const httpOptions: ServerOptions & {
   shouldUpgradeCallback: takesOver,
 };
 
+/** How long a client may take for its TLS handshake, ms; nobody hangs up on it earlier, and the daemon's end waits for it. */
+const handshakeTimeout = 10_000;
+
 export function createApiServer(options: ApiServerOptions): ApiServer {
   const { engine, logger, productVersion } = options;
   const spoken = {
@@ -158,6 +161,7 @@ function createServer(
           requestCert: tls.verify,
           rejectUnauthorized: tls.verify,
           minVersion: "TLSv1.2",
+          handshakeTimeout,
         });
   const connectionEvent = tls === undefined ? "connection" : "secureConnection";
   // A client that has said all it has to say, and shut its side down, still gets its answer.
@@ -170,7 +174,11 @@ function createServer(
     void dispatch({ request, response, body: bodyOf(request), signal });
   });
   server.on("upgrade", (request, socket, head) => {
-    void dispatch(incomingTakeover(request, socket as Socket, head, connections));
+    // Node has taken its listener off; a connection that breaks is seen as closed.
+    socket.on("error", () => {});
+    // What was asked before on it is still to be answered there: it cannot be another's already.
+    if (connections.owesAnswer(socket)) socket.destroy();
+    else void dispatch(incomingTakeover(request, socket as Socket, head, connections));
   });
   server.on("clientError", refuseMalformed);
   // Out of descriptors, for one: this connection is lost, the server goes on.
@@ -185,8 +193,6 @@ function incomingTakeover(
   head: Buffer,
   connections: Connections,
 ): Incoming {
-  // Node has taken its listener off; a connection that breaks is seen as closed.
-  socket.on("error", () => {});
   if (head.length > 0) socket.unshift(head);
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
@@ -200,7 +206,9 @@ function incomingTakeover(
 }
 
 function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+  // Before its handshake is done nothing can be said to a client, and its connection would stay.
+  const silent = error.code === "ECONNRESET" || error.code === "ERR_TLS_HANDSHAKE_TIMEOUT";
+  if (silent || !socket.writable) {
     socket.destroy();
     return;
   }

@@ -22,7 +22,12 @@ export async function acceptWebSocket(request: IncomingMessage, socket: Socket):
     socket.once("close", gone);
     if (socket.destroyed) gone();
     server.handleUpgrade(request, socket, Buffer.alloc(0), (client) => {
-      resolve(createWebSocketStream(client));
+      const stream = createWebSocketStream(client);
+      // The library throws an error that nobody listens for, and until a container's start nobody may; its end tells enough.
+      stream.on("error", () => {});
+      // A WebSocket is closed both ways at once: nobody is left to be told anything.
+      stream.once("end", () => stream.destroy());
+      resolve(stream);
     });
   });
 }
@@ -36,7 +41,8 @@ export function withoutFrames(client: Duplex): Duplex {
     write(chunk: Buffer, _encoding, done) {
       deframer.push(chunk);
       const content = Buffer.concat(pieces.splice(0));
-      if (content.length === 0) done();
+      // Whoever has gone takes nothing more; what it sent before may still be on its way through here.
+      if (content.length === 0 || client.destroyed) done();
       else client.write(content, done);
     },
     final: (done) => void client.end(done),
@@ -45,11 +51,16 @@ export function withoutFrames(client: Duplex): Duplex {
       done(error);
     },
   });
+  // A write to a client that leaves may fail, and before the streams are joined nobody may be listening.
+  outer.on("error", () => {});
   client.on("data", (chunk: Buffer) => {
     if (!outer.push(chunk)) client.pause();
   });
   client.on("end", () => outer.push(null));
   client.on("error", () => outer.destroy());
-  client.on("close", () => outer.destroy());
+  client.on("close", () => {
+    if (!client.readableEnded) outer.destroy();
+  });
+  outer.once("end", () => outer.destroy());
   return outer;
 }

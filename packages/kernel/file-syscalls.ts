@@ -9,7 +9,6 @@ import { readdirSync } from "node:fs";
 import { ERRNO } from "#kernel/errno.ts";
 import { fail, lastErrno, libcFunction, SYS } from "#kernel/libc.ts";
 import { decodePath, encodePath } from "#kernel/path-bytes.ts";
-import { SyscallError } from "#kernel/syscall-error.ts";
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW } from "#kernel/syscalls.ts";
 
 /** File type bits of a mode. */
@@ -97,15 +96,16 @@ export function decodeStatx(bytes: Buffer): FileStatus {
 /** Status of `path`; of `directory` itself for "". The final symbolic link is not followed unless `follow`. */
 export function fstatat(directory: number, path: string, follow = false): FileStatus {
   const status = fstatatIfExists(directory, path, follow);
-  if (status === undefined) throw new SyscallError("statx", ERRNO.ENOENT, [directory, path]);
+  if (status === undefined) fail("statx", [directory, path]);
   return status;
 }
 
-/** Like `fstatat`; undefined if nothing is there. */
+/** Like `fstatat`; undefined if nothing is there, as nothing can be under a name that is too long. */
 export function fstatatIfExists(directory: number, path: string, follow = false): FileStatus | undefined {
   const flags = (path === "" ? AT_EMPTY_PATH : 0) | (follow ? 0 : AT_SYMLINK_NOFOLLOW);
   if (cStatx(directory, encodePath(path), flags, STATX_BASIC_STATS, statxBuffer) < 0) {
-    if (lastErrno() === ERRNO.ENOENT) return undefined;
+    const errno = lastErrno();
+    if (errno === ERRNO.ENOENT || errno === ERRNO.ENAMETOOLONG) return undefined;
     fail("statx", [directory, path]);
   }
   return decodeStatx(statxBuffer);

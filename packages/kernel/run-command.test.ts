@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { test } from "node:test";
 import { runCommand } from "#kernel/run-command.ts";
+import { shortOfDescriptors } from "#test/fixtures/few-descriptors.ts";
 
 const env = { PATH: "/nowhere:/usr/bin:/bin", WORD: "from outside" };
 const sh = (script: string, input = "", timeout = 60_000) =>
@@ -43,4 +44,13 @@ test("what is in no directory is not found, and nothing is left open", async () 
   });
   await Promise.all(Array.from({ length: 20 }, () => sh("true")));
   assert.equal(readdirSync("/proc/self/fd").length, before);
+});
+
+test("with descriptors for some of its pipes only it is not started, and keeps none", async () => {
+  const { failed, done, kept } = await shortOfDescriptors({
+    setUp: 'import { runCommand } from "#kernel/run-command.ts";',
+    work: `await runCommand("true", [], { input: "", env: ${JSON.stringify(env)}, timeout: 60_000 });`,
+    most: 12,
+  });
+  assert.deepEqual([failed > 0, done > 0, kept], [true, true, 0]);
 });

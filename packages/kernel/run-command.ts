@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ERRNO } from "#kernel/errno.ts";
 import { fail, libcFunction } from "#kernel/libc.ts";
-import { makePipe } from "#kernel/pipes.ts";
+import { makePipe, type Pipe } from "#kernel/pipes.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
 
 const cSpawn = libcFunction(
@@ -69,15 +69,11 @@ export async function runCommand(
   { input, env, timeout }: CommandOptions,
 ): Promise<CommandEnd> {
   const file = find(name, env.PATH ?? "");
-  const pipes = [makePipe(PIPE_SIZE), makePipe(PIPE_SIZE), makePipe(PIPE_SIZE)] as const;
-  const [stdin, stdout, stderr] = pipes;
-  let pid: number;
-  try {
-    pid = start(file, [name, ...args], env, [stdin.read.number, stdout.write.number, stderr.write.number]);
-  } catch (error) {
-    for (const { read, write } of pipes) for (const end of [read, write]) end.close();
-    throw error;
-  }
+  // What is not given away below: there may be descriptors for one pipe and none for the next.
+  using ends = new DisposableStack();
+  const [stdin, stdout, stderr] = [pipeIn(ends), pipeIn(ends), pipeIn(ends)];
+  const descriptors = [stdin.read.number, stdout.write.number, stderr.write.number];
+  const pid = start(file, [name, ...args], env, descriptors);
   started.publish({ name });
   for (const end of [stdin.read, stdout.write, stderr.write]) end.close();
   const timer = setTimeout(() => process.kill(pid, "SIGKILL"), timeout);
@@ -93,6 +89,13 @@ export async function runCommand(
   clearTimeout(timer);
   writer.destroy();
   return { ...ended, output, complaints };
+}
+
+function pipeIn(stack: DisposableStack): Pipe {
+  const pipe = makePipe(PIPE_SIZE);
+  stack.use(pipe.read);
+  stack.use(pipe.write);
+  return pipe;
 }
 
 function find(name: string, path: string): string {

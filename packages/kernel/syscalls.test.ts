@@ -85,7 +85,13 @@ test("files are written, read and timed through descriptors", () => {
   assert.equal(buffer.toString(), "llo");
   assert.equal(read(file.number, buffer), 3);
   assert.equal(buffer.toString(), "hel");
-  assert.equal(fstatatIfExists(dir.number, "gone"), undefined);
+  for (const [name, code] of [
+    ["gone", "ENOENT"],
+    ["x".repeat(256), "ENAMETOOLONG"],
+  ] as const) {
+    assert.equal(fstatatIfExists(dir.number, name), undefined);
+    assert.throws(() => fstatat(dir.number, name), { code });
+  }
 });
 
 test("names that are not UTF-8 can be made and listed", () => {

@@ -2,12 +2,14 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
+import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { AuthorizationPlugin } from "#test/fixtures/authorization-plugin.ts";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 import { freePorts } from "#test/fixtures/free-ports.ts";
+import { pluginServer } from "#test/fixtures/plugin-server.ts";
 
 const IMAGE = "berth/busybox";
 let daemon: TestDaemon;
@@ -59,13 +61,21 @@ function makeCertificates(): void {
   }
 }
 
+/** Writes the plugins into the configuration file, and has the daemon read it. */
+function reload(names: string[]): void {
+  writeFileSync(file("daemon.json"), JSON.stringify({ "authorization-plugins": names }));
+  process.kill(daemon.pid, "SIGHUP");
+}
+
+/** How many times the daemon has done so. */
+function reloads(): number {
+  return daemon.log().match(/the configuration (has been reloaded|is left as it was)/g)?.length ?? 0;
+}
+
 /** The plugins of the configuration file, in force once the daemon has read it. */
 async function configure(names: string[]): Promise<void> {
-  writeFileSync(file("daemon.json"), JSON.stringify({ "authorization-plugins": names }));
-  const reloads = () =>
-    daemon.log().match(/the configuration (has been reloaded|is left as it was)/g)?.length ?? 0;
   const earlier = reloads();
-  process.kill(daemon.pid, "SIGHUP");
+  reload(names);
   await eventually(() => assert.ok(reloads() > earlier));
 }
 
@@ -156,6 +166,26 @@ test("a plugin that is gone lets nothing through; one that never was is not take
   await configure(["guard"]);
   daemon.ok("ps");
   assert.ok(plugin.calls.length > 0);
+});
+
+test("a configuration that has to wait for its plugin does not come into force behind a later one", async () => {
+  const activation = Promise.withResolvers<ServerResponse>();
+  const slow = pluginServer((method, _, response) => {
+    if (method === "Plugin.Activate") activation.resolve(response);
+    else response.end('{"Allow": true}');
+  });
+  slow.listen(join(daemon.execRoot, "plugins/slow.sock"));
+  const earlier = reloads();
+  reload(["guard", "slow"]);
+  const response = await activation.promise;
+  reload(["guard"]);
+  // The signal is heard before this is answered.
+  daemon.ok("ps");
+  response.end('{"Implements": ["authz"]}');
+  await eventually(() => assert.equal(reloads(), earlier + 2));
+  const { body } = await daemon.api("GET", "/info");
+  slow.close();
+  assert.deepEqual(JSON.parse(body).Plugins.Authorization, ["guard"]);
 });
 
 test("a daemon whose plugin is not there starts, keeps containers, and refuses every request", async () => {

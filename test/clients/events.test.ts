@@ -186,6 +186,13 @@ test("SIGHUP: what may change does, an event tells it; what may not waits; a bro
   await eventually(() =>
     assert.match(daemon.log(), /the configuration is left as it was" reason=.*labels must be/),
   );
+  // What only the daemon's other parts know to be wrong.
+  writeFileSync(configFile, '{"labels": ["tier=3"], "log-driver": "json-fiel"}');
+  process.kill(daemon.pid, "SIGHUP");
+  await eventually(() =>
+    assert.match(daemon.log(), /the configuration is left as it was" reason=.*json-fiel/),
+  );
+  assert.equal(ok("run", "--rm", IMAGE, "echo", "logged"), "logged");
   assert.deepEqual((await info()).Labels, ["tier=2", "zone=b"]);
   assert.equal(told(since, "-f", "type=daemon").length, 1);
 });

@@ -115,6 +115,10 @@ export class Served implements AsyncDisposable {
   }
 }
 
+/** Headers of a WebSocket's handshake. */
+export const webSocketHeaders =
+  "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+
 /** Collects what comes; can wait for a piece of it or for the end. */
 export class RawConnection {
   readonly socket: Socket;
