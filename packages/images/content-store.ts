@@ -151,16 +151,22 @@ export class ContentStore {
     return {
       close: async (error) => {
         const keep = error !== undefined && isResumable(error);
-        for (const digest of held.splice(0)) {
+        // All let go before any is removed: one that cannot be must not keep the others wanted.
+        const released = held.splice(0).map((digest) => {
           // Its unpacking may not have noticed yet that it is cancelled, and be the last to let go.
           if (keep) this.#kept.add(digest);
           else this.#kept.delete(digest);
-          await this.#release(digest);
-        }
+          return this.#release(digest);
+        });
+        const results = await Promise.allSettled(released);
+        // Who closes because of an error tells that one.
+        if (error !== undefined) return;
+        for (const result of results) if (result.status === "rejected") throw result.reason;
       },
     };
   }
 
+  /** Has let go when it returns; removes the blob, if nobody else wants it, until it resolves. */
   async #release(digest: Digest): Promise<void> {
     const left = (this.#wanted.get(digest) ?? 1) - 1;
     if (left > 0) {

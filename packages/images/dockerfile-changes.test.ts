@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { cpuTime } from "#go-values/testing/cpu-time.ts";
 import { applyChanges } from "./dockerfile-changes.ts";
 
 test("each instruction", () => {
@@ -102,4 +103,88 @@ test("a new entrypoint takes the old command away, one that is given along stays
   assert.equal(applyChanges(before, ['ENTRYPOINT ["y"]']).Cmd, undefined);
   assert.deepEqual(applyChanges(before, ['CMD ["new"]', 'ENTRYPOINT ["y"]']).Cmd, ["new"]);
   assert.deepEqual(applyChanges(before, ['ENTRYPOINT ["y"]', 'CMD ["new"]']).Cmd, ["new"]);
+});
+
+test("names that are properties of every object are names", () => {
+  const { Labels, Volumes } = applyChanges({ Labels: { a: "b" } }, ["LABEL __proto__=x", "VOLUME __proto__"]);
+  assert.deepEqual(Object.entries(Labels ?? {}), [
+    ["a", "b"],
+    ["__proto__", "x"],
+  ]);
+  assert.deepEqual(Object.entries(Volumes ?? {}), [["__proto__", {}]]);
+});
+
+test("what no instruction is about stays as it is", () => {
+  const config = { Env: ["A=1", "B", "A=2"], Labels: {}, Volumes: null };
+  assert.deepEqual(applyChanges(config, ["USER $A"]), { ...config, User: "2" });
+  assert.deepEqual(applyChanges(config, ["ENV B=3"]).Env, ["A=2", "B=3"]);
+});
+
+test("the cost of changes grows with their number alone", () => {
+  const each = (line: (index: number) => string) => Array.from({ length: 20_000 }, (_, index) => line(index));
+  const environment = Array.from({ length: 100_000 }, (_, index) => `V${index}=x`);
+  const cases: [what: string, run: () => unknown][] = [
+    ["EXPOSE", () => applyChanges({}, ["EXPOSE 1-65535"])],
+    [
+      "EXPOSE lines",
+      () =>
+        applyChanges(
+          {},
+          each((index) => `EXPOSE ${index + 1}`),
+        ),
+    ],
+    [
+      "ENV lines",
+      () =>
+        applyChanges(
+          {},
+          each((index) => `ENV A${index}=x`),
+        ),
+    ],
+    [
+      "LABEL lines",
+      () =>
+        applyChanges(
+          {},
+          each((index) => `LABEL a${index}=x`),
+        ),
+    ],
+    ["VOLUME", () => applyChanges({}, [`VOLUME ${JSON.stringify(each((index) => `/${index}`))}`])],
+    [
+      "ONBUILD lines",
+      () =>
+        applyChanges(
+          {},
+          each((index) => `ONBUILD RUN ${index}`),
+        ),
+    ],
+    [
+      "lines with a large environment",
+      () =>
+        applyChanges(
+          { Env: environment },
+          each(() => "USER $V1"),
+        ),
+    ],
+  ];
+  for (const [what, run] of cases) assert.ok(cpuTime(run) < 500, what);
+});
+
+test("what would become huge is refused", () => {
+  const cases: [message: RegExp, changes: string[]][] = [
+    [/^EXPOSE names more ports than there are$/, Array.from({ length: 1000 }, () => "EXPOSE 1-65535")],
+    [
+      /^the values of its variables are too long/,
+      ["ENV A=xx", ...Array.from({ length: 60 }, () => "ENV A=$A$A")],
+    ],
+    [
+      /^the values of its variables are too long/,
+      [`ENV A=${"x".repeat(1e5)}`, `LABEL a=${"$A".repeat(1e5)}`],
+    ],
+    [/^WORKDIR is longer than a path can be$/, Array.from({ length: 20_000 }, () => "WORKDIR a")],
+  ];
+  for (const [message, changes] of cases) {
+    const time = cpuTime(() => assert.throws(() => applyChanges({}, changes), { code: "invalid", message }));
+    assert.ok(time < 500, String(message));
+  }
 });

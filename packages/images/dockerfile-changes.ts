@@ -14,7 +14,26 @@ import { expandVariables } from "./expand-variables.ts";
 /** Instructions in whose words variables stand for the environment's values. */
 const expandable = new Set(["ENV", "EXPOSE", "LABEL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"]);
 
-type Instruction = (argument: string, config: ImageContainerConfig) => void;
+/** All that variables of one request become; beyond it somebody doubles one again and again. */
+const EXPANDED_LIMIT = 4 << 20;
+/** Every port of every protocol once. */
+const PORTS_LIMIT = 3 * 65_535;
+/** What the kernel takes for a path. */
+const PATH_LIMIT = 4095;
+
+/** What instructions add to, as maps until the end: of thousands of lines, each would copy what those before it made. */
+interface Draft {
+  /** "NAME=value" by name. */
+  env: Map<string, string>;
+  envChanged: boolean;
+  labels: Map<string, string>;
+  ports: Map<string, Record<string, never>>;
+  /** How many ports were named, also those that were there. */
+  portCount: number;
+  volumes: Map<string, Record<string, never>>;
+}
+
+type Instruction = (argument: string, config: ImageContainerConfig, draft: Draft) => void;
 
 const instructions: Record<string, Instruction> = {
   CMD: (argument, config) => {
@@ -23,27 +42,31 @@ const instructions: Record<string, Instruction> = {
   ENTRYPOINT: (argument, config) => {
     config.Entrypoint = command(argument);
   },
-  ENV: (argument, config) => {
-    const env = new Map((config.Env ?? []).map((entry) => [entry.split("=", 1)[0] ?? "", entry]));
-    for (const [name, value] of pairs(argument, "ENV")) env.set(name, `${name}=${value}`);
-    config.Env = [...env.values()];
+  ENV: (argument, _, draft) => {
+    for (const [name, value] of pairs(argument, "ENV")) draft.env.set(name, `${name}=${value}`);
+    draft.envChanged = true;
   },
-  EXPOSE: (argument, config) => {
-    for (const word of words(argument))
-      for (const port of ports(word)) config.ExposedPorts = { ...config.ExposedPorts, [port]: {} };
+  EXPOSE: (argument, _, draft) => {
+    for (const word of words(argument)) {
+      const named = ports(word);
+      draft.portCount += named.length;
+      if (draft.portCount > PORTS_LIMIT) throw invalid("EXPOSE names more ports than there are");
+      for (const port of named) draft.ports.set(port, {});
+    }
   },
   HEALTHCHECK: (argument, config) => {
     config.Healthcheck = healthcheck(argument);
   },
-  LABEL: (argument, config) => {
-    config.Labels = { ...config.Labels, ...Object.fromEntries(pairs(argument, "LABEL")) };
+  LABEL: (argument, _, { labels }) => {
+    for (const [name, value] of pairs(argument, "LABEL")) labels.set(name, value);
   },
   ONBUILD: (argument, config) => {
     const trigger = (argument.split(/\s/, 1)[0] ?? "").toUpperCase();
     if (trigger === "ONBUILD") throw invalid("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
     if (trigger === "MAINTAINER" || trigger === "FROM")
       throw invalid(`${trigger} isn't allowed as an ONBUILD trigger`);
-    config.OnBuild = [...(config.OnBuild ?? []), argument];
+    config.OnBuild ??= [];
+    config.OnBuild.push(argument);
   },
   STOPSIGNAL: (argument, config) => {
     if (!/^(?:\d+|(?:SIG)?[A-Z0-9+-]+)$/i.test(argument)) throw invalid(`Invalid signal: ${argument}`);
@@ -52,20 +75,25 @@ const instructions: Record<string, Instruction> = {
   USER: (argument, config) => {
     config.User = single(argument, "USER");
   },
-  VOLUME: (argument, config) => {
+  VOLUME: (argument, _, { volumes }) => {
     for (const path of jsonList(argument) ?? words(argument)) {
       if (path.trim() === "") throw invalid("VOLUME specified can not be an empty string");
-      config.Volumes = { ...config.Volumes, [path]: {} };
+      volumes.set(path, {});
     }
   },
   WORKDIR: (argument, config) => {
-    config.WorkingDir = posix.resolve("/", config.WorkingDir ?? "/", single(argument, "WORKDIR"));
+    const path = posix.resolve("/", config.WorkingDir ?? "/", single(argument, "WORKDIR"));
+    if (path.length > PATH_LIMIT) throw invalid("WORKDIR is longer than a path can be");
+    config.WorkingDir = path;
   },
 };
 
 /** Applies the instructions in order to a copy. Throws BerthError "invalid" in Docker's words. */
 export function applyChanges(config: ImageContainerConfig, changes: readonly string[]): ImageContainerConfig {
   const changed = structuredClone(config);
+  const draft = draftOf(changed);
+  const lookup = (name: string) => draft.env.get(name)?.slice(name.length + 1);
+  let room = EXPANDED_LIMIT;
   let commandGiven = false;
   for (const line of changes.flatMap((change) => change.split("\n")).map((text) => text.trim())) {
     if (line === "" || line.startsWith("#")) continue;
@@ -75,15 +103,38 @@ export function applyChanges(config: ImageContainerConfig, changes: readonly str
       : undefined;
     if (instruction === undefined) throw invalid(`${name.toLowerCase()} is not a valid change command`);
     if (argument === "") throw invalid(`${name.toUpperCase()} requires at least one argument`);
-    const expanded = expandable.has(name.toUpperCase())
-      ? expandVariables(argument, changed.Env ?? [])
-      : argument;
-    instruction(expanded, changed);
+    if (expandable.has(name.toUpperCase())) {
+      const expanded = expandVariables(argument, lookup, room);
+      room -= expanded.length;
+      instruction(expanded, changed, draft);
+    } else {
+      instruction(argument, changed, draft);
+    }
     if (name.toUpperCase() === "CMD") commandGiven = true;
     // A new entrypoint makes the command that was there before meaningless.
     else if (name.toUpperCase() === "ENTRYPOINT" && !commandGiven) delete changed.Cmd;
   }
+  finish(changed, draft);
   return changed;
+}
+
+function draftOf(config: ImageContainerConfig): Draft {
+  return {
+    env: new Map((config.Env ?? []).map((entry) => [entry.split("=", 1)[0] ?? "", entry])),
+    envChanged: false,
+    labels: new Map(Object.entries(config.Labels ?? {})),
+    ports: new Map(Object.entries(config.ExposedPorts ?? {})),
+    portCount: 0,
+    volumes: new Map(Object.entries(config.Volumes ?? {})),
+  };
+}
+
+/** Puts into the configuration what was added. fromEntries makes own properties even of "__proto__". */
+function finish(config: ImageContainerConfig, { env, envChanged, labels, ports, volumes }: Draft): void {
+  if (envChanged) config.Env = [...env.values()];
+  if (labels.size > 0) config.Labels = Object.fromEntries(labels);
+  if (ports.size > 0) config.ExposedPorts = Object.fromEntries(ports);
+  if (volumes.size > 0) config.Volumes = Object.fromEntries(volumes);
 }
 
 /** JSON form as it is, shell form through the shell. */

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { ImageDeleteItem, ImageHistoryItem, ImageInspect, ImageSummary } from "#api-types/image.ts";
 import { BerthError } from "#errors/errors.ts";
-import type { Logger } from "#errors/logger-types.ts";
+import { type Logger, silentLogger } from "#errors/logger-types.ts";
 import type { Database } from "#state/database.ts";
 import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
@@ -291,6 +291,7 @@ class Images implements ImageService {
       storage: this.#dependencies.storage,
       unpacker: this.#dependencies.unpacker,
       workers: this.#archivers,
+      log: this.#dependencies.log ?? silentLogger,
     };
   }
 

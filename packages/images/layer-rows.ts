@@ -127,16 +127,21 @@ export class LayerRows {
       chainId,
     );
     if (row === undefined) return undefined;
-    this.#database.run(
-      "UPDATE image_layer SET state = 'removing', chain_id = NULL, parent = NULL WHERE cache_id = ?",
-      row.cache_id,
-    );
+    this.takeOut(row.cache_id);
     this.#database.run(
       `DELETE FROM layer_source WHERE diff_id = ?1
          AND NOT EXISTS (SELECT 1 FROM image_layer WHERE diff_id = ?1 AND chain_id IS NOT NULL)`,
       row.diff_id,
     );
     return row.cache_id;
+  }
+
+  /** What is in its directory is garbage from now on. */
+  takeOut(cacheId: string): void {
+    this.#database.run(
+      "UPDATE image_layer SET state = 'removing', chain_id = NULL, parent = NULL WHERE cache_id = ?",
+      cacheId,
+    );
   }
 
   delete(cacheId: string): void {

@@ -115,6 +115,8 @@ export class LayerStore {
     await this.#filling.join(
       chainId,
       async (tell, workSignal) => {
+        // Who was at it before may have finished after everybody had given up.
+        if (layer.unpacked) return;
         const archive = await provide(tell, workSignal);
         try {
           // Before it takes one of the unpacker's places, which the layer below may need.
@@ -152,6 +154,7 @@ export class LayerStore {
       const filling = this.#filling.join(
         chainId,
         async (_tell, workSignal) => {
+          if (layer.unpacked) return;
           used = true;
           workSignal.throwIfAborted();
           await this.#directories.adopt(layer, staged);
@@ -180,12 +183,12 @@ export class LayerStore {
       try {
         // Another client may be at the same layer: wait for it, or finish it with what is here.
         if (existing.missing().length > 0) await this.make(diffId, async () => ({ path: archive }), options);
+        await this.#directories.erase(cacheId);
+        return existing;
       } catch (error) {
         await existing.release();
         throw error;
       }
-      await this.#directories.erase(cacheId);
-      return existing;
     });
   }
 
@@ -207,16 +210,20 @@ export class LayerStore {
         return Object.assign(this.#identify(cacheId, filled, all), { diffId });
       }
       const existing = this.hold(all);
-      await this.#directories.erase(cacheId);
-      // Somebody else is fetching these very bytes, for the first time.
-      await this.#filling.settled(chainId);
-      if (existing.missing().length === 0) return Object.assign(existing, { diffId });
-      await existing.release();
-      throw new BerthError("conflict", `layer ${diffId} is being fetched`, {
-        operation: "make layer",
-        object: diffId,
-        hint: "Try again.",
-      });
+      try {
+        await this.#directories.erase(cacheId);
+        // Somebody else is fetching these very bytes, for the first time.
+        await this.#filling.settled(chainId);
+        if (existing.missing().length === 0) return Object.assign(existing, { diffId });
+        throw new BerthError("conflict", `layer ${diffId} is being fetched`, {
+          operation: "make layer",
+          object: diffId,
+          hint: "Try again.",
+        });
+      } catch (error) {
+        await existing.release();
+        throw error;
+      }
     });
   }
 
@@ -231,8 +238,26 @@ export class LayerStore {
     try {
       return await settle(cacheId, await this.#directories.createUnknown(cacheId, below, fill));
     } catch (error) {
-      await this.#directories.erase(cacheId);
+      await this.#discard(cacheId);
       throw diskError(error, operation, cacheId);
+    }
+  }
+
+  /** Removes the directory of what becomes no layer. Never rejects: its caller has a failure of its own to tell. */
+  async #discard(cacheId: string): Promise<void> {
+    try {
+      await this.#directories.erase(cacheId);
+    } catch (error) {
+      const directory = this.#directories.path(cacheId);
+      this.#log.warn("what became no layer stays; prune, or the next start, removes it", {
+        directory,
+        error,
+      });
+      try {
+        this.#rows.takeOut(cacheId);
+      } catch {
+        // A full disk: only the next start finds it then.
+      }
     }
   }
 

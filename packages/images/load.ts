@@ -10,31 +10,24 @@ import { mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { BerthError } from "#errors/errors.ts";
+import type { Logger } from "#errors/logger-types.ts";
 import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
 import { holdLayers } from "#storage/hold-layers.ts";
 import type { StageProgress } from "#storage/staging/staging-types.ts";
 import type { StorageWorkers } from "#storage/worker/storage-workers.ts";
-import { type ArchiveContent, type ArchiveLayer, invalidArchive, readJson } from "./archive-content.ts";
+import { type ArchiveContent, type ArchiveLayer, invalidArchive } from "./archive-content.ts";
 import { ArchiveFiles } from "./archive-files.ts";
-import { type Digest, digestOf, hexOf, shortId } from "./digest.ts";
-import { configLimit, parseImageConfig } from "./image-config.ts";
-import { type ImageName, imageName, nameText } from "./image-names.ts";
+import { type ArchivedImage, imagesOf } from "./archived-images.ts";
+import { type Digest, shortId } from "./digest.ts";
+import { parseImageConfig } from "./image-config.ts";
+import { nameText } from "./image-names.ts";
 import type { ImageStore } from "./image-store.ts";
 import type { ReportProgress } from "./image-types.ts";
 import type { UnpackProgress } from "./layer-directories.ts";
 import type { LayerStack } from "./layer-stack.ts";
 import type { LayerStore } from "./layer-store.ts";
-import { hostPlatform, parsePlatform, platformRank, platformText } from "./platform.ts";
+import { hostPlatform } from "./platform.ts";
 import { progressMessage, throttle } from "./progress.ts";
-import { parseReference, tryParseReference, withDefaultTag } from "./reference.ts";
-import {
-  chooseManifest,
-  type ImageIndex,
-  type ImageManifest,
-  type IndexEntry,
-  manifestLimit,
-  parseManifest,
-} from "./registry/manifest.ts";
 import { StagedFiles } from "./staged-files.ts";
 
 export interface LoadDependencies {
@@ -49,6 +42,7 @@ export interface LoadDependencies {
   unpacker: LayerUnpacker;
   /** Where an archive of its layers is written again. */
   workers: StorageWorkers;
+  log: Logger;
 }
 
 export interface LoadOptions {
@@ -57,15 +51,6 @@ export interface LoadOptions {
   platform?: string;
   report: ReportProgress;
   signal?: AbortSignal;
-}
-
-/** One image of an archive. */
-interface Candidate {
-  config: Buffer;
-  id: Digest;
-  /** Lowest first. */
-  layers: ArchiveLayer[];
-  names: ImageName[];
 }
 
 /** Answers the ids loaded. Throws BerthError; what was loaded before the failure stays. */
@@ -78,9 +63,9 @@ export async function loadImages(
   /** Stages that became layers, by key: cache ids. */
   const adopted = new Map<string, string>();
   const ids: Digest[] = [];
-  for await (const candidate of candidates(content, options.platform ?? "")) {
-    await loadOne(candidate, adopted, options, dependencies);
-    ids.push(candidate.id);
+  for await (const archived of imagesOf(content, options.platform ?? "")) {
+    await loadOne(archived, adopted, options, dependencies);
+    ids.push(archived.id);
   }
   return ids;
 }
@@ -93,7 +78,7 @@ async function takeIn(
   if (!StagedFiles.isPossible(dependencies)) {
     return await ArchiveFiles.extract(archive, join(dependencies.scratch, randomUUID()), signal);
   }
-  const { storage, unpacker } = dependencies;
+  const { storage, unpacker, log } = dependencies;
   const reporters = new Map<string, ReturnType<typeof throttle>>();
   const reportLayer = ({ name, current, total }: StageProgress) => {
     const id = progressId(name);
@@ -113,6 +98,7 @@ async function takeIn(
       if (!quiet) reportLayer(progress);
     },
     signal,
+    log,
   });
 }
 
@@ -122,28 +108,19 @@ function progressId(name: string): string {
   return hex === undefined ? name.slice(0, 12) : hex.slice(0, 12);
 }
 
-function candidates(content: ArchiveContent, platform: string): AsyncGenerator<Candidate> {
-  // Docker 25 and later write both; the older description names every tag.
-  if (content.has("manifest.json")) return dockerArchive(content, platform);
-  if (content.has("index.json")) return ociLayout(content, platform);
-  throw invalidArchive("does not contain a manifest.json");
-}
-
 async function loadOne(
-  candidate: Candidate,
+  archived: ArchivedImage,
   adopted: Map<string, string>,
   options: LoadOptions,
   dependencies: LoadDependencies,
 ): Promise<void> {
   const { report, signal } = options;
   const { images, layers, flush } = dependencies;
-  const { id, config, names } = candidate;
+  const { id, config, names } = archived;
   const document = parseImageConfig(config, id);
   const diffIds = document.rootfs.diff_ids;
-  if (diffIds.length !== candidate.layers.length) {
-    throw invalidArchive(
-      `layers length mismatch: expected ${diffIds.length}, got ${candidate.layers.length}`,
-    );
+  if (diffIds.length !== archived.layers.length) {
+    throw invalidArchive(`layers length mismatch: expected ${diffIds.length}, got ${archived.layers.length}`);
   }
   if (document.os !== "" && document.os !== hostPlatform().os) {
     throw new BerthError("invalid", `cannot load ${document.os} image on ${hostPlatform().os}`, {
@@ -151,9 +128,9 @@ async function loadOne(
       object: id,
     });
   }
-  for (const [index, layer] of candidate.layers.entries()) checkDiffId(layer, diffIds[index] ?? "", index);
+  for (const [index, layer] of archived.layers.entries()) checkDiffId(layer, diffIds[index] ?? "", index);
   await using stack = layers.hold(diffIds);
-  await fillLayers(candidate.layers, diffIds, stack, adopted, options, dependencies);
+  await fillLayers(archived.layers, diffIds, stack, adopted, options, dependencies);
   signal?.throwIfAborted();
   await flush();
   const displaced = names.map((name) => ({ name, old: images.names.find(name) }));
@@ -239,125 +216,4 @@ function layerReporter(id: string, report: ReportProgress): (progress: UnpackPro
     whole = progress.total;
     loading(progress.current, progress.total);
   };
-}
-
-/** manifest.json: [{"Config": path, "RepoTags": [name], "Layers": [path]}]. */
-async function* dockerArchive(content: ArchiveContent, platform: string): AsyncGenerator<Candidate> {
-  const manifest = await readJson(content, "manifest.json", manifestLimit);
-  if (!Array.isArray(manifest)) throw invalidArchive("manifest.json is not a list");
-  let fitting = 0;
-  for (const item of manifest as unknown[]) {
-    const { Config, RepoTags, Layers } = (item ?? {}) as Record<string, unknown>;
-    if (typeof Config !== "string") throw invalidArchive("manifest.json names no configuration");
-    const config = await content.read(Config, configLimit);
-    const id = digestOf(config);
-    if (
-      platform !== "" &&
-      platformRank(parseImageConfig(config, id), parsePlatform(platform)) === undefined
-    ) {
-      continue;
-    }
-    fitting += 1;
-    yield {
-      config,
-      id,
-      layers: strings(Layers ?? [], "Layers").map((name) => content.layer(name)),
-      names: strings(RepoTags ?? [], "RepoTags").map(tagName),
-    };
-  }
-  if (fitting === 0 && platform !== "") throw noSuchPlatform(platform);
-}
-
-function noSuchPlatform(platform: string): BerthError {
-  const message = `requested platform (${platformText(parsePlatform(platform))}) is not in the archive`;
-  return new BerthError("not-found", message, { operation: "load image", object: platform });
-}
-
-function tagName(text: string): ImageName {
-  const reference = parseReference(text);
-  if (reference.tag !== undefined && reference.digest === undefined) return imageName(reference);
-  throw invalidArchive(`invalid tag ${JSON.stringify(text)}`);
-}
-
-function strings(value: unknown, what: string): string[] {
-  if (Array.isArray(value) && value.every((item) => typeof item === "string")) return value;
-  throw invalidArchive(`${what} of manifest.json is not a list of texts`);
-}
-
-/** OCI image-layout: index.json names manifests, blobs/sha256 holds everything by digest. */
-async function* ociLayout(content: ArchiveContent, platform: string): AsyncGenerator<Candidate> {
-  const top = parseManifest(
-    await content.read("index.json", manifestLimit),
-    "application/vnd.oci.image.index.v1+json",
-    "archive",
-  );
-  if (top.kind !== "index") throw invalidArchive("index.json is not an index");
-  const fits = (entry: IndexEntry) => fitsPlatform(entry, platform);
-  const fitting = top.manifests.filter(fits);
-  if (fitting.length === 0 && platform !== "") throw noSuchPlatform(platform);
-  if (fitting.length === 0) throw invalidArchive("it has no image for this machine's platform");
-  // One image can have several entries, each with a name.
-  const byManifest = Map.groupBy(fitting, ({ digest }) => digest);
-  for (const entries of byManifest.values()) {
-    const manifest = await manifestOf(content, entries[0] as IndexEntry, platform);
-    const config = await blob(content, manifest.config.digest, configLimit);
-    const id = manifest.config.digest;
-    if (
-      platform !== "" &&
-      platformRank(parseImageConfig(config, id), parsePlatform(platform)) === undefined
-    ) {
-      throw noSuchPlatform(platform);
-    }
-    yield {
-      config,
-      id,
-      layers: manifest.layers.map(({ digest }) => layerBlob(content, digest)),
-      names: entries.flatMap(annotatedNames),
-    };
-  }
-}
-
-function fitsPlatform({ platform }: IndexEntry, wanted: string): boolean {
-  if (platform === undefined || platform.os === "") return true;
-  return platformRank(platform, parsePlatform(wanted)) !== undefined;
-}
-
-async function manifestOf(
-  content: ArchiveContent,
-  entry: IndexEntry,
-  platform: string,
-): Promise<ImageManifest> {
-  const read = async (from: IndexEntry): Promise<ImageManifest | ImageIndex> =>
-    parseManifest(await blob(content, from.digest, manifestLimit), from.mediaType, "archive");
-  const outer = await read(entry);
-  const inner =
-    outer.kind === "image" ? outer : await read(chooseManifest(outer, parsePlatform(platform), "archive"));
-  if (inner.kind === "image") return inner;
-  throw invalidArchive("an index inside an index");
-}
-
-/** containerd writes the full name; others a name or only a tag, which alone names nothing. */
-function annotatedNames({ annotations }: IndexEntry): ImageName[] {
-  const full = annotations["io.containerd.image.name"];
-  const short = annotations["org.opencontainers.image.ref.name"];
-  const text = full ?? (short !== undefined && /[:/]/.test(short) ? short : undefined);
-  const reference = text === undefined ? undefined : tryParseReference(text);
-  return reference === undefined ? [] : [imageName(withDefaultTag({ ...reference, digest: undefined }))];
-}
-
-async function blob(content: ArchiveContent, digest: Digest, limit: number): Promise<Buffer> {
-  const bytes = await content.read(blobName(digest), limit);
-  if (digestOf(bytes) === digest) return bytes;
-  throw invalidArchive(`blob ${digest} has another content`);
-}
-
-function layerBlob(content: ArchiveContent, digest: Digest): ArchiveLayer {
-  const layer = content.layer(blobName(digest));
-  // Files are compared with their diff id when they are unpacked.
-  if ("path" in layer || layer.digest === digest) return layer;
-  throw invalidArchive(`blob ${digest} has another content`);
-}
-
-function blobName(digest: Digest): string {
-  return `blobs/sha256/${hexOf(digest)}`;
 }

@@ -4,26 +4,59 @@
  */
 import { BerthError } from "#errors/errors.ts";
 
-/** A test for names. Throws BerthError "invalid" for a pattern that is malformed. */
+/** A run of characters other than slashes, or a test of one character. */
+type Part = "*" | ((character: string) => boolean);
+
+/** A test for names, which looks at each part once for each character. Throws "invalid" for a pattern that is malformed. */
 export function pathMatcher(pattern: string): (name: string) => boolean {
-  const expression = new RegExp(`^${translate([...pattern], pattern)}$`, "su");
-  return (name) => expression.test(name);
+  const parts = partsOf([...pattern], pattern);
+  const shortest = parts.filter((part) => part !== "*").length;
+  return (name) => {
+    const characters = [...name];
+    return shortest <= characters.length && matches(parts, characters);
+  };
 }
 
-function translate(characters: string[], pattern: string): string {
-  let text = "";
+/** Follows all ways to share the characters out among the stars side by side: there may be very many. */
+function matches(parts: readonly Part[], characters: readonly string[]): boolean {
+  // How many parts match what has been read so far; a star may also match nothing.
+  let reached = new Set(parts[0] === "*" ? [0, 1] : [0]);
+  for (const character of characters) {
+    const next = new Set<number>();
+    for (const count of reached) {
+      const part = parts[count];
+      if (part === undefined || !(part === "*" ? character !== "/" : part(character))) continue;
+      const after = part === "*" ? count : count + 1;
+      next.add(after);
+      if (parts[after] === "*") next.add(after + 1);
+    }
+    if (next.size === 0) return false;
+    reached = next;
+  }
+  return reached.has(parts.length);
+}
+
+function partsOf(characters: string[], pattern: string): Part[] {
+  const parts: Part[] = [];
   for (let at = 0; at < characters.length; at++) {
     const character = characters[at] ?? "";
-    if (character === "*") text += "[^/]*";
-    else if (character === "?") text += "[^/]";
-    else if (character === "[") {
+    if (character === "*") {
+      // Two match what one does.
+      if (parts.at(-1) !== "*") parts.push("*");
+    } else if (character === "?") {
+      parts.push((one) => one !== "/");
+    } else if (character === "[") {
       const end = classEnd(characters, at, pattern);
-      text += classText(characters.slice(at + 1, end), pattern);
+      const expression = new RegExp(`^${classText(characters.slice(at + 1, end), pattern)}$`, "u");
+      parts.push((one) => expression.test(one));
       at = end;
-    } else if (character === "\\") text += literal(characters[++at], pattern);
-    else text += literal(character, pattern);
+    } else {
+      const wanted = character === "\\" ? characters[++at] : character;
+      if (wanted === undefined) throw malformed(pattern);
+      parts.push((one) => one === wanted);
+    }
   }
-  return text;
+  return parts;
 }
 
 /** Where the class that begins at `start` closes. Its first member may not be the bracket itself, unless escaped. */
@@ -59,11 +92,6 @@ function member(rest: string[], at: number, pattern: string): [character: string
   const next = rest[at + 1];
   if (next === undefined) throw malformed(pattern);
   return [next, at + 2];
-}
-
-function literal(character: string | undefined, pattern: string): string {
-  if (character === undefined) throw malformed(pattern);
-  return escaped(character);
 }
 
 function escaped(character: string): string {

@@ -4,6 +4,7 @@
  * The client draws its own bar from `progressDetail`; the `progress` text is for programs that print what they get.
  */
 import type { ProgressMessage } from "#api-types/image.ts";
+import { humanSize } from "#go-values/size.ts";
 
 /** Clients redraw a terminal line per message; more often than this nobody sees. */
 const reportEveryMs = 100;
@@ -30,18 +31,6 @@ export function progressText(current: number, total: number): string {
       ? humanSize(current).padStart(8)
       : `${humanSize(current).padStart(8)}/${humanSize(total)}`;
   return `${bar} ${amount}`;
-}
-
-/** Four significant digits and a decimal unit: "1.234MB", "12B". */
-export function humanSize(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${Number(value.toPrecision(4))}${units[unit]}`;
 }
 
 /** Lets through the first and then one in 100 ms; `last` always passes. */

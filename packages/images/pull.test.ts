@@ -122,6 +122,41 @@ test("two pulls at the same time share download and unpacking; one of them leavi
   assert.equal(new Set(registry.requests.filter((line) => line.includes("blobs"))).size, 3);
 });
 
+test("layers that were finished after their only pull had left are not made again", async (t) => {
+  const { fixture, registry } = await setUp(t);
+  const built = image(layer("a"), layer("b"));
+  registry.publish("thing", "latest", built);
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  const { promise: reached, resolve: reach } = Promise.withResolvers<void>();
+  const { promise: joined, resolve: join } = Promise.withResolvers<void>();
+  const unpack = fixture.unpacker.unpack.bind(fixture.unpacker);
+  let unpacks = 0;
+  // As a worker that has looked for the last time whether it is to stop.
+  fixture.unpacker.unpack = async ({ signal: _signal, ...request }) => {
+    if (++unpacks === built.layers.length) reach();
+    await gate;
+    return await unpack(request);
+  };
+  const leaving = new AbortController();
+  const request = { name: `${registry.host}/thing`, tag: "", platform: "" };
+  const first = fixture.service.pull({ ...request, report: () => {}, signal: leaving.signal });
+  const firstEnd = assert.rejects(first, /gone/);
+  await reached;
+  leaving.abort(new Error("gone"));
+  const second = fixture.service.pull({
+    ...request,
+    report: ({ status }) => {
+      if (status === "Pulling fs layer") join();
+    },
+  });
+  await joined;
+  await turn();
+  open();
+  await Promise.all([firstEnd, second]);
+  assert.equal(fixture.service.resolve(built.id).id, built.id);
+  assert.equal(unpacks, built.layers.length);
+});
+
 test("a pull that everybody left leaves nothing", async (t) => {
   const { fixture, registry } = await setUp(t);
   registry.publish("thing", "latest", image(layer("a"), layer("b")));

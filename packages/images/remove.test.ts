@@ -112,6 +112,65 @@ test("an image removed by force and loaded again is an ordinary image", async (t
   assert.equal(storage.list().length, 2);
 });
 
+test("an image that comes back while others are collected stays", async (t) => {
+  const { remove, users, service, storage, database } = await setUp(
+    t,
+    { image: one, tags: ["x:1"] },
+    { image: two, tags: ["y:1"] },
+  );
+  for (const { id } of [one, two]) users.set(id, [{ id: container, running: false }]);
+  for (const name of ["x:1", "y:1"]) await remove(name, { force: true });
+  const removeDirectory = storage.remove.bind(storage);
+  let back: BuiltImage | undefined;
+  storage.remove = async (cacheId) => {
+    if (back === undefined) {
+      const [left] = database.all<{ id: string }>("SELECT id FROM image WHERE withdrawn = 1");
+      back = left?.id === one.id ? one : two;
+      const archive = Readable.from([dockerArchive([{ image: back, tags: ["z:1"] }])]);
+      await service.load(archive, { quiet: true, report: () => {} });
+    }
+    await removeDirectory(cacheId);
+  };
+  await service.collect(() => []);
+  assert.equal(service.resolve("z:1").id, back?.id);
+  assert.equal(storage.list().length, 2);
+});
+
+test("a removal that fails half-way can be asked for again, and takes the layers then", async (t) => {
+  const { remove, storage, database } = await setUp(t, { image: one, tags: ["x:1"] });
+  const durably = database.durably.bind(database);
+  let calls = 0;
+  database.durably = (body) => {
+    // The name's removal is the first.
+    if (++calls === 2) throw new Error("the disk failed");
+    return durably(body);
+  };
+  await assert.rejects(remove("x:1"), /the disk failed/);
+  assert.deepEqual(await remove(one.id), [
+    { Deleted: one.id },
+    { Deleted: chain(one)[1] },
+    { Deleted: chain(one)[0] },
+  ]);
+  assert.deepEqual(storage.list(), []);
+});
+
+test("a collection that fails half-way is made up for by the next", async (t) => {
+  const { remove, users, service, storage, database } = await setUp(t, { image: one, tags: ["x:1"] });
+  users.set(one.id, [{ id: container, running: false }]);
+  await remove("x:1", { force: true });
+  const durably = database.durably.bind(database);
+  database.durably = () => {
+    throw new Error("the disk failed");
+  };
+  await assert.rejects(
+    service.collect(() => []),
+    /the disk failed/,
+  );
+  database.durably = durably;
+  await service.collect(() => []);
+  assert.deepEqual(storage.list(), []);
+});
+
 test("an image in use by a running container is only ever untagged", async (t) => {
   const { remove, users, service } = await setUp(t, { image: one, tags: ["x:1"] });
   users.set(one.id, [{ id: container, running: true }]);

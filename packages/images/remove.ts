@@ -72,10 +72,10 @@ export async function collectWithdrawn(
   { images, layers }: Pick<RemoveDependencies, "images" | "layers">,
 ): Promise<void> {
   for (const { id, topChain } of images.withdrawn()) {
-    if (inUse(id).length > 0) continue;
-    const stack = layers.hold(layers.chainOf(topChain).map((row) => row.diff_id ?? ""));
+    // Asked again for each: time passes between them, and who pulls or loads an image brings it back.
+    if (images.get(id) !== undefined || inUse(id).length > 0) continue;
+    await using _stack = layers.hold(layers.chainOf(topChain).map((row) => row.diff_id ?? ""));
     images.delete(id);
-    await stack.release();
   }
 }
 
@@ -128,7 +128,7 @@ async function deleteImage(
     return;
   }
   // Held, so that exactly those that nobody else needs vanish when it is let go.
-  const stack = layers.hold(image.document.rootfs.diff_ids);
+  await using stack = layers.hold(image.document.rootfs.diff_ids);
   images.delete(image.id);
   onEvent("delete", image.id);
   items.push({ Deleted: image.id });

@@ -4,7 +4,7 @@
  * Layers are held until the archive is written or given up. Their archives are written again by a storage worker, to the
  * client's connection itself: nothing of them passes through here.
  */
-
+import { access } from "node:fs/promises";
 import { BerthError } from "#errors/errors.ts";
 import type { Framing } from "#kernel/descriptor-output.ts";
 import type { StorageDriver } from "#storage/driver-types.ts";
@@ -61,38 +61,42 @@ export async function saveImages(
 ): Promise<OutgoingImages> {
   const { images, layers, storage, workers } = dependencies;
   const chosen = choose(request, images);
-  const stacks: LayerStack[] = [];
-  const release = async () => {
-    for (const stack of stacks.splice(0)) await stack.release();
-  };
-  const cacheIds = new Set<string>();
-  try {
-    const stored = new Map<Digest, StoredLayer>();
-    for (const { image } of chosen) {
-      const stack = layers.hold(image.document.rootfs.diff_ids);
-      stacks.push(stack);
-      for (const { diffId, cacheId, layer } of layersOf(image, stack, dependencies)) {
-        stored.set(diffId, layer);
-        cacheIds.add(cacheId);
-      }
-    }
-    const sizes = await layerSizes(stored, workers);
-    const parts = savedParts(chosen.map((one) => savedImage(one, sizes, images)));
-    const pieces = parts.map((part): ArchivePiece => {
-      return "diffId" in part ? (stored.get(part.diffId) as StoredLayer) : part;
-    });
-    return {
-      ids: chosen.map(({ image }) => image.id),
-      async write(sink, signal) {
-        await using _held = await holdLayers(storage, "content", ...cacheIds);
-        await workers.run({ kind: "archive", task: { pieces, sink } }, { signal });
-      },
-      [Symbol.asyncDispose]: release,
-    };
-  } catch (error) {
-    await release();
-    throw error;
+  await using undo = new AsyncDisposableStack();
+  const found: FoundLayer[] = [];
+  for (const { image } of chosen) {
+    const stack = undo.use(layers.hold(image.document.rootfs.diff_ids));
+    found.push(...layersOf(image, stack, dependencies));
   }
+  undo.use(await holdLayers(storage, "content", ...new Set(found.map(({ cacheId }) => cacheId))));
+  for (const layer of found) await checkPresent(layer);
+  const stored = new Map(found.map(({ diffId, layer }) => [diffId, layer]));
+  const sizes = await layerSizes(stored, workers);
+  const parts = savedParts(chosen.map((one) => savedImage(one, sizes, images)));
+  const pieces = parts.map((part): ArchivePiece => {
+    return "diffId" in part ? (stored.get(part.diffId) as StoredLayer) : part;
+  });
+  const held = undo.move();
+  return {
+    ids: chosen.map(({ image }) => image.id),
+    async write(sink, signal) {
+      await workers.run({ kind: "archive", task: { pieces, sink } }, { signal });
+    },
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  };
+}
+
+interface FoundLayer {
+  image: StoredImage;
+  diffId: Digest;
+  cacheId: string;
+  layer: StoredLayer;
+}
+
+/** Somebody may have deleted it under us: then the archive must not begin. */
+async function checkPresent({ image, diffId, layer }: FoundLayer): Promise<void> {
+  await access(layer.directory).catch(() => {
+    throw notThere(image, diffId);
+  });
 }
 
 function choose({ names, platform }: SaveRequest, images: ImageStore): Chosen[] {
@@ -149,7 +153,7 @@ function layersOf(
   image: StoredImage,
   stack: LayerStack,
   { layers, storage }: SaveDependencies,
-): { diffId: Digest; cacheId: string; layer: StoredLayer }[] {
+): FoundLayer[] {
   const diffIds = image.document.rootfs.diff_ids;
   const missing = stack.missing()[0];
   if (missing !== undefined) throw notThere(image, diffIds[missing] ?? "");
@@ -157,7 +161,7 @@ function layersOf(
     const cacheId = layers.row(chainId)?.cache_id;
     if (cacheId === undefined) throw notThere(image, diffIds[index] ?? "");
     const layer = { directory: storage.diffPath(cacheId), layout: storage.layoutPath(cacheId) };
-    return { diffId: diffIds[index] ?? "", cacheId, layer };
+    return { image, diffId: diffIds[index] ?? "", cacheId, layer };
   });
 }
 

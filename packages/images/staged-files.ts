@@ -6,6 +6,7 @@
  */
 import type { Readable } from "node:stream";
 import { BerthError } from "#errors/errors.ts";
+import type { Logger } from "#errors/logger-types.ts";
 import type { LayerUnpacker, StorageDriver } from "#storage/driver-types.ts";
 import { insideName } from "#storage/staging/inside-name.ts";
 import type {
@@ -23,18 +24,21 @@ export interface ReceiveOptions {
   unpacker: LayerUnpacker;
   report: (progress: StageProgress) => void;
   signal: AbortSignal | undefined;
+  log: Logger;
 }
 
 export class StagedFiles implements ArchiveContent {
   readonly #storage: StorageDriver;
+  readonly #log: Logger;
   readonly #stages = new Set<string>();
   readonly #files = new Map<string, StagedFile>();
   readonly #layers = new Map<string, StagedLayer>();
   readonly #broken = new Map<string, string>();
   readonly #links = new Map<string, string>();
 
-  private constructor(storage: StorageDriver) {
+  private constructor({ storage, log }: ReceiveOptions) {
     this.#storage = storage;
+    this.#log = log;
   }
 
   /** Are driver and unpacker able to? */
@@ -44,7 +48,7 @@ export class StagedFiles implements ArchiveContent {
 
   /** Reads the whole archive, plain, gzip or zstd. Throws BerthError; nothing is left then. */
   static async receive(archive: Readable, options: ReceiveOptions): Promise<StagedFiles> {
-    const files = new StagedFiles(options.storage);
+    const files = new StagedFiles(options);
     try {
       await files.#receive(archive, options);
       return files;
@@ -65,7 +69,7 @@ export class StagedFiles implements ArchiveContent {
       return made;
     };
     const staged = await receiveInWorker(archive, async (source) => {
-      const request = { source: source.release(), whiteouts: storage.whiteouts };
+      const request = { source: source.number, whiteouts: storage.whiteouts };
       return (await unpacker.stage?.(request, { stage, onProgress: report, signal })) as StagedArchive;
     });
     for (const file of staged.files) this.#files.set(file.name, file);
@@ -99,7 +103,14 @@ export class StagedFiles implements ArchiveContent {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const key of this.#stages) await this.#storage.unstage?.(key);
+    for (const key of this.#stages) {
+      try {
+        await this.#storage.unstage?.(key);
+      } catch (error) {
+        // Neither a reason to keep the others, nor to tell of a load whose images are there that it failed.
+        this.#log.warn("a staged layer stays; the next start removes it", { stage: key, error });
+      }
+    }
     this.#stages.clear();
   }
 

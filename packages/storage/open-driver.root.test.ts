@@ -190,6 +190,17 @@ describe("the choice of a storage driver", { skip: process.geteuid?.() !== 0 && 
     });
   }
 
+  test("a driver nobody has is refused with the nearest there is", () => {
+    assert.throws(
+      () => open("zfs"),
+      (error) =>
+        isBerthError(error, "invalid") &&
+        /^Berth has btrfs, .*; the nearest here: --storage-driver (overlay2|btrfs|vfs)$/.test(
+          error.hint ?? "",
+        ),
+    );
+  });
+
   test("aufs is nobody's choice but for its own layers, which it then has", {
     skip: withoutFuse,
   }, async () => {

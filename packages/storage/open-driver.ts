@@ -16,6 +16,7 @@ import { createBtrfsDriver } from "#storage/btrfs/btrfs-driver.ts";
 import { baseName } from "#storage/devicemapper/device-rows.ts";
 import { createDevicemapperDriver } from "#storage/devicemapper/devicemapper-driver.ts";
 import type { Owner, StorageDriver } from "#storage/driver-types.ts";
+import { nearestDriver } from "#storage/nearest-driver.ts";
 import { linkDirectory } from "#storage/overlay2/layer-links.ts";
 import { createOverlay2Driver } from "#storage/overlay2/overlay2-driver.ts";
 import { createVfsDriver } from "#storage/vfs/vfs-driver.ts";
@@ -97,7 +98,7 @@ function chosenDriver(request: DriverRequest): StorageDriver {
   const used = drivers.filter(({ layers }) => holdsLayers(join(dataRoot, layers)));
   if (name === "") return chooseDriver(request, used);
   const asked = drivers.find((driver) => driver.name === name);
-  if (asked === undefined) throw unknownDriver(name);
+  if (asked === undefined) throw unknownDriver(request);
   const other = used.find((driver) => driver.name !== name);
   if (other !== undefined && !used.includes(asked)) throw wouldChange(request, other.name);
   return asked.open(request);
@@ -133,11 +134,11 @@ function holdsLayers(directory: string): boolean {
   );
 }
 
-function unknownDriver(name: string): BerthError {
+function unknownDriver({ name, dataRoot }: DriverRequest): BerthError {
   return new BerthError("invalid", `error initializing graphdriver: driver not supported: ${name}`, {
     operation: "start storage driver",
     object: name,
-    hint: `Berth has ${driverNames.join(", ")}.`,
+    hint: `Berth has ${driverNames.join(", ")}; the nearest here: --storage-driver ${nearestDriver(dataRoot)}`,
   });
 }
 

@@ -194,6 +194,12 @@ describe("a daemon with aufs", { skip }, () => {
         daemon.refused("run", "--rm", "berth/busybox", "true"),
         new RegExp(`layer ${below}, which`),
       );
+      const archive = join(daemon.directory, "never.tar");
+      assert.match(
+        daemon.refused("save", "-o", archive, "berth/busybox"),
+        /layer sha256:[0-9a-f]{64} of image sha256:[0-9a-f]{64} is not there/,
+      );
+      assert.equal(existsSync(archive), false);
       assert.equal(readFileSync(own(id, "kept"), "utf8"), "precious\n");
     } finally {
       renameSync(away, here);

@@ -12,7 +12,10 @@ const driver = "packages/storage/devicemapper/devicemapper";
 const guest = "test/vm/guest/devicemapper";
 
 for (const [what, files] of [
-  ["storage driver devicemapper", [`${driver}-driver.root.test.ts`, `${driver}-pools.root.test.ts`]],
+  [
+    "storage driver devicemapper",
+    [`${driver}-driver.root.test.ts`, `${driver}-xfs.root.test.ts`, `${driver}-pools.root.test.ts`],
+  ],
   ["berthd on devicemapper", [`${guest}.test.ts`]],
   [
     "devicemapper beside overlay2 and after power cuts",

@@ -95,15 +95,21 @@ function registryFor(reference: Reference, operation: string) {
   return { domain: reference.domain, operation, object: familiarText(reference) };
 }
 
-/** Works with the first of the registry's endpoints that can be reached. Throws BerthError where none can. */
+/**
+ * Works with the first of the registry's endpoints that can be reached. Throws BerthError where none can: "invalid" for what is
+ * no address.
+ */
 export async function firstEndpoint<Result>(
   registry: { domain: string; operation: string; object: string },
   options: ConnectOptions,
   signal: AbortSignal | undefined,
   work: (endpoint: Endpoint) => Promise<Result>,
 ): Promise<Result> {
+  const { domain, operation, object } = registry;
+  if (!URL.canParse(`https://${domain}`))
+    throw new BerthError("invalid", `unable to parse server address: ${domain}`, { operation, object });
   let failure: unknown;
-  for (const endpoint of await endpointsFor(registry.domain, options)) {
+  for (const endpoint of await endpointsFor(domain, options)) {
     try {
       return await work(endpoint);
     } catch (error) {
@@ -115,9 +121,9 @@ export async function firstEndpoint<Result>(
   }
   if (!(failure instanceof ExchangeError)) throw failure;
   throw new BerthError("internal", failure.message, {
-    operation: registry.operation,
-    object: registry.object,
-    hint: connectHint(failure, registry.domain),
+    operation,
+    object,
+    hint: connectHint(failure, domain),
     cause: failure,
   });
 }

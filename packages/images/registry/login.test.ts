@@ -141,6 +141,21 @@ function grants(held: string, scope: string): boolean {
   });
 }
 
+test("what is no address is refused", async (t) => {
+  const { service } = await imageFixture(t);
+  for (const serveraddress of ["a b", "host:99999", "https://host:99999/v1/"]) {
+    await assert.rejects(service.registries.logIn({ username: "me", password: "secret", serveraddress }), {
+      code: "invalid",
+      operation: "log in",
+      message: /^unable to parse server address: (a b|host:99999)$/,
+    });
+  }
+  await assert.rejects(service.pull({ name: "host:99999/thing", tag: "", platform: "", report: () => {} }), {
+    code: "invalid",
+    operation: "pull image",
+  });
+});
+
 test("names of registries in a login", () => {
   for (const hub of ["", "docker.io", "https://index.docker.io/v1/", "registry-1.docker.io"]) {
     assert.equal(registryOf(hub), "docker.io");

@@ -20,7 +20,7 @@ export interface LoginAnswer {
   IdentityToken: string;
 }
 
-/** Throws "unauthorized" where the registry refuses, "internal" where it cannot be reached. */
+/** Throws "unauthorized" where the registry refuses, "invalid" for what is no address, "internal" where it cannot be reached. */
 export async function logIn(
   auth: RegistryAuth,
   options: ConnectOptions,

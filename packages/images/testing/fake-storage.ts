@@ -24,6 +24,8 @@ export class FakeStorage implements StorageDriver {
   readonly whiteouts = "overlay";
   readonly root: string;
   readonly parents = new Map<string, string | undefined>();
+  /** What the next removals fail with, one each. */
+  readonly removalFailures: Error[] = [];
 
   constructor(root: string) {
     this.root = root;
@@ -49,6 +51,8 @@ export class FakeStorage implements StorageDriver {
   }
 
   async remove(cacheId: string): Promise<void> {
+    const failure = this.removalFailures.shift();
+    if (failure !== undefined) throw failure;
     await rm(join(this.root, cacheId), { recursive: true, force: true });
   }
 

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import { BerthError, isBerthError } from "#errors/errors.ts";
 import { readMountInfo } from "#kernel/mountinfo.ts";
 import { createAufsDriver } from "#storage/aufs/aufs-driver.ts";
@@ -341,6 +342,53 @@ describe("roots that are held", { skip }, () => {
       await next.releaseUnheld();
       assert.deepEqual([...unions.mounted.keys()], [root.path, other.mountPoint]);
       await next.remove(id("c"));
+      await next.close();
+    }));
+
+  test("what is held while the rest goes stays", () =>
+    withUnions(async ({ unions, driver }) => {
+      await driver.createWritable(id("d"), id("b"), {});
+      for (const layer of "dc") await driver.hold(id(layer), "root");
+      const root = await driver.rootfs(id("c"));
+      assert.ok(root.kind === "directory");
+      const next = createAufsDriver({ dataRoot: join(root.path, "../../.."), unions });
+      const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+      const { promise: reached, resolve: reach } = Promise.withResolvers<void>();
+      const unmount = unions.unmount.bind(unions);
+      // The first is d's.
+      unions.unmount = async (mountPoint) => {
+        reach();
+        await gate;
+        await unmount(mountPoint);
+      };
+      const released = next.releaseUnheld();
+      await reached;
+      const holding = next.hold(id("c"), "root");
+      await turn();
+      open();
+      await Promise.all([released, holding]);
+      assert.deepEqual([...unions.mounted.keys()], [root.path]);
+      await next.close();
+    }));
+
+  test("one that is held while it goes is mounted in the end", () =>
+    withUnions(async ({ unions, driver }) => {
+      await driver.hold(id("c"), "root");
+      const root = await driver.rootfs(id("c"));
+      assert.ok(root.kind === "directory");
+      const next = createAufsDriver({ dataRoot: join(root.path, "../../.."), unions });
+      const unmount = unions.unmount.bind(unions);
+      let holding: Promise<AsyncDisposable> | undefined;
+      unions.unmount = async (mountPoint) => {
+        holding ??= next.hold(id("c"), "root");
+        await turn();
+        await unmount(mountPoint);
+      };
+      await next.releaseUnheld();
+      const held = await holding;
+      assert.deepEqual([...unions.mounted.keys()], [root.path]);
+      await held?.[Symbol.asyncDispose]();
+      assert.equal(unions.mounted.size, 0);
       await next.close();
     }));
 

@@ -103,7 +103,7 @@ export function createAufsDriver({
       onEnd: () => mounts.serverEnded(),
     });
   const mounts = new LayerMounts(join(home, "mnt"), served, logger);
-  return new AufsDriver({ home, support, spread, owner, mounts });
+  return new AufsDriver({ home, support, spread, owner, mounts, logger });
 }
 
 interface AufsParts {
@@ -113,6 +113,7 @@ interface AufsParts {
   spread: boolean;
   owner: Owner;
   mounts: LayerMounts;
+  logger: Logger;
 }
 
 export class AufsDriver implements StorageDriver {
@@ -123,18 +124,20 @@ export class AufsDriver implements StorageDriver {
   readonly #spread: boolean;
   readonly #owner: Owner;
   readonly #mounts: LayerMounts;
+  readonly #logger: Logger;
   /** Ids of the layers below each; they never change. */
   readonly #lower = new Map<string, readonly string[]>();
   readonly #initPlans = new InitPlans();
   readonly #removal = new BackgroundRemoval();
   readonly #measuring = new StorageWorkers(1);
 
-  constructor({ home, support, spread, owner, mounts }: AufsParts) {
+  constructor({ home, support, spread, owner, mounts, logger }: AufsParts) {
     this.#home = home;
     this.#support = support;
     this.#spread = spread;
     this.#owner = owner;
     this.#mounts = mounts;
+    this.#logger = logger;
   }
 
   async status(): Promise<[string, string][]> {
@@ -244,13 +247,22 @@ export class AufsDriver implements StorageDriver {
   async reconcile(known: ReadonlySet<string>): Promise<void> {
     for (const name of readdirSync(join(this.#home, "diff"))) {
       if (name.startsWith(".")) this.#discard("diff", name);
-      else if (!known.has(name) && !known.has(ownerOf(name))) await this.#remove(name);
+      else if (!known.has(name) && !known.has(ownerOf(name))) await this.#tryRemove(name);
     }
     const ownerless = (part: Part) =>
       readdirSync(join(this.#home, part)).filter((name) => !this.#isPresent(name));
     for (const name of ownerless("layers")) removeIfExists(this.#path("layers", name));
     for (const name of ownerless("layouts")) this.#discard("layouts", name);
-    for (const name of ownerless("mnt")) await this.#removeMountPoint(name);
+    for (const name of ownerless("mnt")) await this.#tryRemove(name);
+  }
+
+  /** What stays, where the program that serves unions is silent, keeps nobody from starting: the next start tries again. */
+  async #tryRemove(cacheId: string): Promise<void> {
+    try {
+      await this.#remove(cacheId);
+    } catch (error) {
+      this.#logger.error("a layer that nobody knows stays", { layer: cacheId, error });
+    }
   }
 
   settled(): Promise<void> {

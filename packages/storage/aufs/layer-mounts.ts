@@ -62,6 +62,18 @@ export class LayerMounts {
 
   async #release(mountPoint: string, held: Held): Promise<void> {
     held.users -= 1;
+    await this.#leaveUnused(mountPoint, held);
+  }
+
+  /** In its layer's turn as well: who begins to hold it meanwhile mounts it again. */
+  async #leaveUnheld(mountPoint: string): Promise<void> {
+    if (this.#held.has(mountPoint)) return;
+    const held = { users: 0, turn: Promise.resolve() };
+    this.#held.set(mountPoint, held);
+    await this.#leaveUnused(mountPoint, held);
+  }
+
+  async #leaveUnused(mountPoint: string, held: Held): Promise<void> {
     await inTurn(held, async () => {
       if (held.users === 0) await this.#leave(mountPoint);
     });
@@ -99,7 +111,7 @@ export class LayerMounts {
     } catch (error) {
       this.#logger.error("what earlier daemons have mounted stays", { error });
     }
-    for (const mountPoint of mounted) await this.#leave(mountPoint);
+    for (const mountPoint of mounted) await this.#leaveUnheld(mountPoint);
   }
 
   close(): void {
@@ -125,10 +137,7 @@ export class LayerMounts {
   }
 
   async #takeLeft(): Promise<void> {
-    for (const mountPoint of [...this.#left]) {
-      this.#left.delete(mountPoint);
-      if (!this.#held.has(mountPoint)) await this.#leave(mountPoint);
-    }
+    for (const mountPoint of [...this.#left]) await this.#leaveUnheld(mountPoint);
   }
 
   /** Never before its server has said that it is not its own: taking away one whose server is silent waits for it. */

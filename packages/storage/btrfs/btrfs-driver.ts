@@ -5,10 +5,12 @@
  * A container's size is limited by the quota group of its subvolume, which counts what it shares with its image, too.
  * Counting costs a little on every write, so it is enabled when the first limit is asked for.
  */
+
 import { mkdirSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
 import { BerthError } from "#errors/errors.ts";
+import { humanSize } from "#go-values/size.ts";
 import {
   createSubvolume,
   enableQuotas,
@@ -27,7 +29,6 @@ import {
   cannotStart,
   checkSize,
   parseDriverOption,
-  showSize,
   sizeOption,
 } from "#storage/driver-options.ts";
 import type { Owner, SizeOptions } from "#storage/driver-types.ts";
@@ -135,7 +136,7 @@ class Subvolumes implements LayerTrees {
     if (size === undefined) return undefined;
     if (size === 0) throw cannotLimit("btrfs", "btrfs: invalid storage size: 0B");
     if (size < this.#leastSize) {
-      throw cannotLimit("btrfs", `btrfs: storage size cannot be less than ${showSize(this.#leastSize)}`);
+      throw cannotLimit("btrfs", `btrfs: storage size cannot be less than ${humanSize(this.#leastSize)}`);
     }
     return size;
   }

@@ -2,8 +2,10 @@
  * The device that every lowest layer is a snapshot of: an empty file system with the directory `rootfs`. Made once for a
  * pool; known again by the file system's identity, so that another pool is never taken for ours.
  */
+
 import { chmod, chown, mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { humanSize } from "#go-values/size.ts";
 import {
   chooseFileSystem,
   growFileSystem,
@@ -19,7 +21,7 @@ import {
 import type { MountedLayers } from "#storage/devicemapper/mounted-layers.ts";
 import type { PoolPlace } from "#storage/devicemapper/pool-place.ts";
 import type { ThinPool } from "#storage/devicemapper/thin-pool.ts";
-import { cannotStart, showSize } from "#storage/driver-options.ts";
+import { cannotStart } from "#storage/driver-options.ts";
 import type { Owner } from "#storage/driver-types.ts";
 
 interface BaseRequest {
@@ -42,7 +44,7 @@ export async function openBase(request: BaseRequest): Promise<void> {
   if (baseSize < row.size) {
     throw cannotStart(
       driverName,
-      `devmapper: Base fs size: ${showSize(baseSize)} cannot be smaller than ${showSize(row.size)}`,
+      `devmapper: Base fs size: ${humanSize(baseSize)} cannot be smaller than ${humanSize(row.size)}`,
     );
   }
   await growBase(request, row, baseSize);

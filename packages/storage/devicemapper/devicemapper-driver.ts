@@ -7,10 +7,12 @@
  * whole layer whatever happens. What a container begins as is made before it is asked for, since each step waits for the
  * disk.
  */
+
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "#errors/logger-types.ts";
+import { humanSize } from "#go-values/size.ts";
 import { DeviceMapper } from "#kernel/device-mapper.ts";
 import type { RootfsPlan } from "#runtime/launch-types.ts";
 import { BackgroundRemoval } from "#storage/background-removal.ts";
@@ -30,7 +32,7 @@ import { openOwnPool } from "#storage/devicemapper/loop-pool.ts";
 import { MountedLayers } from "#storage/devicemapper/mounted-layers.ts";
 import type { PoolPlace } from "#storage/devicemapper/pool-place.ts";
 import { ThinPool } from "#storage/devicemapper/thin-pool.ts";
-import { cannotLimit, showSize, sizeOption } from "#storage/driver-options.ts";
+import { cannotLimit, sizeOption } from "#storage/driver-options.ts";
 import type {
   LayerComparison,
   LayerUse,
@@ -167,7 +169,7 @@ class DevicemapperDriver implements StorageDriver {
     if (size === undefined) return undefined;
     const least = this.#rows.get(baseName)?.size ?? 0;
     if (size < least) {
-      throw cannotLimit(driverName, `devmapper: Container size cannot be smaller than ${showSize(least)}`);
+      throw cannotLimit(driverName, `devmapper: Container size cannot be smaller than ${humanSize(least)}`);
     }
     return size - (size % 512);
   }

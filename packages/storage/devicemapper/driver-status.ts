@@ -1,11 +1,12 @@
 /** What `docker info` tells of the driver: Docker's pairs, in Docker's order. */
+
 import { statfs } from "node:fs/promises";
+import { humanSize } from "#go-values/size.ts";
 import type { DeviceMapper } from "#kernel/device-mapper.ts";
 import { baseName, type DeviceRows } from "#storage/devicemapper/device-rows.ts";
 import type { DevicemapperOptions } from "#storage/devicemapper/devicemapper-options.ts";
 import type { PoolPlace } from "#storage/devicemapper/pool-place.ts";
 import type { ThinPool } from "#storage/devicemapper/thin-pool.ts";
-import { showSize } from "#storage/driver-options.ts";
 
 /** Bytes: blocks of a pool's metadata are always so long. */
 const metadataBlock = 4096;
@@ -32,8 +33,8 @@ export async function driverStatus({
     value === "" ? [] : [[name, value]];
   return [
     ["Pool Name", pool.name],
-    ["Pool Blocksize", showSize(blockSize)],
-    ["Base Device Size", showSize(base?.size ?? 0)],
+    ["Pool Blocksize", humanSize(blockSize)],
+    ["Base Device Size", humanSize(base?.size ?? 0)],
     ["Backing Filesystem", base?.filesystem ?? ""],
     // Nodes of devices are made without it, so there is nothing to be in step with.
     ["Udev Sync Supported", "true"],
@@ -45,7 +46,7 @@ export async function driverStatus({
     ...(await space("Metadata", metadata, metadataBlock, place.metadataFile)),
     [
       "Thin Pool Minimum Free Space",
-      showSize(Math.floor((data.total * options.minFreeSpace) / 100) * blockSize),
+      humanSize(Math.floor((data.total * options.minFreeSpace) / 100) * blockSize),
     ],
     ["Deferred Removal Enabled", String(options.deferredRemoval)],
     ["Deferred Deletion Enabled", String(options.deferredDeletion)],
@@ -68,8 +69,8 @@ async function space(
     available = Math.min(available, bfree * bsize);
   }
   return [
-    [`${what} Space Used`, showSize(used * block)],
-    [`${what} Space Total`, showSize(total * block)],
-    [`${what} Space Available`, showSize(available)],
+    [`${what} Space Used`, humanSize(used * block)],
+    [`${what} Space Total`, humanSize(total * block)],
+    [`${what} Space Available`, humanSize(available)],
   ];
 }

@@ -41,8 +41,8 @@ export class ContainerFiles implements AsyncDisposable {
   }
 
   /**
-   * Unpacks an archive, compressed or not, into the directory `path`, reading it from a pipe (which is taken over). Throws
-   * "not-found", "invalid" (no directory, or what is wrong with the archive), "forbidden" (read-only).
+   * Unpacks an archive, compressed or not, into the directory `path`, reading it from a pipe, whose end stays its owner's.
+   * Throws "not-found", "invalid" (no directory, or what is wrong with the archive), "forbidden" (read-only).
    */
   async extract(
     root: RootRequest,
@@ -52,7 +52,7 @@ export class ContainerFiles implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<void> {
     const mapped = { ...options, ...(this.#idMap && { idMap: this.#idMap }) };
-    const task = { kind: "extract", root, path, source: source.release(), options: mapped } as const;
+    const task = { kind: "extract", root, path, source: source.number, options: mapped } as const;
     await this.#archivers.run({ kind: "files", task }, { signal });
   }
 

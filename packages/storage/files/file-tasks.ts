@@ -1,6 +1,7 @@
 /**
  * Work on a container's files, as storage workers do it. Everything that travels is plain data; descriptors travel as
- * numbers, since all threads of a process share them, and belong to whom they are given.
+ * numbers, since all threads of a process share them. Those of a task stay their owner's, who keeps them open until it has
+ * ended; those of an answer are the receiver's.
  */
 import { Socket } from "node:net";
 import { BerthError } from "#errors/errors.ts";
@@ -10,7 +11,16 @@ import { FileDescriptor } from "#kernel/fd.ts";
 import { fstatatIfExists, mountIdOf, S_IFDIR, S_IFMT } from "#kernel/file-syscalls.ts";
 import { fstatfs } from "#kernel/file-system-status.ts";
 import { RootDirectory } from "#kernel/root-directory.ts";
-import { O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, open, openat, syncfs } from "#kernel/syscalls.ts";
+import {
+  duplicate,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
+  O_RDONLY,
+  open,
+  openat,
+  syncfs,
+} from "#kernel/syscalls.ts";
 import { makeFilesAs } from "#kernel/thread-identity.ts";
 import type { LayerChange } from "#storage/changes/change-types.ts";
 import { layerChanges } from "#storage/changes/layer-changes.ts";
@@ -122,7 +132,7 @@ async function extract(
   { root: request, path, source, options }: Extract<FileTask, { kind: "extract" }>,
   aborted: Aborted,
 ): Promise<void> {
-  const input = new Socket({ fd: source, readable: true, writable: false });
+  const input = new Socket({ fd: duplicate(source), readable: true, writable: false });
   try {
     using assembled = assembleRoot(request);
     const { root } = assembled;

@@ -13,7 +13,6 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { FileDescriptor } from "#kernel/fd.ts";
 import { makePipe } from "#kernel/pipes.ts";
 import { read, writeAll } from "#kernel/syscalls.ts";
 import { ContainerFiles } from "#storage/files/container-files.ts";
@@ -94,17 +93,12 @@ describe("mapped owners", { skip: process.geteuid?.() !== 0 && "needs root" }, (
     options: { owner?: { uid: number; gid: number } } = {},
   ) => {
     const { read: from, write: to } = makePipe();
+    using source = from;
     for (const bytes of archive) writeAll(to.number, bytes);
     to.close();
     const signal = new AbortController().signal;
     const { owner: given } = options;
-    await files.extract(
-      request(),
-      "/",
-      new FileDescriptor(from.release()),
-      { keepKinds: false, owner: given },
-      signal,
-    );
+    await files.extract(request(), "/", source, { keepKinds: false, owner: given }, signal);
   };
   /** One file, with an owner that `uid` of the host stands for. */
   function* one(name: string, owner: { uid: number; gid: number }): Generator<Buffer> {

@@ -6,6 +6,7 @@
  * has is kept by the file system; nothing else has to be remembered.
  */
 import { randomInt } from "node:crypto";
+import { existsSync } from "node:fs";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { fstatfs } from "#kernel/file-system-status.ts";
 import {
@@ -22,6 +23,9 @@ const firstProject = 1 << 20;
 const lastProject = 0x7fffffff;
 /** Numbers tried; even on a file system full of them the second is free. */
 const attempts = 100;
+
+/** There as soon as xfs is, if the kernel was built with its quotas (fs/xfs/xfs_stats.c). */
+const xfsQuotaStatistics = "/proc/fs/xfs/xqmstat";
 
 /** Mount options that have limits of projects kept, by the name of the file system. */
 const mountOptions = new Map([
@@ -71,6 +75,8 @@ export function missingQuota(path: string): string {
   const shown = name === "extfs" ? "ext4" : name;
   const option = mountOptions.get(name);
   if (option === undefined) return `${path} is on ${shown}, which has no project quotas`;
+  if (name === "xfs" && !existsSync(xfsQuotaStatistics))
+    return `${path} is on xfs, whose quotas this kernel lacks`;
   const features = name === "extfs" ? ", with the features project and quota" : "";
   return `${path} is on ${shown} without the mount option ${option}${features}`;
 }

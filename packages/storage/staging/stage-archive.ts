@@ -12,7 +12,7 @@ import { ERRNO } from "#kernel/errno.ts";
 import { FileDescriptor } from "#kernel/fd.ts";
 import { awaitReady } from "#kernel/pipes.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
-import { read } from "#kernel/syscalls.ts";
+import { duplicate, read } from "#kernel/syscalls.ts";
 import { uncompressed } from "#storage/files/uncompressed.ts";
 import { insideName } from "#storage/staging/inside-name.ts";
 import { type LayerIntake, openLayerIntake } from "#storage/staging/layer-intake.ts";
@@ -46,7 +46,7 @@ export interface StageHooks {
 
 /** Throws "invalid" for an archive that is no tar archive, cut short or leads out of itself; "no-space"; an AbortError. */
 export async function stageArchive(request: StageRequest, hooks: StageHooks): Promise<StagedArchive> {
-  using source = new FileDescriptor(request.source);
+  using source = new FileDescriptor(duplicate(request.source));
   const collector = new Collector(request, hooks);
   const reader = new TarReader(collector);
   try {

@@ -14,7 +14,7 @@ export interface Stage {
 }
 
 export interface StageRequest extends Pick<UnpackRequest, "idMap" | "limits"> {
-  /** Descriptor the archive is read from; belongs to the worker from then on. */
+  /** Descriptor the archive is read from. Stays its owner's, who keeps it open until the task has ended. */
   source: number;
   /** As the driver's layers have them. */
   whiteouts: Whiteouts;

@@ -79,6 +79,10 @@ test("a driver whose server is stopped refuses roots and removals, and starts al
     await assert.rejects(holdLayers(impatient, "root", id("b")), isSilent);
     await assert.rejects(holdLayers(impatient, "root", id("c")), isSilent);
     await assert.rejects(impatient.remove(id("b")), isSilent);
+    // As a daemon that starts now: what is left of b stays for the next.
+    said.length = 0;
+    await impatient.reconcile(new Set([id("a"), id("c")]));
+    assert.deepEqual([...new Set(said)], ["a layer that nobody knows stays"]);
     assert.equal(await impatient.exists(id("c")), true);
   } finally {
     union.continueServer();

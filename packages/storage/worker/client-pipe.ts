@@ -25,13 +25,13 @@ export async function receiveInWorker<Result>(
   const passed = pipeline(begun, target).catch((error: unknown) => (isClosedPipe(error) ? undefined : error));
   let result: Result;
   try {
-    result = await read(source);
+    // Closed before the client's end is waited for: that may wait for room in the pipe.
+    using own = source;
+    result = await read(own);
   } catch (error) {
     body.destroy();
     const failure = await passed;
     throw isCutShort(failure) ? failure : error;
-  } finally {
-    source.close();
   }
   const failure = await passed;
   if (failure !== undefined) throw failure;

@@ -145,7 +145,7 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
     const limits = defaultLimits;
     const reading = full.run({
       kind: "stage",
-      task: { source: read.release(), whiteouts: "overlay", limits },
+      task: { source: read.number, whiteouts: "overlay", limits },
     });
     let done = false;
     const waiting = full.run({ kind: "sync", path: base }).then(() => {
@@ -155,6 +155,7 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
     assert.ok(!done);
     write.close();
     await Promise.all([reading, waiting]);
+    read.close();
     await Promise.all([full.close(), free.close()]);
   });
 
@@ -162,8 +163,8 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
     const workers = new StorageWorkers(1, 500);
     const stage = () => {
       const { read, write } = makePipe();
-      const task = { source: read.release(), whiteouts: "overlay", limits: defaultLimits } as const;
-      return { write, result: workers.run({ kind: "stage", task }) };
+      const task = { source: read.number, whiteouts: "overlay", limits: defaultLimits } as const;
+      return { read, write, result: workers.run({ kind: "stage", task }) };
     };
     const sending = stage();
     let left = false;
@@ -188,14 +189,14 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
     const refused = assert.rejects(taking, (error) => isBerthError(error, "unavailable"));
     await workers.run({ kind: "sync", path: base });
     await refused;
-    for (const end of [sending.write, sink.read, sink.write]) end.close();
+    for (const end of [sending.read, sending.write, sink.read, sink.write]) end.close();
     await workers.close();
   });
 
   test("a byte now and then keeps no place", async () => {
     const workers = new StorageWorkers(2, 500);
-    const { read, write: end } = makePipe();
-    const source = { source: read.release(), whiteouts: "overlay", limits: defaultLimits } as const;
+    const { read: start, write: end } = makePipe();
+    const source = { source: start.number, whiteouts: "overlay", limits: defaultLimits } as const;
     const sink = makePipe(4096);
     makeNonblocking(sink.write);
     const pieces = [new Uint8Array(1 << 20)];
@@ -229,7 +230,7 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
       await Promise.all([...others, refused]);
     } finally {
       clearInterval(trickle);
-      for (const fd of [end, sink.read, sink.write]) fd.close();
+      for (const fd of [start, end, sink.read, sink.write]) fd.close();
       await workers.close();
     }
   });
