@@ -27,7 +27,8 @@ export async function compress(from: FileHandle, to: FileHandle): Promise<void> 
   extra.writeUInt16LE(IDENTITY_SIZE, 4);
   extra.writeBigUInt64LE(ino, 6);
   extra.writeBigInt64LE(birthtimeNs, 14);
-  await to.write(Buffer.concat([HEADER, extra]));
+  // `write` would take a part and be content, on a disk that is nearly full.
+  await to.writeFile(Buffer.concat([HEADER, extra]));
   let sum = 0;
   let size = 0;
   await pipeline(
@@ -41,13 +42,13 @@ export async function compress(from: FileHandle, to: FileHandle): Promise<void> 
     },
     createDeflateRaw(),
     async (chunks: AsyncIterable<Buffer>) => {
-      for await (const chunk of chunks) await to.write(chunk);
+      for await (const chunk of chunks) await to.writeFile(chunk);
     },
   );
   const trailer = Buffer.alloc(8);
   trailer.writeUInt32LE(sum, 0);
   trailer.writeUInt32LE(size >>> 0, 4);
-  await to.write(trailer);
+  await to.writeFile(trailer);
 }
 
 /** What a file is known by: inodes are used again, but not for files born at the same moment. */
@@ -97,7 +98,7 @@ export async function decompress(file: FileHandle, directory: string): Promise<F
       file.createReadStream({ autoClose: false, start: 0 }),
       createGunzip({ finishFlush: zlib.Z_SYNC_FLUSH }),
       async (chunks: AsyncIterable<Buffer>) => {
-        for await (const chunk of chunks) await target.write(chunk);
+        for await (const chunk of chunks) await target.writeFile(chunk);
       },
     );
     return target;

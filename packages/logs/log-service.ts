@@ -13,6 +13,7 @@ import type { ContainerLogs } from "#logs/container-logs.ts";
 import { logFileNames } from "#logs/log-files.ts";
 import type { LogLocation, LogReadOptions, LogSource } from "#logs/log-types.ts";
 import { readLog } from "#logs/read-log.ts";
+import type { ShipTask } from "#logs/ship-types.ts";
 import type { FromLogWorker, ToLogWorker } from "#logs/worker/log-messages.ts";
 
 /** Bytes that are read here: to start a thread takes longer. */
@@ -21,6 +22,8 @@ const SMALL = 256 * 1024;
 const SETTLE = 1500;
 /** A thread without work is kept so long, ms. */
 const IDLE = 5_000;
+/** Until output is passed on again where that failed, ms. */
+const PASS_ON_AGAIN = 5_000;
 
 interface Job {
   onPiece?: (bytes: Uint8Array<ArrayBuffer>) => void;
@@ -28,12 +31,19 @@ interface Job {
   onDone: (error: string | undefined) => void;
 }
 
+/** A container's output being passed on, by one job after the other. */
+interface Shipping {
+  job: number;
+  /** Aborted: no further job. */
+  stopped: AbortController;
+}
+
 /** A container whose log is followed. */
 interface Followed {
   logs: ContainerLogs;
   timer: NodeJS.Timeout | undefined;
-  /** The job that passes its output on. */
-  shipping: number | undefined;
+  /** As long as there may be output that has not been passed on. */
+  shipping: Shipping | undefined;
   /** Runs of the container that have not ended. */
   running: number;
   /** Settles when nothing is left to be done. */
@@ -48,9 +58,12 @@ export class LogService {
   #idle: NodeJS.Timeout | undefined;
   #nextJob = 1;
   #closed = false;
+  readonly #pause: number;
 
-  constructor(logger: Logger) {
+  /** `pause`: until what failed is tried again, ms. */
+  constructor(logger: Logger, pause = PASS_ON_AGAIN) {
     this.#logger = logger;
+    this.#pause = pause;
   }
 
   /** The log as a client wants it; ends with the container if it is followed, or on `signal`. */
@@ -102,11 +115,11 @@ export class LogService {
     container.logs = logs;
     container.running++;
     if (logs.ship === undefined) this.#compressSoon(container);
-    else if (container.shipping === undefined) this.#ship(id, container);
+    else if (container.shipping === undefined) container.settled = this.#ship(id, container);
     const end = () => {
       container.running--;
       if (container.running > 0) return;
-      if (container.shipping !== undefined) this.#tell({ kind: "ended", job: container.shipping });
+      if (container.shipping !== undefined) this.#tell({ kind: "ended", job: container.shipping.job });
       if (container.logs.ship === undefined) this.#compressSoon(container);
     };
     ended.then(end, end);
@@ -133,7 +146,7 @@ export class LogService {
       controller.abort();
       if (!inTime) {
         this.#logger.warn("a removed container's log output could not be delivered", { container: id });
-        if (container.shipping !== undefined) this.#tell({ kind: "stop", job: container.shipping });
+        if (container.shipping !== undefined) this.#stopShipping(container.shipping);
       }
     }
     await container.settled;
@@ -143,7 +156,10 @@ export class LogService {
   /** Stops; what has not been passed on is found by the next daemon. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const container of this.#followed.values()) clearTimeout(container.timer);
+    for (const { timer, shipping } of this.#followed.values()) {
+      clearTimeout(timer);
+      shipping?.stopped.abort();
+    }
     for (const job of this.#jobs.keys()) this.#tell({ kind: "stop", job });
     await Promise.race([
       Promise.all([...this.#followed.values()].map(({ settled }) => settled)),
@@ -153,27 +169,42 @@ export class LogService {
     await this.#worker?.terminate();
   }
 
-  #ship(id: string, container: Followed): void {
-    const { ship } = container.logs;
-    if (ship === undefined) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    container.settled = promise;
-    container.shipping = this.#begin(
-      {
-        onWarning: (text) => this.#logger.warn(text, { container: id, driver: ship.sink.kind }),
-        onDone: (error) => {
-          container.shipping = undefined;
-          if (error !== undefined) this.#logger.error("passing on a log failed", { container: id, error });
-          // It was started again just when the last of its output had been passed on, or something went wrong.
-          if (container.running > 0 && !this.#closed) {
-            const again = () => this.#followed.get(id) === container && this.#ship(id, container);
-            setTimeout(again, error === undefined ? 0 : IDLE).unref();
-          }
-          resolve();
-        },
-      },
-      (job) => ({ kind: "ship", job, task: ship }),
-    );
+  /** Resolves when all that the container has written is passed on and it runs no more, or when it is stopped. */
+  async #ship(id: string, container: Followed): Promise<void> {
+    const shipping: Shipping = { job: 0, stopped: new AbortController() };
+    const { signal } = shipping.stopped;
+    container.shipping = shipping;
+    let goOn = true;
+    while (goOn && container.logs.ship !== undefined) {
+      const error = await this.#shipOnce(id, container, shipping, container.logs.ship);
+      if (error !== undefined) {
+        this.#logger.error("passing on a log failed", { container: id, error });
+        await sleep(this.#pause, undefined, { ref: false, signal }).catch(() => undefined);
+      }
+      // It was started again just when the last of its output had been passed on, or something went wrong.
+      goOn = !signal.aborted && (container.running > 0 || error !== undefined);
+    }
+    container.shipping = undefined;
+  }
+
+  /** Answers what went wrong. */
+  #shipOnce(
+    id: string,
+    container: Followed,
+    shipping: Shipping,
+    task: ShipTask,
+  ): Promise<string | undefined> {
+    const { promise, resolve } = Promise.withResolvers<string | undefined>();
+    const onWarning = (text: string) => this.#logger.warn(text, { container: id, driver: task.sink.kind });
+    shipping.job = this.#begin({ onWarning, onDone: resolve }, (job) => ({ kind: "ship", job, task }));
+    // It ended while there was no job that could be told.
+    if (container.running === 0) this.#tell({ kind: "ended", job: shipping.job });
+    return promise;
+  }
+
+  #stopShipping({ job, stopped }: Shipping): void {
+    stopped.abort();
+    this.#tell({ kind: "stop", job });
   }
 
   #compressSoon(container: Followed): void {

@@ -1,7 +1,7 @@
 /** Passing logs on: to every kind of destination, through failures, rotations, and a worker that is stopped anywhere. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { closeSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -402,6 +402,16 @@ test("docker logs reads what is kept of a driver that passes everything on; with
     "container-cached.log",
     "container-cached.position",
   ]);
+});
+
+test("where it cannot be begun, nothing stays open", async () => {
+  const shipped = setUp("gelf", { "gelf-address": "udp://127.0.0.1:9" });
+  const { log, ship } = shipped.logs;
+  shipped.write("hello");
+  mkdirSync(ship.position);
+  await assert.rejects(shipped.ship().done, { code: "EISDIR" });
+  const open = execFileSync("ls", ["-l", `/proc/${process.pid}/fd`], { encoding: "utf8" });
+  assert.ok(!open.includes(log.directory), open);
 });
 
 test("non-blocking: the oldest goes where a destination takes nothing, and it is told how much", async () => {

@@ -32,6 +32,8 @@ export async function shipLog(task: ShipTask, control: ShipControl): Promise<voi
   using waiter = new ChangeWaiter(log.directory, control.ended, control.signal);
   const first = await firstFile(task, waiter, control.signal);
   if (first === undefined) return;
+  // What comes next may fail before anybody reads it.
+  await using _first = first.file;
   using position = new PositionFile(task.position);
   await using delivery = new Delivery(await openSink(task.sink), task.buffer, control, task.retry);
   let current: LogFile | undefined = first.file;

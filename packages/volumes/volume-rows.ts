@@ -1,4 +1,5 @@
 /** Volumes and who refers to them, as they are stored. */
+import type { Logger } from "#errors/logger-types.ts";
 import type { Database, Migrations } from "#state/database.ts";
 
 export const volumeMigrations: Migrations = {
@@ -29,6 +30,9 @@ export interface VolumeRow {
 
 type Stored = Record<keyof VolumeRow, string>;
 
+/** ms until a row is deleted again that could not be. */
+const DELETE_AGAIN = 1000;
+
 /** In place of options that are lost: the file that has what is left of them. */
 export const DAMAGED = "damaged, kept as";
 
@@ -49,18 +53,24 @@ function textMap(text: string | undefined): Record<string, string> | undefined {
 
 export class VolumeRows {
   readonly #database: Database;
+  readonly #logger: Logger | undefined;
+  /** Names of volumes that are gone, and whose rows the disk does not let go yet. */
+  readonly #gone = new Set<string>();
 
-  constructor(database: Database) {
+  constructor(database: Database, logger?: Logger) {
     this.#database = database;
+    this.#logger = logger;
   }
 
   get(name: string): VolumeRow | undefined {
+    if (this.#gone.has(name)) return undefined;
     const stored = this.#database.get<Stored>("SELECT * FROM volume WHERE name = ?", name);
     return stored === undefined ? undefined : parse(stored);
   }
 
   all(): VolumeRow[] {
-    return this.#database.all<Stored>("SELECT * FROM volume ORDER BY name").map(parse);
+    const stored = this.#database.all<Stored>("SELECT * FROM volume ORDER BY name");
+    return stored.filter(({ name }) => !this.#gone.has(name)).map(parse);
   }
 
   /**
@@ -91,7 +101,8 @@ export class VolumeRows {
 
   insert(row: Omit<VolumeRow, "created">): VolumeRow {
     const created = `${new Date().toISOString().slice(0, 19)}Z`;
-    this.#database.durably(() =>
+    this.#database.durably(() => {
+      if (this.#gone.has(row.name)) this.#deleteNow(row.name);
       this.#database.run(
         "INSERT INTO volume (name, created, labels, options, driver) VALUES (?, ?, ?, ?, ?)",
         row.name,
@@ -99,17 +110,31 @@ export class VolumeRows {
         JSON.stringify(row.labels),
         JSON.stringify(row.options),
         row.driver,
-      ),
-    );
+      );
+    });
+    this.#gone.delete(row.name);
     return { ...row, created };
   }
 
-  /** With whatever refers to it. */
+  /**
+   * With whatever refers to it, now or as soon as the disk lets it: what it stood for is gone, and nobody is told that it
+   * is there until then.
+   */
   delete(name: string): void {
-    this.#database.durably(() => {
-      this.#database.run("DELETE FROM volume_reference WHERE volume = ?", name);
-      this.#database.run("DELETE FROM volume WHERE name = ?", name);
-    });
+    try {
+      this.#database.durably(() => this.#deleteNow(name));
+      this.#gone.delete(name);
+    } catch (error) {
+      this.#gone.add(name);
+      this.#logger?.error("the end of a volume cannot be stored yet", { volume: name, error: String(error) });
+      // Meanwhile there may be a new one of this name.
+      setTimeout(() => this.#gone.has(name) && this.delete(name), DELETE_AGAIN).unref();
+    }
+  }
+
+  #deleteNow(name: string): void {
+    this.#database.run("DELETE FROM volume_reference WHERE volume = ?", name);
+    this.#database.run("DELETE FROM volume WHERE name = ?", name);
   }
 
   reference(name: string, container: string): void {

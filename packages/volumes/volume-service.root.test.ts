@@ -56,14 +56,61 @@ test("a volume is a directory where Docker has it, and survives a restart", asyn
 });
 
 test("a used volume stays, an unused one goes with its directory", async () => {
-  await volumes.create({ Name: "data" });
-  volumes.reference("data", "c1");
+  await volumes.create({ Name: "data" }, "c1");
   await assert.rejects(volumes.remove("data", true), /remove data: volume is in use - \[c1\]/);
   volumes.dereference("data", "c1");
   await volumes.remove("data", false);
   assert.deepEqual(readdirSync(join(dataRoot, "volumes")), []);
   await assert.rejects(volumes.remove("data", false), /get data: no such volume/);
   await volumes.remove("data", true);
+});
+
+test("a removal that comes while a container's volume is being made finds it in use", async () => {
+  const made = volumes.create({ Name: "data" }, "c1");
+  const [, removed] = await Promise.allSettled([made, volumes.remove("data", false)]);
+  assert.equal(removed.status, "rejected");
+  assert.match(String(removed.status === "rejected" && removed.reason), /volume is in use - \[c1\]/);
+  assert.ok(existsSync((await made).Mountpoint));
+});
+
+test("a volume whose end cannot be stored is gone all the same, and may be made anew", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const failing = () => {
+    throw new Error("disk I/O error");
+  };
+  const removeUnstored = async () => {
+    const full = t.mock.method(database, "durably", failing);
+    await volumes.remove("data", false);
+    full.mock.restore();
+  };
+  const stored = () => database.all("SELECT name FROM volume").length;
+  await volumes.create({ Name: "data", Labels: { a: "b" } });
+  await removeUnstored();
+  assert.deepEqual([(await volumes.list({})).Volumes, stored()], [[], 1]);
+  await assert.rejects(volumes.inspect("data"), { code: "not-found" });
+  const layer = join(dataRoot, "layer");
+  mkdirSync(join(layer, "srv"), { recursive: true });
+  writeFileSync(join(layer, "srv/file"), "content");
+  const { Labels, Mountpoint } = await volumes.create({ Name: "data" });
+  await populate("data", [layer], "/srv");
+  t.mock.timers.tick(1000);
+  assert.deepEqual([Labels, readdirSync(Mountpoint), stored()], [null, ["file"], 1]);
+  await removeUnstored();
+  t.mock.timers.tick(1000);
+  assert.equal(stored(), 0);
+});
+
+test("where neither a volume nor its end can be stored, the first error is told", async (t) => {
+  const { durably } = database;
+  let calls = 0;
+  t.mock.method(database, "durably", function (this: Database, body: () => unknown) {
+    if (++calls > 1) throw new Error("disk I/O error");
+    return durably.call(this, body);
+  });
+  // In the place of its directory.
+  writeFileSync(join(dataRoot, "volumes/data"), "");
+  await assert.rejects(volumes.create({ Name: "data" }), { code: "EEXIST" });
+  assert.deepEqual((await volumes.list({})).Volumes, []);
 });
 
 test("a removal that a crash cut short is finished, a directory without a row is adopted", async () => {
@@ -84,8 +131,7 @@ test("prune takes anonymous volumes only, unless told otherwise", async () => {
 
 test("filters", async () => {
   await volumes.create({ Name: "one", Labels: { tier: "1" } });
-  await volumes.create({ Name: "two" });
-  volumes.reference("two", "c");
+  await volumes.create({ Name: "two" }, "c");
   const names = async (filters: Record<string, string[]>) =>
     (await volumes.list(filters)).Volumes.map(({ Name }) => Name);
   assert.deepEqual(await names({ label: ["tier=1"] }), ["one"]);
@@ -257,8 +303,7 @@ test("filled for its second user, a volume stays the directory that the first ha
   await volumes.create({ Name: "shared" });
   const data = join(dataRoot, "volumes/shared/_data");
   const { ino } = statSync(data);
-  volumes.reference("shared", "first");
-  volumes.reference("shared", "second");
+  for (const container of ["first", "second"]) await volumes.create({ Name: "shared" }, container);
   await populate("shared", [layer], "/srv");
   assert.equal(statSync(data).ino, ino);
   assert.equal(statSync(data).uid, 12);
@@ -269,9 +314,8 @@ test("two containers made at once fill an empty volume once", async () => {
   const layer = join(dataRoot, "layer-at-once");
   mkdirSync(join(layer, "srv"), { recursive: true });
   writeFileSync(join(layer, "srv/file"), "content");
-  await volumes.create({ Name: "at-once" });
   const users = ["first", "second", "third"];
-  for (const name of users) volumes.reference("at-once", name);
+  for (const container of users) await volumes.create({ Name: "at-once" }, container);
   const data = join(dataRoot, "volumes/at-once/_data");
   const { ino } = statSync(data);
   await Promise.all(users.map(() => populate("at-once", [layer], "/srv")));

@@ -56,7 +56,7 @@ class Volumes implements VolumeService {
   #pruning = false;
 
   constructor({ database, dataRoot, owner, onEvent, logger, plugins }: VolumeOptions) {
-    this.#rows = new VolumeRows(database);
+    this.#rows = new VolumeRows(database, logger);
     this.#local = new LocalDriver({
       dataRoot,
       owner: owner ?? { uid: 0, gid: 0 },
@@ -86,14 +86,21 @@ class Volumes implements VolumeService {
     }
   }
 
-  async create(request: VolumeCreateRequest): Promise<Volume> {
+  async create(request: VolumeCreateRequest, containerId?: string): Promise<Volume> {
     const name = request.Name || randomBytes(32).toString("hex");
     return await this.#changing.run(name, async () => {
-      const row = await this.#known.findForCreate(name, request.Driver ?? "", request.Name !== undefined);
-      if (row !== undefined) return await this.#known.describe(row, "create");
-      const labels = request.Name ? request.Labels : { [ANONYMOUS_LABEL]: "", ...request.Labels };
-      return await this.#make(name, request.Driver || "local", labels ?? {}, request.DriverOpts ?? {});
+      const volume = await this.#findOrMake(name, request);
+      // In this turn: the next may be that of a removal.
+      if (containerId !== undefined) this.#rows.reference(name, containerId);
+      return volume;
     });
+  }
+
+  async #findOrMake(name: string, request: VolumeCreateRequest): Promise<Volume> {
+    const row = await this.#known.findForCreate(name, request.Driver ?? "", request.Name !== undefined);
+    if (row !== undefined) return await this.#known.describe(row, "create");
+    const labels = request.Name ? request.Labels : { [ANONYMOUS_LABEL]: "", ...request.Labels };
+    return await this.#make(name, request.Driver || "local", labels ?? {}, request.DriverOpts ?? {});
   }
 
   async #make(
@@ -196,11 +203,6 @@ class Volumes implements VolumeService {
   async usage(name: string): Promise<{ Size: number; RefCount: number }> {
     this.#known.get(name);
     return { Size: await this.#size(name), RefCount: this.#rows.references(name).length };
-  }
-
-  reference(name: string, containerId: string): void {
-    this.#known.get(name);
-    this.#rows.reference(name, containerId);
   }
 
   dereference(name: string, containerId: string): void {

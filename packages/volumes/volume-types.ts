@@ -10,8 +10,9 @@ export interface VolumeService {
   /**
    * Creates, or answers the existing one of that name ("conflict" if another driver has it). An empty name makes an
    * anonymous volume (64 hex digits, labelled com.docker.volume.anonymous). "not-found" for a driver that isn't there.
+   * With a container, that refers to it from then on (rows; survive restarts).
    */
-  create(request: VolumeCreateRequest): Promise<Volume>;
+  create(request: VolumeCreateRequest, containerId?: string): Promise<Volume>;
   /** "not-found": "get x: no such volume". */
   inspect(name: string): Promise<Volume>;
   /** What plugins that can't be asked have is listed as far as it is known here; the warnings say which they are. */
@@ -25,8 +26,7 @@ export interface VolumeService {
   prune(filters: Record<string, string[]>): Promise<{ VolumesDeleted: string[]; SpaceReclaimed: number }>;
   /** Bytes in it, measured in a worker, and how many containers refer to it. Throws "not-found". */
   usage(name: string): Promise<{ Size: number; RefCount: number }>;
-  /** A container refers to it (rows; survive restarts). */
-  reference(name: string, containerId: string): void;
+  /** The container refers to it no more. */
   dereference(name: string, containerId: string): void;
   /** It refers to no volume any more, whatever its record says. */
   dereferenceAll(containerId: string): void;
