@@ -23,7 +23,10 @@ const gap = 250;
 const image = "berth/busybox";
 /** MiB of the file that is copied up and read. */
 const large = 64;
-const read = "cat /large >/dev/null";
+/** By read(2): busybox's cat would have the kernel move pages to /dev/null, which looks at none of them. */
+const read = "dd if=/large of=/dev/null bs=64k 2>/dev/null";
+/** How often it is read for a figure of what is cached: one time is too short for /proc/uptime. */
+const again = 20;
 /** Files of the image that is packed, 4 KiB each, and directories they are in. */
 const many = { files: 10_000, directories: 100 };
 
@@ -71,10 +74,11 @@ const cases: DriverCase[] = [
     measure: (daemon) => inContainer(daemon, read),
   },
   {
-    name: "and the second",
+    name: `one of the next ${again}`,
     runs: 7,
     budget: { aufs: 2 },
-    measure: (daemon) => inContainer(daemon, read, read),
+    measure: async (daemon) =>
+      (await inContainer(daemon, `for i in $(seq ${again}); do ${read}; done`, read)) / again,
   },
   {
     name: `tar of ${many.files} files of 4 KiB`,
@@ -158,7 +162,8 @@ function print(rows: readonly DriverRow[]): void {
       if (figure === undefined) return "-";
       const budget = cases.find((one) => one.name === name)?.budget[driver.name];
       const verdict = budget === undefined ? "" : figure <= base * budget ? " ok" : ` OVER ${budget}×`;
-      return `${figure.toFixed(1)} ms (${(figure / base).toFixed(1)}×${verdict})`;
+      const ratio = base > 0 ? `${(figure / base).toFixed(1)}×` : "";
+      return `${figure.toFixed(1)} ms (${ratio}${verdict})`;
     });
     return [name, ...cells];
   });

@@ -30,6 +30,12 @@ const GROWTH = 1.1;
 const LONG_MS = 90_000;
 const WITHOUT_DAEMON = "works in the process of its command line";
 
+/** Where dockerd answers sooner meanwhile, or has less memory. */
+const FASTER =
+  "Berth does it in a fraction of the time and on all cores: of the few questions that fall into it the slowest counts, or waits for a core";
+const HEAPS =
+  "berthd is a Node program of 100 MiB before its first image, and each of its storage threads has a heap of its own";
+
 /** Costs by step and contestant, and who has none for which reason. */
 interface Costs {
   steps: Map<string, Map<string, Cost[]>>;
@@ -174,8 +180,8 @@ export async function benchImages(
   const all = [
     ...rows("0.75 GB in 8 layers", "ms", large, "wall", speed),
     ...rows("100 small layers", "ms", hundred, "wall", ({ why }) => (why === undefined ? {} : { why })),
-    ...rows("0.75 GB: API p99 meanwhile", "ms", large, "latency", () => ({ bound: LATENCY_MS })),
-    ...rows("0.1 GB: peak memory", "MiB", small, "peak", () => ({})),
+    ...rows("0.75 GB: API p99 meanwhile", "ms", large, "latency", () => ({ bound: LATENCY_MS, why: FASTER })),
+    ...rows("0.1 GB: peak memory", "MiB", small, "peak", () => ({ why: HEAPS })),
     ...rows("0.75 GB: peak memory", "MiB", large, "peak", (step) => {
       const before = median(
         small.steps
@@ -183,7 +189,7 @@ export async function benchImages(
           ?.get(BERTH)
           ?.map(({ peak }) => peak) ?? [],
       );
-      return Number.isNaN(before) ? {} : { bound: Math.round(before * GROWTH) };
+      return Number.isNaN(before) ? {} : { bound: Math.round(before * GROWTH), why: HEAPS };
     }),
   ];
   return all.filter(({ figures }) => Object.keys(figures).length > 0);

@@ -56,6 +56,7 @@ export const INSIDE_CASES: Case[] = [
     name: "API inspect of a container",
     unit: "ms",
     runs: 15,
+    why: "after a pause Node's HTTP server takes about a millisecond for any answer, whatever is asked",
     measure: (peer) => timed(() => callForText(peer, "GET", `/containers/${NAME}/json`)),
     floor: async (rig) => {
       await using engine = await BareEngine.start(join(rig.directory, "bare.sock"), {});

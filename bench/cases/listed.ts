@@ -16,7 +16,7 @@ export const THOUSAND = 1000;
 const LIST = "/containers/json?all=1";
 const STARTS = 5;
 
-/** The last list Berth gave: what the floor answers with. */
+/** The last list Berth gave, and the first case asks for one: what the floors answer with. */
 let text = "[]";
 
 export const IDLE_CASES: Case[] = [
@@ -37,17 +37,6 @@ export const HUNDRED_CASES: Case[] = startCases(HUNDRED);
 
 export const THOUSAND_CASES: Case[] = [
   {
-    name: `ps -a with ${THOUSAND} containers`,
-    unit: "ms",
-    runs: 10,
-    budget: 1 / 2,
-    measure: (peer) => timed(() => cli(peer, "ps", "-a")),
-    floor: async (rig) => {
-      await using engine = await listingEngine(rig);
-      return await timed(() => runClient(engine.client, "ps", "-a"));
-    },
-  },
-  {
     name: `API list of ${THOUSAND} containers`,
     unit: "ms",
     runs: 10,
@@ -61,6 +50,17 @@ export const THOUSAND_CASES: Case[] = [
       await using engine = await listingEngine(rig);
       await callForText(engine, "GET", "/_ping");
       return await timed(() => callForText(engine, "GET", LIST));
+    },
+  },
+  {
+    name: `ps -a with ${THOUSAND} containers`,
+    unit: "ms",
+    runs: 10,
+    budget: 1 / 2,
+    measure: (peer) => timed(() => cli(peer, "ps", "-a")),
+    floor: async (rig) => {
+      await using engine = await listingEngine(rig);
+      return await timed(() => runClient(engine.client, "ps", "-a"));
     },
   },
   ...startCases(THOUSAND, 3),
