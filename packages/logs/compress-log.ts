@@ -7,7 +7,7 @@
 import { readdirSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { compress, identityOf } from "#logs/compressed-file.ts";
-import { logFileNames, withDirectory } from "#logs/log-files.ts";
+import { type LogFileName, logFileNames, withDirectory } from "#logs/log-files.ts";
 import type { LogLocation } from "#logs/log-types.ts";
 
 const MODE = 0o640;
@@ -45,7 +45,9 @@ async function oldestPlain(
   tried: ReadonlySet<string>,
 ): Promise<{ file: FileHandle; identity: string } | undefined> {
   // Without the lock: what is opened is what is compressed, whatever it is called by then.
-  for (const { name: candidate, age, compressed } of logFileNames(readdirSync(directory), name)) {
+  const files = logFileNames(readdirSync(directory), name);
+  if (!hasCurrent(files)) return undefined;
+  for (const { name: candidate, age, compressed } of files) {
     if (compressed || age < youngest) continue;
     const file = await open(`${directory}/${candidate}`, "r").catch(() => undefined);
     if (file === undefined) continue;
@@ -59,6 +61,11 @@ async function oldestPlain(
   return undefined;
 }
 
+/** Else the shim could put no new file in the place of the one it has rotated away, and writes on in that. */
+function hasCurrent(files: readonly LogFileName[]): boolean {
+  return files.some(({ age }) => age === 0);
+}
+
 async function takePlace(
   { directory, name }: LogLocation,
   temporary: string,
@@ -66,8 +73,9 @@ async function takePlace(
 ): Promise<void> {
   await withDirectory(directory, (locked) => {
     // Another time: without the lock its name may change under our hands.
-    if (!locked) return;
-    for (const { name: candidate, age, compressed } of logFileNames(readdirSync(directory), name)) {
+    const files = logFileNames(readdirSync(directory), name);
+    if (!locked || !hasCurrent(files)) return;
+    for (const { name: candidate, age, compressed } of files) {
       if (compressed || age === 0) continue;
       const path = `${directory}/${candidate}`;
       const found = statSync(path, { bigint: true, throwIfNoEntry: false });

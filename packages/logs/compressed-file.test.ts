@@ -43,6 +43,7 @@ test("a write that takes a part is gone on with", async (t) => {
 test("a file that cannot be compressed whole stays as it is", async () => {
   const log = { directory, name: "log", form: "json-file" as const };
   writeFileSync(at("log"), "");
+  writeFileSync(at("whole"), "");
   writeFileSync(at("whole.1"), content);
   await compressLog({ ...log, name: "whole" });
   writeFileSync(at("log.1"), content);
@@ -52,6 +53,7 @@ test("a file that cannot be compressed whole stays as it is", async () => {
 });
 
 test("what cannot be unpacked whole is not taken for all there is", async () => {
+  writeFileSync(at("log"), "");
   writeFileSync(at("log.1"), content);
   await compressLog({ directory, name: "log", form: "json-file" });
   await using packed = await open(at("log.1.gz"));

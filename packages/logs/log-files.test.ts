@@ -56,6 +56,18 @@ const step = fc.oneof(
 const maybe = fc.option(fc.nat(70), { nil: undefined });
 const at = (n: number | undefined) => (n === undefined ? undefined : BASE + BigInt(n) * SECOND);
 
+test("a file that is still written to, for there is no new one, is not compressed", async () => {
+  await inDirectory("json-file", async (log) => {
+    const files = () => readdirSync(log.directory).sort();
+    for (const name of ["x.log.1", "x.log.2"]) writeFileSync(join(log.directory, name), "{}\n");
+    await compressLog(log);
+    assert.deepEqual(files(), ["x.log.1", "x.log.2"]);
+    writeFileSync(join(log.directory, "x.log"), "");
+    await compressLog(log);
+    assert.deepEqual(files(), ["x.log", "x.log.1.gz", "x.log.2.gz"]);
+  });
+});
+
 for (const form of ["json-file", "local"] as const) {
   test(`${form}: tail, since, until and streams across files agree with a naive model`, async () => {
     await fc.assert(

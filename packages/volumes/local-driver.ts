@@ -4,7 +4,7 @@
  * Owns these directories. Never deletes what lies behind a mount: whatever is mounted in a volume is unmounted before it
  * is removed, or it stays.
  */
-import { existsSync } from "node:fs";
+import { existsSync, rmdirSync } from "node:fs";
 import { chmod, chown, mkdir, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -60,9 +60,11 @@ export class LocalDriver implements VolumeDriver {
     for (const entry of await readdir(this.#root)) {
       const name = entry.slice(REMOVED_PREFIX.length);
       if (entry.startsWith(REMOVED_PREFIX)) {
+        const doomed = join(this.#realRoot, entry);
+        const tells = known.has(name) && !existsSync(join(this.#root, name));
+        if (tells) removed.push(name);
         // What cannot go now (somebody has something mounted there) is tried by the next start, and keeps nobody from this.
-        await this.#delete(join(this.#realRoot, entry)).catch(() => undefined);
-        if (known.has(name) && !existsSync(join(this.#root, name))) removed.push(name);
+        await (tells ? this.#empty(doomed) : this.#delete(doomed)).catch(() => undefined);
       } else if (VOLUME_NAME.test(entry) && !known.has(entry) && existsSync(this.path(entry)))
         found.push(entry);
     }
@@ -136,9 +138,20 @@ export class LocalDriver implements VolumeDriver {
     if (existsSync(place)) {
       this.#limits?.release(place);
       await rename(place, doomed);
+    } else {
+      await mkdir(doomed, { mode: 0o700 });
     }
     // It is no volume any more, and must not be called one, whatever fails now: the next start finishes this.
-    await this.#delete(doomed).catch(() => {});
+    await this.#empty(doomed).catch(() => {});
+  }
+
+  /** No row speaks of a removed volume any more: nothing has to tell the next start that it is gone. */
+  forget(name: string): void {
+    try {
+      rmdirSync(join(this.#realRoot, `${REMOVED_PREFIX}${name}`));
+    } catch {
+      // Of what is in it something could not be deleted; the next start tries again.
+    }
   }
 
   async mount(name: string, user: string): Promise<string> {
@@ -192,9 +205,14 @@ export class LocalDriver implements VolumeDriver {
   }
 
   async #delete(path: string): Promise<void> {
+    await this.#empty(path);
+    await rm(path, { recursive: true, force: true });
+  }
+
+  async #empty(path: string): Promise<void> {
     await this.#mounts.clear(path);
     refuseMounted(path);
-    await rm(path, { recursive: true, force: true });
+    for (const name of await readdir(path)) await rm(join(path, name), { recursive: true, force: true });
   }
 }
 

@@ -118,9 +118,9 @@ export class VolumeRows {
 
   /**
    * With whatever refers to it, now or as soon as the disk lets it: what it stood for is gone, and nobody is told that it
-   * is there until then.
+   * is there until then. `deleted`: called once the disk has let it go.
    */
-  delete(name: string): void {
+  delete(name: string, deleted?: () => void): void {
     try {
       this.#database.durably(() => this.#deleteNow(name));
       this.#gone.delete(name);
@@ -128,8 +128,10 @@ export class VolumeRows {
       this.#gone.add(name);
       this.#logger?.error("the end of a volume cannot be stored yet", { volume: name, error: String(error) });
       // Meanwhile there may be a new one of this name.
-      setTimeout(() => this.#gone.has(name) && this.delete(name), DELETE_AGAIN).unref();
+      setTimeout(() => this.#gone.has(name) && this.delete(name, deleted), DELETE_AGAIN).unref();
+      return;
     }
+    deleted?.();
   }
 
   #deleteNow(name: string): void {

@@ -100,6 +100,20 @@ test("a volume whose end cannot be stored is gone all the same, and may be made 
   assert.equal(stored(), 0);
 });
 
+test("a volume whose end could not be stored before the daemon's own does not come back with the next", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  await volumes.create({ Name: "data" });
+  const full = t.mock.method(database, "durably", () => {
+    throw new Error("disk I/O error");
+  });
+  await volumes.remove("data", false);
+  full.mock.restore();
+  const next = createVolumeService({ database, dataRoot, onEvent: () => {} });
+  await next.start();
+  assert.deepEqual((await next.list({})).Volumes, []);
+  assert.deepEqual(readdirSync(join(dataRoot, "volumes")), []);
+});
+
 test("where neither a volume nor its end can be stored, the first error is told", async (t) => {
   const { durably } = database;
   let calls = 0;

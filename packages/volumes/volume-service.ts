@@ -78,7 +78,7 @@ class Volumes implements VolumeService {
     }
     const known = this.#rows.all().filter(({ driver }) => driver === "local");
     const { found, removed } = await this.#local.start(new Set(known.map(({ name }) => name)));
-    for (const name of removed) this.#rows.delete(name);
+    for (const name of removed) this.#rows.delete(name, () => this.#local.forget(name));
     // Put there by hand, or its row was lost.
     for (const name of found) {
       if (this.#rows.get(name) === undefined)
@@ -172,7 +172,9 @@ class Volumes implements VolumeService {
         if (!force || row.driver === "local") throw error;
         this.#logger?.warn("a volume is forgotten that its plugin does not remove", { volume: name, error });
       }
-      this.#rows.delete(name);
+      this.#rows.delete(name, () => {
+        if (row.driver === "local") this.#local.forget(name);
+      });
       this.#onEvent("destroy", name, { driver: row.driver });
     });
   }

@@ -83,7 +83,7 @@ test("no rights are needed inside, and port 53 is free", () => {
   const shown = ok("run", "--rm", "--network", SHOP, ...unprivileged, IMAGE, "nslookup", "-type=a", "web");
   assert.match(shown, new RegExp(`Address: ${addressOf("web", SHOP)}`));
   const own =
-    "nc -l -p 53 >/tmp/heard & sleep 0.3; echo hello | nc -w 1 127.0.0.1 53; cat /tmp/heard; nslookup -type=a web";
+    "nc -l -p 53 >/tmp/heard & while ! [ -s /tmp/heard ]; do echo hello | nc -w 1 127.0.0.1 53; done; cat /tmp/heard; nslookup -type=a web";
   assert.match(ok("run", "--rm", "--network", SHOP, IMAGE, "sh", "-c", own), /hello[\s\S]*Name:\s+web/);
 });
 
