@@ -41,6 +41,19 @@ export const KEPT_SEEDS: readonly KeptSeed[] = [
     seed: 101,
     fault: "fsync fails",
     rounds: 1,
-    found: "a network whose removal could not be stored came back with the next daemon",
+    found:
+      "a network whose removal could not be stored came back with the next daemon, or had the endpoint of a container that ended while it joined",
+  },
+  {
+    seed: 1,
+    fault: "rename fails",
+    rounds: 2,
+    found: "a log whose shim could put no new file in its place was compressed while it was written to",
+  },
+  {
+    seed: 1,
+    fault: "disk full and killed",
+    rounds: 2,
+    found: "a volume whose removal could not be stored came back with the next daemon",
   },
 ];
