@@ -13,10 +13,11 @@ export function testDevicemapper(fileSystem: "ext4" | "xfs", base: readonly stri
   if (skip === undefined) {
     console.log(`note: driver devicemapper held to the drivers' contract (loop-lvm, ${fileSystem})`);
   }
-  // Where it runs there may be nothing but memory for temporary files, and no attributes on them.
+  // Where it runs there may be nothing but memory for temporary files, and no attributes on them. Of the same kind, for a
+  // directory to be compared with: where POSIX leaves a choice (ENOTEMPTY or EEXIST) each kind has made its own.
   let disk: LoopFileSystem | undefined;
   before(() => {
-    if (skip === undefined) disk = LoopFileSystem.make("ext4");
+    if (skip === undefined) disk = LoopFileSystem.make(fileSystem);
   });
   after(() => disk?.[Symbol.dispose]());
   testStorageDriver(
