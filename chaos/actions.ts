@@ -87,7 +87,10 @@ async function createAndStart(scene: Scene): Promise<void> {
   if (tooMany(scene)) return remove(scene);
   const { dice, ledger } = scene;
   const network = dice.oneIn(3) ? ledger.freeThings("network")[0]?.name : undefined;
-  const volume = dice.oneIn(4) ? ledger.freeThings("volume")[0]?.name : undefined;
+  const held = dice.oneIn(4) ? ledger.freeThings("volume")[0] : undefined;
+  const volume = held?.name;
+  // Who removed it meanwhile would see it made anew for the container.
+  if (held !== undefined) held.busy = true;
   const container = plan(scene);
   await create(scene, container, {
     Cmd: ["sh", "-c", counting(container)],
@@ -102,6 +105,7 @@ async function createAndStart(scene: Scene): Promise<void> {
       Init: dice.oneIn(6),
     },
   });
+  if (held !== undefined) held.busy = false;
 }
 
 async function create(scene: Scene, container: ChaosContainer, wishes: object): Promise<void> {
