@@ -16,9 +16,8 @@ import type { NetworkOptions } from "#networks/network-types.ts";
 import { type PreparedCreate, prepareCreate } from "#networks/plugins/plugin-create.ts";
 import type { Plugins } from "#plugins/plugins.ts";
 import { throughShortage } from "#program/shortage.ts";
+import { storeSurely } from "#state/store-surely.ts";
 
-/** ms until the database is written to again when it could not be. */
-const STORE_AGAIN = 1000;
 /** ms until what is left of a network that could not be made is tried to be taken away again. */
 const UNDO_AGAIN = 5000;
 
@@ -161,12 +160,9 @@ export class NetworkAdmin {
 
   /** Writes to the database, now or as soon as the disk lets it. */
   #store(write: () => void): void {
-    try {
-      write();
-    } catch (error) {
-      this.#parts.logger.error("the end of a network cannot be stored yet", { error: String(error) });
-      setTimeout(() => this.#store(write), STORE_AGAIN).unref();
-    }
+    storeSurely(write, (error) =>
+      this.#parts.logger.error("the end of a network cannot be stored yet", { error: String(error) }),
+    );
   }
 
   #checkRemovable(network: Network): void {

@@ -1,6 +1,7 @@
 /** Volumes and who refers to them, as they are stored. */
 import type { Logger } from "#errors/logger-types.ts";
 import type { Database, Migrations } from "#state/database.ts";
+import { storeSurely } from "#state/store-surely.ts";
 
 export const volumeMigrations: Migrations = {
   area: "volumes",
@@ -29,9 +30,6 @@ export interface VolumeRow {
 }
 
 type Stored = Record<keyof VolumeRow, string>;
-
-/** ms until a row is deleted again that could not be. */
-const DELETE_AGAIN = 1000;
 
 /** In place of options that are lost: the file that has what is left of them. */
 export const DAMAGED = "damaged, kept as";
@@ -121,17 +119,17 @@ export class VolumeRows {
    * is there until then. `deleted`: called once the disk has let it go.
    */
   delete(name: string, deleted?: () => void): void {
-    try {
+    this.#gone.add(name);
+    const write = () => {
+      // Meanwhile there may be a new one of this name.
+      if (!this.#gone.has(name)) return;
       this.#database.durably(() => this.#deleteNow(name));
       this.#gone.delete(name);
-    } catch (error) {
-      this.#gone.add(name);
-      this.#logger?.error("the end of a volume cannot be stored yet", { volume: name, error: String(error) });
-      // Meanwhile there may be a new one of this name.
-      setTimeout(() => this.#gone.has(name) && this.delete(name, deleted), DELETE_AGAIN).unref();
-      return;
-    }
-    deleted?.();
+      deleted?.();
+    };
+    storeSurely(write, (error) =>
+      this.#logger?.error("the end of a volume cannot be stored yet", { volume: name, error: String(error) }),
+    );
   }
 
   #deleteNow(name: string): void {

@@ -15,6 +15,7 @@ import {
   width,
 } from "#networks/ipam/prefix.ts";
 import type { Database } from "#state/database.ts";
+import { storeSurely } from "#state/store-surely.ts";
 
 export interface AddressRange {
   networkId: string;
@@ -29,15 +30,9 @@ export interface AddressRange {
   auxiliary?: readonly Address[];
 }
 
-/** ms until an address is taken back again that could not be. */
-const AGAIN = 1000;
-
 export class AddressLeases {
   readonly #database: Database;
   #released = 0;
-  /** Whose addresses could not be taken back yet; until then nobody gets them. */
-  readonly #unreleased = new Set<string>();
-  #timer: NodeJS.Timeout | undefined;
 
   constructor(database: Database) {
     this.#database = database;
@@ -61,24 +56,18 @@ export class AddressLeases {
     });
   }
 
-  /** Takes back what `holder` has, now or, where that cannot be stored, as soon as it can. Never throws. */
+  /** Takes back what `holder` has, now or as soon as that can be stored; until then nobody gets it. Never throws. */
   release(holder: string): void {
-    // Microseconds, so that the order survives a restart; never the same twice.
-    this.#released = Math.max(Date.now() * 1000, this.#released + 1);
-    try {
+    const write = () => {
+      // Microseconds, so that the order survives a restart; never the same twice.
+      this.#released = Math.max(Date.now() * 1000, this.#released + 1);
       this.#database.run(
         "UPDATE network_address SET holder = NULL, released = ? WHERE holder = ?",
         this.#released,
         holder,
       );
-      this.#unreleased.delete(holder);
-    } catch {
-      this.#unreleased.add(holder);
-      this.#timer ??= setTimeout(() => {
-        this.#timer = undefined;
-        for (const left of [...this.#unreleased]) this.release(left);
-      }, AGAIN).unref();
-    }
+    };
+    storeSurely(write, () => {});
   }
 
   /** Has anybody an address of this network? */
