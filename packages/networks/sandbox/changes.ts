@@ -203,13 +203,9 @@ function publishedBy({ publishedOn, published }: HeldSandbox): PublishedOn {
 
 /** Publishes on the network that leads out now; the ports of the host stay the same. */
 async function movePorts(change: Change, gateways: Gateways): Promise<void> {
-  const { held, networkOf } = change;
+  const { held } = change;
   const to = publishingNetwork(gateways);
-  if (to?.record.name === held.publishedOn) return;
-  const before = publishedBy(held);
-  const endpoint = held.endpoints[held.publishedOn];
-  await networkOf(held.publishedOn)?.driver.withdraw(endpoint?.EndpointID ?? "", held.published);
-  await publishOn(change, to, before);
+  if (to?.record.name !== held.publishedOn) await publishOn(change, to, publishedBy(held));
 }
 
 /** A change that was to move the ports has failed: they are where they were. */
@@ -218,14 +214,15 @@ async function publishAgain(change: Change, before: PublishedOn): Promise<void> 
   const isThere = held.publishedOn === before.publishedOn && held.published === before.published;
   const to = networkOf(before.publishedOn);
   if (isThere || to === undefined || held.endpoints[before.publishedOn] === undefined) return;
-  const endpoint = held.endpoints[held.publishedOn];
-  await networkOf(held.publishedOn)?.driver.withdraw(endpoint?.EndpointID ?? "", held.published);
   await publishOn(change, to, before);
 }
 
-/** Publishes on `to` what was published before; nothing is published at the moment. */
+/** Publishes on `to` what was published before, and nowhere else any more. */
 async function publishOn(change: Change, to: Network | undefined, before: PublishedOn): Promise<void> {
-  const { held, pid } = change;
+  const { held, pid, networkOf } = change;
+  const former = held.endpoints[held.publishedOn];
+  if (former !== undefined)
+    await networkOf(held.publishedOn)?.driver.withdraw(former.EndpointID, held.published);
   // Who was reached by an address of its own has no port of the host's to keep.
   const anew = before.publishedOn === "" || before.published.some(({ hostPort }) => hostPort === 0);
   const wanted = anew ? change.wanted : before.published.map(asWanted);
