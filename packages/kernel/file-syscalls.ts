@@ -8,6 +8,19 @@
 import { readdirSync } from "node:fs";
 import { ERRNO } from "#kernel/errno.ts";
 import { fail, lastErrno, libcFunction, SYS } from "#kernel/libc.ts";
+import {
+  cFchmodat2,
+  cFchownat,
+  cLinkat,
+  cMkdirat,
+  cMknodat,
+  cReadlinkat,
+  cRenameat2,
+  cStatx,
+  cSymlinkat,
+  cUnlinkat,
+  cUtimensat,
+} from "#kernel/name-calls.ts";
 import { decodePath, encodePath } from "#kernel/path-bytes.ts";
 import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW } from "#kernel/syscalls.ts";
 
@@ -24,28 +37,9 @@ export const S_IFIFO = 0o010000;
 export const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;
 
-const cStatx = libcFunction("int statx(int dir, const char *path, int flags, unsigned int mask, void *out)");
-const cMkdirat = libcFunction("int mkdirat(int dir, const char *path, unsigned int mode)");
-const cMknodat = libcFunction("int mknodat(int dir, const char *path, unsigned int mode, uint64_t device)");
-const cSymlinkat = libcFunction("int symlinkat(const char *target, int dir, const char *path)");
-const cLinkat = libcFunction(
-  "int linkat(int dir, const char *path, int newDir, const char *newPath, int flags)",
-);
-const cUnlinkat = libcFunction("int unlinkat(int dir, const char *path, int flags)");
-const cRenameat2 = libcFunction(
-  "int renameat2(int dir, const char *path, int newDir, const char *newPath, unsigned int flags)",
-);
-const cReadlinkat = libcFunction("int64_t readlinkat(int dir, const char *path, void *out, size_t size)");
-const cFchownat = libcFunction(
-  "int fchownat(int dir, const char *path, unsigned int uid, unsigned int gid, int flags)",
-);
 const cFchown = libcFunction("int fchown(int fd, unsigned int uid, unsigned int gid)");
 const cFchmod = libcFunction("int fchmod(int fd, unsigned int mode)");
 const cFchmodat = libcFunction("int fchmodat(int dir, const char *path, unsigned int mode, int flags)");
-const cFchmodat2 = libcFunction(
-  "long syscall(long nr, long dir, const char *path, unsigned long mode, long flags)",
-);
-const cUtimensat = libcFunction("int utimensat(int dir, const char *path, void *times, int flags)");
 const cFutimens = libcFunction("int futimens(int fd, void *times)");
 const cFlock = libcFunction("int flock(int fd, int operation)");
 

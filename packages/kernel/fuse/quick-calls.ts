@@ -7,38 +7,32 @@
  */
 import { ERRNO } from "#kernel/errno.ts";
 import { lastErrno, libcFunction, SYS } from "#kernel/libc.ts";
+import {
+  cFchmodat2,
+  cFchownat,
+  cLinkat,
+  cMkdirat,
+  cMknodat,
+  cReadlinkat,
+  cRenameat2,
+  cStatx,
+  cSymlinkat,
+  cUnlinkat,
+  cUtimensat,
+} from "#kernel/name-calls.ts";
 import { pathBytes } from "#kernel/path-bytes.ts";
 import { AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW, O_CLOEXEC } from "#kernel/syscalls.ts";
 
 /** STATX_BASIC_STATS and STATX_BTIME. */
 const STATUS_MASK = 0xfff;
 
-const cStatx = libcFunction("int statx(int dir, const char *path, int flags, unsigned int mask, void *out)");
 const cOpenat = libcFunction("int openat(int dir, const char *path, int flags, unsigned int mode)");
 const cClose = libcFunction("int close(int fd)");
 const cRead = libcFunction("int64_t read(int fd, void *buffer, size_t count)");
 const cWrite = libcFunction("int64_t write(int fd, void *buffer, size_t count)");
 const cPread = libcFunction("int64_t pread(int fd, void *buffer, size_t count, int64_t offset)");
 const cPwrite = libcFunction("int64_t pwrite(int fd, void *buffer, size_t count, int64_t offset)");
-const cMkdirat = libcFunction("int mkdirat(int dir, const char *path, unsigned int mode)");
-const cMknodat = libcFunction("int mknodat(int dir, const char *path, unsigned int mode, uint64_t device)");
-const cSymlinkat = libcFunction("int symlinkat(const char *target, int dir, const char *path)");
-const cLinkat = libcFunction(
-  "int linkat(int dir, const char *path, int newDir, const char *newPath, int flags)",
-);
-const cUnlinkat = libcFunction("int unlinkat(int dir, const char *path, int flags)");
-const cRenameat2 = libcFunction(
-  "int renameat2(int dir, const char *path, int newDir, const char *newPath, unsigned int flags)",
-);
-const cReadlinkat = libcFunction("int64_t readlinkat(int dir, const char *path, void *out, size_t size)");
-const cFchownat = libcFunction(
-  "int fchownat(int dir, const char *path, unsigned int uid, unsigned int gid, int flags)",
-);
-const cFchmodat2 = libcFunction(
-  "long syscall(long nr, long dir, const char *path, unsigned long mode, long flags)",
-);
 const cChmod = libcFunction("int chmod(const char *path, unsigned int mode)");
-const cUtimensat = libcFunction("int utimensat(int dir, const char *path, void *times, int flags)");
 const cTruncate = libcFunction("int ftruncate(int fd, int64_t length)");
 const cFallocate = libcFunction("int fallocate(int fd, int mode, int64_t offset, int64_t length)");
 const cLseek = libcFunction("int64_t lseek(int fd, int64_t offset, int whence)");
