@@ -7,6 +7,9 @@
  */
 import type { Owner } from "#storage/driver-types.ts";
 
+/** Begins the names of what containers begin as; none outlives its daemon. */
+export const preparedPrefix = ".init-";
+
 export interface RootMaking {
   /** A tree of a layer with mount points; answers its path. */
   base(parent: string | undefined, owner: Owner): Promise<string>;

@@ -30,15 +30,12 @@ import {
   ownerOf,
 } from "#storage/layer-names.ts";
 import { LayersInMaking } from "#storage/layers-in-making.ts";
-import { PreparedRoots } from "#storage/prepared-roots.ts";
+import { PreparedRoots, preparedPrefix } from "#storage/prepared-roots.ts";
 import { makeMountPoints } from "#storage/whole-mount-points.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Trees walked at once: more would only make the disk's head, or its queue, busier. */
 const walks = 2;
-
-/** Begins the names of trees with mount points that containers begin as; none outlives its daemon. */
-const preparedPrefix = ".init-";
 
 /** How the trees of a driver come and go. None of it blocks the event loop. */
 export interface LayerTrees {

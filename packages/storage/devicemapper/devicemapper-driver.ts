@@ -51,14 +51,12 @@ import {
   ownerOf,
 } from "#storage/layer-names.ts";
 import { LayersInMaking } from "#storage/layers-in-making.ts";
-import { PreparedRoots } from "#storage/prepared-roots.ts";
+import { PreparedRoots, preparedPrefix } from "#storage/prepared-roots.ts";
 import { makeMountPoints } from "#storage/whole-mount-points.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 
 /** Trees walked at once. */
 const walks = 2;
-/** Begins the names of what containers begin as; none outlives its daemon. */
-const preparedPrefix = ".init-";
 
 export interface DevicemapperRequest {
   /** The daemon's data root; all is in `<dataRoot>/devicemapper`. */
