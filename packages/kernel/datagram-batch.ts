@@ -7,9 +7,8 @@
  * Answers of one length to one client travel through the kernel as one packet that is parted at its socket (UDP_SEGMENT,
  * udp(7)): most of what a small datagram costs is its way.
  */
-import koffi from "koffi";
 import { ERRNO } from "#kernel/errno.ts";
-import { fail, lastErrno, libcFunction } from "#kernel/libc.ts";
+import { addressOf, fail, lastErrno, libcFunction } from "#kernel/libc.ts";
 import { MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC } from "#kernel/socket-syscalls.ts";
 
 const cRecvmmsg = libcFunction(
@@ -71,22 +70,22 @@ export class DatagramBatch {
     this.incoming = make(count * size);
     this.outgoing = make(count * size);
     this.#names = make(count * nameSize);
-    this.#namesAddress = koffi.address(this.#names);
+    this.#namesAddress = addressOf(this.#names);
     const inVectors = make(count * vectorSize);
     this.#outVectors = make(count * vectorSize);
     this.#controls = make(count * controlSize);
     this.#inHeaders = make(count * headerSize);
     this.#outHeaders = make(count * headerSize);
-    this.#outgoingAddress = koffi.address(this.outgoing);
-    this.#vectorsAddress = koffi.address(this.#outVectors);
-    this.#controlsAddress = koffi.address(this.#controls);
+    this.#outgoingAddress = addressOf(this.outgoing);
+    this.#vectorsAddress = addressOf(this.#outVectors);
+    this.#controlsAddress = addressOf(this.#controls);
     this.memory = [this.incoming, this.outgoing, this.#names, inVectors, this.#outVectors, this.#controls];
-    const incoming = koffi.address(this.incoming);
+    const incoming = addressOf(this.incoming);
     for (let index = 0; index < count; index++) {
       const at = index * headerSize;
       this.#inHeaders.writeBigUInt64LE(this.#namesAddress + BigInt(index * nameSize), at);
       this.#inHeaders.writeUInt32LE(nameSize, at + 8);
-      this.#inHeaders.writeBigUInt64LE(koffi.address(inVectors) + BigInt(index * vectorSize), at + 16);
+      this.#inHeaders.writeBigUInt64LE(addressOf(inVectors) + BigInt(index * vectorSize), at + 16);
       this.#inHeaders.writeBigUInt64LE(1n, at + 24);
       inVectors.writeBigUInt64LE(incoming + BigInt(index * size), index * vectorSize);
       inVectors.writeBigUInt64LE(BigInt(size), index * vectorSize + 8);

@@ -5,8 +5,9 @@
  * not installed or not laid out as expected, and callers decompress with node:zlib. One call at a time; it runs in a
  * thread of libuv's, so that whoever reads can go on with the piece before.
  */
-import koffi from "koffi";
+
 import { isalBinding } from "#kernel/isal-library.ts";
+import { addressOf } from "#kernel/libc.ts";
 
 /** igzip_lib.h: sizeof(struct inflate_state) is 87368 in 2.30; room for growth. */
 const stateSize = 128 << 10;
@@ -113,7 +114,7 @@ export class IsalInflater {
   /** Gives the next input; what was unread of the one before is dropped. Must stay as it is until it is used up. */
   feed(input: Buffer): void {
     this.#input = input;
-    this.#state.writeBigUInt64LE(input.length === 0 ? 0n : koffi.address(input), field.nextIn);
+    this.#state.writeBigUInt64LE(input.length === 0 ? 0n : addressOf(input), field.nextIn);
     this.#state.writeUInt32LE(input.length, field.availableIn);
   }
 
@@ -139,7 +140,7 @@ export class IsalInflater {
   }
 
   #aim(output: Buffer): void {
-    this.#state.writeBigUInt64LE(koffi.address(output), field.nextOut);
+    this.#state.writeBigUInt64LE(addressOf(output), field.nextOut);
     this.#state.writeUInt32LE(output.length, field.availableOut);
   }
 

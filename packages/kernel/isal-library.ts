@@ -2,14 +2,10 @@
  * Intel's ISA-L, Debian's libisal2, which packs and unpacks gzip several times faster than zlib. Optional: who uses it has another
  * way where it is not installed.
  */
-import koffi from "koffi";
+import { type Bind, openLibrary } from "#kernel/libc.ts";
 
 /** Debian's name for it; the number is the library's binary interface. */
 const name = "libisal.so.2";
-
-/** Binds a function from its C prototype. */
-// biome-ignore lint/suspicious/noExplicitAny: what its types are the prototype says.
-export type Bind = (prototype: string) => any;
 
 /**
  * A way to get what `bindAll` answers, which is asked once in a thread; always undefined where the library is not there, lacks a
@@ -27,8 +23,7 @@ export function isalBinding<Functions>(
 
 function tryBinding<Functions>(bindAll: (bind: Bind) => Functions | undefined): Functions | undefined {
   try {
-    const library = koffi.load(name);
-    return bindAll((prototype) => library.func(prototype));
+    return bindAll(openLibrary(name));
   } catch {
     return undefined; // not installed: node:zlib does the same, more slowly
   }

@@ -4,11 +4,29 @@
  * Only modules of this package import it. Functions are looked up in the running process (Node is linked with the
  * C library anyway), so nothing depends on the library's file name.
  */
-import koffi from "koffi";
+import { createRequire } from "node:module";
+import { binding } from "#kernel/binding-gate.ts";
 import { ERRNO } from "#kernel/errno.ts";
 import { type SyscallArgument, SyscallError } from "#kernel/syscall-error.ts";
 
-const process = koffi.load(null);
+type Koffi = typeof import("koffi").default;
+// Not imported: to load it is not to be interrupted either.
+const koffi = binding(() => createRequire(import.meta.url)("koffi") as Koffi);
+
+/** Binds a function of one library from its C prototype. */
+// biome-ignore lint/suspicious/noExplicitAny: what its types are the prototype says.
+export type Bind = (prototype: string) => any;
+
+/** A way to bind functions of a library, null for those of the process itself. Throws where there is none of that name. */
+export function openLibrary(name: string | null): Bind {
+  const library = binding(() => koffi.load(name));
+  return (prototype) => binding(() => library.func(prototype));
+}
+
+/** Where it is in memory, for structures that hold pointers; whoever asks keeps it alive. */
+export const addressOf = (memory: Uint8Array): bigint => koffi.address(memory);
+
+const bind = openLibrary(null);
 
 /** Numeric result and plain arguments; buffers are passed by address, strings as UTF-8 with a closing NUL. */
 // biome-ignore lint/suspicious/noExplicitAny: koffi's own types are looser than any signature we could state here.
@@ -18,13 +36,13 @@ export type LibcFunction = (...args: any[]) => number;
  * errno of this thread, as memory. To ask for it would be too late: what is made between a call and the question may have
  * garbage collected, and V8's own system calls leave their errors there.
  */
-const errno = new Int32Array(koffi.view(process.func("void *__errno_location()")(), 4));
+const errno = new Int32Array(binding(() => koffi.view(bind("void *__errno_location()")(), 4)));
 /** What it was after the last call. */
 let last = 0;
 
 /** Binds one function from its C prototype. The result must fit a JavaScript number. */
 export function libcFunction(prototype: string): LibcFunction {
-  const native = process.func(prototype) as LibcFunction & { async: unknown };
+  const native = bind(prototype) as LibcFunction & { async: unknown };
   return Object.assign(keepingErrno(native, prototype.split(",").length), { async: native.async });
 }
 

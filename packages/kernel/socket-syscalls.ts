@@ -3,8 +3,7 @@
  *
  * Stream traffic with clients goes through node:net; this is for kernel interfaces that answer at once.
  */
-import koffi from "koffi";
-import { fail, libcFunction, retrying } from "#kernel/libc.ts";
+import { addressOf, fail, libcFunction, retrying } from "#kernel/libc.ts";
 import { pathBytes } from "#kernel/path-bytes.ts";
 
 export const AF_UNIX = 1;
@@ -203,13 +202,13 @@ export function decodeRights(control: Buffer): number[] {
  */
 function encodeMessageHeader(data: Uint8Array, control: Buffer) {
   const vector = Buffer.alloc(16);
-  vector.writeBigUInt64LE(koffi.address(data), 0);
+  vector.writeBigUInt64LE(addressOf(data), 0);
   vector.writeBigUInt64LE(BigInt(data.length), 8);
   const header = Buffer.alloc(56);
-  header.writeBigUInt64LE(koffi.address(vector), 16);
+  header.writeBigUInt64LE(addressOf(vector), 16);
   header.writeBigUInt64LE(1n, 24);
   if (control.length > 0) {
-    header.writeBigUInt64LE(koffi.address(control), 32);
+    header.writeBigUInt64LE(addressOf(control), 32);
     header.writeBigUInt64LE(BigInt(control.length), 40);
   }
   return { header, vector, data, control };

@@ -7,8 +7,9 @@
 import { readdirSync, statSync } from "node:fs";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { Logger } from "#errors/logger-types.ts";
+import { endThread, startThread } from "#kernel/threads.ts";
 import type { ContainerLogs } from "#logs/container-logs.ts";
 import { logFileNames } from "#logs/log-files.ts";
 import type { LogLocation, LogReadOptions, LogSource } from "#logs/log-types.ts";
@@ -166,7 +167,7 @@ export class LogService {
       sleep(IDLE, undefined, { ref: false }),
     ]);
     clearTimeout(this.#idle);
-    await this.#worker?.terminate();
+    if (this.#worker !== undefined) await endThread(this.#worker);
   }
 
   /** Resolves when all that the container has written is passed on and it runs no more, or when it is stopped. */
@@ -244,7 +245,7 @@ export class LogService {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL("./worker/log-worker.ts", import.meta.url), {
+    const worker = startThread(new URL("./worker/log-worker.ts", import.meta.url), {
       name: "logs",
       // Options of the main thread (test runners, inspectors) are not for it.
       execArgv: [],
@@ -273,7 +274,7 @@ export class LogService {
     this.#idle = setTimeout(() => {
       const worker = this.#worker;
       this.#worker = undefined;
-      void worker?.terminate();
+      if (worker !== undefined) void endThread(worker);
     }, IDLE).unref();
   }
 

@@ -7,9 +7,9 @@
 import { existsSync, rmdirSync } from "node:fs";
 import { chmod, chown, mkdir, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
 import { readMountInfo } from "#kernel/mountinfo.ts";
+import { startThread } from "#kernel/threads.ts";
 import type { LayerView } from "#storage/driver-types.ts";
 import { missingQuota, ProjectLimits } from "#storage/quota/project-limits.ts";
 import { isAtOrBelow, LocalMounts } from "#volumes/local-mounts.ts";
@@ -231,7 +231,7 @@ function refuseMounted(path: string): void {
 /** Copies the merged view of layers at `path` into a directory, in a worker. */
 export function copyUp(data: { layers: LayerView; path: string; target: string }): Promise<void> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL("./copy-up-worker.ts", import.meta.url), { workerData: data });
+    const worker = startThread(new URL("./copy-up-worker.ts", import.meta.url), { workerData: data });
     worker.once("error", reject);
     worker.once("exit", (code) =>
       code === 0 ? resolve() : reject(new Error(`the copy ended with code ${code}`)),

@@ -7,10 +7,10 @@
  */
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
-import { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
 import { readMountInfo } from "#kernel/mountinfo.ts";
 import { SyscallError } from "#kernel/syscall-error.ts";
+import { startThread } from "#kernel/threads.ts";
 import { type LocalOptions, needsMount } from "#volumes/local-options.ts";
 import { MS, parseMountOptions } from "#volumes/mount-options.ts";
 import { type MountTask, performMount } from "#volumes/perform-mount.ts";
@@ -135,7 +135,7 @@ async function perform(task: MountTask, quick: boolean): Promise<void> {
 
 function inThread(task: MountTask): Promise<void> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL("./mount-worker.ts", import.meta.url), { workerData: task });
+    const worker = startThread(new URL("./mount-worker.ts", import.meta.url), { workerData: task });
     worker.once("error", reject);
     worker.once("message", ({ call, errno }: { call: string; errno: number }) => {
       if (errno === 0) resolve();

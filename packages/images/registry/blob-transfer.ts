@@ -4,8 +4,9 @@
  * Transfers are spread over a few threads, as many as there are cores. An idle daemon has none.
  */
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
+import { endThread, startThread } from "#kernel/threads.ts";
 import type { BlobRequest, BlobResult, FromBlobWorker, SendRequest, ToBlobWorker } from "./blob-messages.ts";
 
 /** A thread costs some 10 MB; pulls come in bursts. */
@@ -65,7 +66,7 @@ export class BlobTransfer {
     this.#threads.clear();
     for (const thread of threads) {
       clearTimeout(thread.idle);
-      await thread.worker.terminate();
+      await endThread(thread.worker);
       failAll(thread, new Error("stopping"));
     }
   }
@@ -106,7 +107,7 @@ export class BlobTransfer {
   }
 
   #start(): Thread {
-    const worker = new Worker(new URL("./blob-worker.ts", import.meta.url), { name: "blobs" });
+    const worker = startThread(new URL("./blob-worker.ts", import.meta.url), { name: "blobs" });
     const thread: Thread = { worker, pending: new Map(), idle: undefined };
     worker.on("message", (message: FromBlobWorker) => {
       const pending = thread.pending.get(message.id);
@@ -125,7 +126,7 @@ export class BlobTransfer {
     clearTimeout(thread.idle);
     thread.idle = setTimeout(() => {
       this.#threads.delete(thread);
-      void thread.worker.terminate();
+      void endThread(thread.worker);
     }, idleLimitMs);
     thread.idle.unref();
     // Between pulls the threads must not keep a stopping process alive.

@@ -5,8 +5,9 @@
  * Owns the thread, which is there while any container is served. What was told is kept here too: a thread that dies is
  * replaced by one that knows the same.
  */
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { type Logger, silentLogger } from "#errors/logger-types.ts";
+import { startThread } from "#kernel/threads.ts";
 import { wake, wakeDescriptor } from "#kernel/wake.ts";
 import type { ContainerNames } from "#networks/dns/container-names.ts";
 import type { DnsMessage, DnsReport, DnsThreadData, SocketNumbers } from "#networks/dns/dns-messages.ts";
@@ -140,7 +141,7 @@ export class DnsService {
     const data: DnsThreadData = { wake: fd.number, stop };
     let worker: Worker;
     try {
-      worker = new Worker(new URL("./dns-worker.ts", import.meta.url), {
+      worker = startThread(new URL("./dns-worker.ts", import.meta.url), {
         name: "names",
         workerData: data,
         // Options of the main thread (test runners, inspectors) are not for it.

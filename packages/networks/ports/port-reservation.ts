@@ -6,8 +6,8 @@
  * keeps out programs that bind with SO_REUSEADDR (nearly all servers do) while itself not minding the remains of
  * closed connections. Constants: asm-generic/socket.h, linux/filter.h, linux/tcp.h, linux/in.h, linux/in6.h.
  */
-import koffi from "koffi";
 import { FileDescriptor } from "#kernel/fd.ts";
+import { addressOf } from "#kernel/memory-address.ts";
 import { encodeInternetAddress } from "#kernel/nonblocking-sockets.ts";
 import {
   AF_INET,
@@ -97,6 +97,6 @@ export function hostHasIpv6(): boolean {
 function filterProgram(): Buffer {
   const program = Buffer.alloc(16);
   program.writeUInt16LE(dropEverything.length / 8, 0);
-  program.writeBigUInt64LE(koffi.address(dropEverything), 8);
+  program.writeBigUInt64LE(addressOf(dropEverything), 8);
   return program;
 }

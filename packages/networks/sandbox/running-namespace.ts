@@ -2,10 +2,10 @@
  * Changing the network namespace of a container that runs already: the host's messages from here, those inside from a
  * thread that enters it.
  */
-import { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
 import { errnoName } from "#kernel/errno.ts";
 import { NetlinkSocket } from "#kernel/netlink/netlink-socket.ts";
+import { endThread, startThread } from "#kernel/threads.ts";
 import type { NamespaceAnswer, NamespaceTask } from "#networks/sandbox/namespace-messages.ts";
 import type { NetlinkRequest, SandboxProgram } from "#runtime/launch-types.ts";
 
@@ -40,8 +40,8 @@ function sendFromHost(pid: number, requests: readonly NetlinkRequest[]): void {
 }
 
 async function inNamespace(task: NamespaceTask): Promise<void> {
-  const thread = new Worker(new URL("./namespace-worker.ts", import.meta.url), { workerData: task });
-  const timer = setTimeout(() => void thread.terminate(), deadline);
+  const thread = startThread(new URL("./namespace-worker.ts", import.meta.url), { workerData: task });
+  const timer = setTimeout(() => void endThread(thread), deadline);
   try {
     const { failed, code } = await new Promise<NamespaceAnswer>((resolve, reject) => {
       thread.once("message", resolve);

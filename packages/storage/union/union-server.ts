@@ -5,7 +5,7 @@
  */
 import { statfsSync, statSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
 import type { FileDescriptor } from "#kernel/fd.ts";
 import { S_IFDIR } from "#kernel/file-syscalls.ts";
@@ -13,6 +13,7 @@ import { FuseDevice } from "#kernel/fuse/fuse-device.ts";
 import { MNT_DETACH, MS_RDONLY, UMOUNT_NOFOLLOW, umount2 } from "#kernel/mount-syscalls.ts";
 import { readMountInfo } from "#kernel/mountinfo.ts";
 import { isErrno } from "#kernel/syscall-error.ts";
+import { startThread } from "#kernel/threads.ts";
 import { wake, wakeDescriptor } from "#kernel/wake.ts";
 import { MOST_BYTES } from "#storage/union/negotiate.ts";
 import { runErrand } from "#storage/union/run-errand.ts";
@@ -43,7 +44,7 @@ export class UnionServer {
     const workerData: ThreadSetup = { wake: this.#wake.number };
     this.#fault = fault;
     goLast();
-    this.#thread = new Worker(new URL("./union-worker.ts", import.meta.url), { name: "unions", workerData });
+    this.#thread = startThread(new URL("./union-worker.ts", import.meta.url), { name: "unions", workerData });
     this.#thread.on("message", (news: ThreadNews) => this.#heard(news));
     // Without it nothing is served: the mounts end cleanly with the process.
     this.#thread.on("error", (error) => {

@@ -5,8 +5,9 @@
  * itself. One that rests is taken before another is started, which takes 50 ms; resting threads end after a while. How
  * many work at once is for their takers to bound.
  */
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { BerthError } from "#errors/errors.ts";
+import { endThread, startThread } from "#kernel/threads.ts";
 import {
   type AnswerMessage,
   packError,
@@ -92,7 +93,7 @@ export class WorkerThread {
   #idleTimer: NodeJS.Timeout | undefined;
 
   constructor() {
-    this.#worker = new Worker(new URL("./storage-worker.ts", import.meta.url), {
+    this.#worker = startThread(new URL("./storage-worker.ts", import.meta.url), {
       name: "storage",
       // Options of the main thread (test runners, inspectors) are not for it.
       execArgv: [],
@@ -126,7 +127,7 @@ export class WorkerThread {
   /** Ends the thread; its task, if it has one, fails with `reason`. */
   async end(reason: Error): Promise<void> {
     this.#fail(reason);
-    await this.#worker.terminate();
+    await endThread(this.#worker);
   }
 
   #receive(reply: ReplyMessage): void {
