@@ -18,9 +18,9 @@ const options = process.argv.slice(2).filter((argument) => argument.startsWith("
 const parts = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));
 
 /** How long one test file may take, in milliseconds, before it is stopped and counts as failed: only a hang gets there. */
-const fileTimeout = 1_200_000;
+const fileTimeout = 2_400_000;
 /** How long everything may take, in milliseconds; then what is running is named, and what was found so far is told. */
-const wholeTimeout = 4_200_000;
+const wholeTimeout = 5_000_000;
 
 const began = performance.now();
 let passed = 0;
@@ -59,10 +59,13 @@ async function check(name: string, ...argv: [string, ...string[]]): Promise<void
 /** One line of why, for the list of failures; the whole story is printed when it happens. */
 function story(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  // Of a file whose process failed without a failed test; what it said is told beside.
+  const { exitCode, signal } = error as { exitCode?: number; signal?: string };
+  const end = exitCode === undefined ? "" : `exit code ${exitCode}, signal ${signal}`;
   // node:test wraps what the test threw.
   const thrown = "cause" in error && error.cause instanceof Error ? error.cause : error;
   const cause = "cause" in error && typeof error.cause === "string" ? error.cause : "";
-  return [thrown.stack ?? thrown.message, cause].filter(Boolean).join("\n");
+  return [thrown.stack ?? thrown.message, cause, end].filter(Boolean).join("\n");
 }
 
 async function runTests(files: string[], concurrency: number): Promise<void> {
