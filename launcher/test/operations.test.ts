@@ -89,19 +89,18 @@ test("FULL turns a short result into EIO", async () => {
 });
 
 test("AGAIN asks until there is something to be had, but not for ever", async () => {
-  const CLOCK_MONOTONIC = 1;
-  const TFD_NONBLOCK = 0o4000;
-  const once = (nanoseconds: number) => (b: ProgramBuilder) => {
-    const timer = b.register("timer");
-    const setting = new Uint8Array(32);
-    new DataView(setting.buffer).setUint32(24, nanoseconds, true);
-    b.sys("timerfd_create", [CLOCK_MONOTONIC, TFD_NONBLOCK], { into: timer, why: "make a timer" });
-    b.sys("timerfd_settime", [timer, 0, b.bytes(setting, 8), 0], { why: "set it" });
-    b.sys("read", [timer, b.scratch(8), 8], { again: true, why: "read it" });
+  const SIGALRM = 14n;
+  // Each attempt waits, so that all of them take far longer than the timer, and the first one far less.
+  const once = (microseconds: bigint) => (b: ProgramBuilder) => {
+    const words = (...values: bigint[]) => b.bytes(new Uint8Array(new BigUint64Array(values).buffer), 8);
+    const alarm = words(1n << (SIGALRM - 1n));
+    b.sys("rt_sigprocmask", [0, alarm, 0, 8], { why: "put the alarm off" });
+    b.sys("setitimer", [0, words(0n, 0n, 0n, microseconds), 0], { why: "set a timer" });
+    b.sys("rt_sigtimedwait", [alarm, 0, words(0n, 200_000n), 8], { again: true, why: "wait for the alarm" });
     b.notify(NOTE, 1);
   };
-  assert.equal(await noted(once(50_000)), 1n);
-  assert.deepEqual(await failed(once(0)), { label: "read it", errno: "EAGAIN" });
+  assert.equal(await noted(once(10_000n)), 1n);
+  assert.deepEqual(await failed(once(0n)), { label: "wait for the alarm", errno: "EAGAIN" });
 });
 
 test("SET takes immediates of 64 bits, registers and addresses", async () => {

@@ -426,9 +426,16 @@ test("back-pressure: a client that does not read holds the container up, and los
 
 test("a slow client does not hold up the exit, and gets the rest after it", async () => {
   // Everything is full when the writer is killed: the socket, the chunk in flight, and the pipe.
-  const run = start("yes & writer=$!; sleep 0.3; kill -9 $writer; wait", { expectedAttaches: 1 });
+  const full = fixture.path("full");
+  const run = start(
+    `yes & writer=$!; while [ ! -e ${full} ]; do sleep 0.02; done; sleep 0.3; kill -9 $writer; wait`,
+    { expectedAttaches: 1 },
+  );
   const client = await attach(run, OUTPUT);
   client.pause();
+  // An entry of 72 bytes stands for a line of two.
+  await until("much is logged", () => existsSync(run.log) && statSync(run.log).size > 4_000_000);
+  writeFileSync(full, "");
   assert.equal((await run.shim.exited).exitCode, 0);
   const logged = run
     .entries()
@@ -460,8 +467,11 @@ test("a container that closes its output lives on", async () => {
 });
 
 test("output of what the main process leaves behind is waited for, but not with CLOSE_ON_EXIT", async () => {
-  const script = "(sleep 0.4; echo late) & echo early";
-  const patient = start(script);
+  const gate = fixture.path("late");
+  const patient = start(`(while [ ! -e ${gate} ]; do sleep 0.02; done; echo late) & echo early`);
+  const pid = await patient.shim.started;
+  await until("the main process is gone", () => !existsSync(`/proc/${pid}`));
+  writeFileSync(gate, "");
   await patient.shim.exited;
   assert.deepEqual(
     patient.entries().map(({ log }) => log),
@@ -500,8 +510,11 @@ test("signals by control frame reach the main process", async () => {
 });
 
 test("orphans are reaped, and the main process is not mistaken for one of them", async () => {
+  // One that has just ended is a zombie for a moment; what is not reaped stays one.
+  const zombies = "ps -o stat= --ppid $PPID | grep -c Z";
   const run = start(
-    "(sh -c 'sleep 0.05 & sleep 0.05 &' &) ; sleep 0.4; ps -o stat= --ppid $PPID | grep -c Z; exit 3",
+    `(sh -c 'sleep 0.05 & sleep 0.05 &' &) ; sleep 0.4; i=0
+    while [ $(${zombies}) != 0 ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done; ${zombies}; exit 3`,
   );
   assert.equal((await run.shim.exited).exitCode, 3);
   assert.deepEqual(
@@ -511,9 +524,11 @@ test("orphans are reaped, and the main process is not mistaken for one of them",
 });
 
 test("a new control connection is told how things stand, and of the exit", async () => {
-  const run = start("sleep 0.2; exit 6");
+  const run = start("read x; exit 6", { stdin: true });
   const pid = await run.shim.started;
   const other = control(run.socket);
+  await new Promise((resolve) => other.socket.once("data", resolve));
+  run.shim.closeStdin();
   const frames = await other.frames;
   assert.deepEqual(frames.slice(0, 2), [
     { kind: "note", note: 2, value: BigInt(pid) },
@@ -665,6 +680,9 @@ test("somebody who writes for ever after the end of the main process keeps nobod
     Buffer,
   ];
   assert.equal(first.readUInt32LE(0), 3);
+  // It writes before the shell has told its number, and 0 would be this test's own group.
+  const yes = fixture.path("yes.pid");
+  await until("its number is there", () => existsSync(yes) && /^\d+\n$/.test(readFileSync(yes, "utf8")));
   process.kill(Number(fixture.read("yes.pid")), "SIGKILL");
   assert.equal((await run.shim.exited).exitCode, 0);
   assert.equal((await frames).at(-1)?.kind, "exit");

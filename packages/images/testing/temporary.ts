@@ -13,9 +13,18 @@ import type { ImageOptions, ImageService } from "../image-types.ts";
 import { FakeStorage, FakeUnpacker } from "./fake-storage.ts";
 
 export function temporaryDirectory(t: TestContext): string {
-  const path = mkdtempSync(join(tmpdir(), "berth-images-"));
-  t.after(() => rmSync(path, { recursive: true, force: true }));
+  const path = makeDirectory();
+  t.after(() => removeDirectory(path));
   return path;
+}
+
+function makeDirectory(): string {
+  return mkdtempSync(join(tmpdir(), "berth-images-"));
+}
+
+/** The database's backup is made by a thread that nobody waits for: its file may come while the directory goes. */
+function removeDirectory(path: string): void {
+  rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 20 });
 }
 
 export interface Fixture {
@@ -30,15 +39,19 @@ export interface Fixture {
 }
 
 /** A started service with fake storage; retries without pauses. */
-export async function imageFixture(
-  t: TestContext,
-  options: Partial<ImageOptions> = {},
-  root: string = temporaryDirectory(t),
-): Promise<Fixture> {
+export async function imageFixture(t: TestContext, options: Partial<ImageOptions> = {}): Promise<Fixture> {
+  const root = makeDirectory();
   const storage = new FakeStorage(join(root, "layers"));
   const unpacker = new FakeUnpacker();
   const database = Database.open(join(root, "state.db"), [imageMigrations]);
   const events: string[] = [];
+  const services: ImageService[] = [];
+  // Hooks run in the order they are given in; the directory has to go last.
+  t.after(async () => {
+    await Promise.all(services.map((service) => service.stop()));
+    database[Symbol.dispose]();
+    removeDirectory(root);
+  });
   const begin = async () => {
     const service = createImageService({
       database,
@@ -58,8 +71,8 @@ export async function imageFixture(
       retryDelay: () => 1,
       layerBytes: (cacheId) => ({ kind: "file", path: storage.archivePath(cacheId) }),
     });
+    services.push(service);
     await service.start();
-    t.after(() => service.stop());
     return service;
   };
   const service = await begin();

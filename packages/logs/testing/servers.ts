@@ -30,7 +30,8 @@ export async function streamServer(options: StreamOptions = {}): Promise<TestSer
     options.onConnection?.(socket);
   };
   const server = options.tls === undefined ? createServer(take) : createTlsServer(options.tls, take);
-  await new Promise<void>((resolve) => {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
     if (options.path !== undefined) server.listen(options.path, resolve);
     else server.listen(options.port ?? 0, "127.0.0.1", resolve);
   });

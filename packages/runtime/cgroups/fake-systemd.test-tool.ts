@@ -63,6 +63,8 @@ export class FakeSystemd implements AsyncDisposable {
     this.#socket = socket;
     this.address = `unix:path=${join(directory, "bus")}`;
     socket.on("data", (chunk) => this.#take(chunk));
+    // A bus that is killed before it has read everything resets the connection.
+    socket.on("error", () => {});
   }
 
   static async start(): Promise<FakeSystemd> {

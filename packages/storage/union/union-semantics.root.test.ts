@@ -38,7 +38,7 @@ test("files, directories, links, locks, memory, attributes: as in a plain direct
   await using union = await UnionMountFixture.make("mkdir low; echo up >low/above", layer);
   execFileSync("cp", ["-a", `${union.path}/.`, union.plain]);
   const told = (directory: string) =>
-    execFileSync("timeout", ["-s", "KILL", "60", "python3", checks, directory], { encoding: "utf8" }).split(
+    execFileSync("timeout", ["-s", "KILL", "900", "python3", checks, directory], { encoding: "utf8" }).split(
       "\n",
     );
   const plain = told(union.plain);
@@ -60,7 +60,7 @@ test("every call on every kind of path, and what owner, group and others may: as
   await using union = await UnionMountFixture.make("mkdir above", `python3 '${syscalls}' prepare .`);
   execFileSync("cp", ["-a", `${union.path}/.`, union.plain]);
   const told = (directory: string) =>
-    execFileSync("timeout", ["-s", "KILL", "100", "python3", syscalls, "tell", directory], {
+    execFileSync("timeout", ["-s", "KILL", "900", "python3", syscalls, "tell", directory], {
       encoding: "utf8",
     }).split("\n");
   assert.deepEqual(told(union.path), told(union.plain));

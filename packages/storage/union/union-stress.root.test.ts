@@ -38,7 +38,7 @@ test(`${stressors.length} stressors of stress-ng find nothing wrong in ${seconds
   for (const [name, size] of Object.entries(sizes)) {
     if (stressors.includes(name)) args.push(`--${name}-bytes`, size);
   }
-  const child = spawn("timeout", ["-s", "KILL", String(seconds + 90), "stress-ng", ...args], {
+  const child = spawn("timeout", ["-s", "KILL", String(seconds + 900), "stress-ng", ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let said = "";

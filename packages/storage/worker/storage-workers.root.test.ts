@@ -21,7 +21,8 @@ import { createLayerUnpacker } from "#storage/unpack/layer-unpacker.ts";
 import { defaultLimits } from "#storage/unpack/unpack-limits.ts";
 import { StorageWorkers } from "#storage/worker/storage-workers.ts";
 import { packError, unpackError } from "#storage/worker/worker-messages.ts";
-import { threadCount } from "#storage/worker/worker-threads.ts";
+import { threadCount, tidyThreads } from "#storage/worker/worker-threads.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
 
 const PIDS = "/sys/fs/cgroup/pids";
 
@@ -77,7 +78,8 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
       assert.equal((await unpacker.unpack(request("g"))).size, 3_000_000);
     } finally {
       writeFileSync(join(PIDS, "cgroup.procs"), String(process.pid));
-      rmdirSync(group);
+      // The process has left it, but the kernel may need a moment more.
+      await eventually(() => rmdirSync(group));
       await unpacker.close();
     }
   });
@@ -117,6 +119,8 @@ describe("storage workers", { skip: process.geteuid?.() !== 0 && "needs root" },
   });
 
   test("one after another uses the same thread, and closing fails only what is its own", async () => {
+    // Threads that rest from other tests would end while this one counts.
+    await tidyThreads();
     const [some, others] = [new StorageWorkers(1), new StorageWorkers(1)];
     await some.run({ kind: "remove", path: join(base, "tree") });
     assert.ok(!existsSync(join(base, "tree")));

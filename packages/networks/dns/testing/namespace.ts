@@ -64,13 +64,13 @@ export class TestNamespace implements Disposable {
 
   /** The answers of `dig +short`, a line each. */
   async dig(...args: string[]): Promise<string[]> {
-    const text = await this.run("dig", "@127.0.0.11", "+tries=1", "+time=9", "+short", ...args);
+    const text = await this.run("dig", "@127.0.0.11", "+tries=1", "+time=60", "+short", ...args);
     return text.split("\n").filter(Boolean);
   }
 
   /** "NOERROR", "NXDOMAIN" …, and the flags. */
   async status(...args: string[]): Promise<{ status: string; flags: string }> {
-    const text = await this.run("dig", "@127.0.0.11", "+tries=1", "+time=9", ...args);
+    const text = await this.run("dig", "@127.0.0.11", "+tries=1", "+time=60", ...args);
     return {
       status: /status: (\w+)/.exec(text)?.[1] ?? text,
       flags: /flags: ([a-z ]+);/.exec(text)?.[1] ?? "",

@@ -85,8 +85,8 @@ export async function startUpstream(
     });
   });
   await Promise.all([
-    new Promise<void>((resolve) => udp.bind(53, on, resolve)),
-    new Promise<void>((resolve) => tcp.listen(53, on, resolve)),
+    new Promise<void>((resolve, reject) => udp.once("error", reject).bind(53, on, resolve)),
+    new Promise<void>((resolve, reject) => tcp.once("error", reject).listen(53, on, resolve)),
   ]);
   return {
     async [Symbol.asyncDispose]() {
