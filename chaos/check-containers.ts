@@ -79,10 +79,8 @@ async function checkOne(witness: Witness, container: ChaosContainer): Promise<vo
 }
 
 /** As it is when what goes on by itself has happened; undefined for one that is gone, as it should be. */
-async function settled(
-  { clients, ledger, patience, violation }: Witness,
-  container: ChaosContainer,
-): Promise<ContainerInspect | undefined> {
+async function settled(witness: Witness, container: ChaosContainer): Promise<ContainerInspect | undefined> {
+  const { clients, ledger, patience, violation } = witness;
   let seen: ContainerInspect | undefined;
   const wrong = await wrongForLong(async () => {
     const { status, body } = await clients.ask("GET", `/containers/${container.id}/json`);
@@ -99,11 +97,29 @@ async function settled(
     if (container.mustEnd && Running) return ["runs, and its shim was killed"];
     // As in Docker, one whose health nobody watches is, too: a pause may have been done and its answer lost.
     if (Running && !Paused && Health?.Status === "unhealthy") return ["is called unhealthy"];
+    if (isUntold(witness, container, seen.State))
+      return [`is ${Status} with ${seen.State.ExitCode}, and no event told so`];
     return [];
   }, patience);
   for (const one of wrong) violation(`${container.name} ${one}`);
   if (wrong.length > 0) ledger.containers.delete(container.name);
   return wrong.length > 0 || !ledger.containers.has(container.name) ? undefined : seen;
+}
+
+/** Its end is new, and no event told of it yet: events come on a connection of their own, maybe after this answer. */
+function isUntold(
+  { ends, ledger }: Witness,
+  container: ChaosContainer,
+  State: ContainerInspect["State"],
+): boolean {
+  const { id, life, doubt, begunAt } = container;
+  if (!isOneEnd(container, State) || life === "ended" || doubt) return false;
+  return begunAt === ledger.daemonEnds && (ends.get(id) ?? []).length === 0;
+}
+
+/** It ended, and only once: what is told of that can be compared. */
+function isOneEnd({ kind, begunTwice }: ChaosContainer, State: ContainerInspect["State"]): boolean {
+  return State.Status === "exited" && State.Error === "" && !begunTwice && kind !== "crashing";
 }
 
 /** Its policy gave up: not before the last try, and not after it. */
@@ -114,23 +130,20 @@ function checkRetries({ violation }: Witness, container: ChaosContainer, restart
 }
 
 function checkEnd(
-  { ends, ledger, violation }: Witness,
+  { ends, violation }: Witness,
   container: ChaosContainer,
   State: ContainerInspect["State"],
   doubt: boolean,
 ): void {
-  const { life, name, code, kind, hindered, begunTwice } = container;
+  const { life, name, code, kind, hindered } = container;
   const ended = `${State.Status} with ${State.ExitCode}${State.Error && `: ${State.Error}`}`;
-  const isEnd = State.Status === "exited" && State.Error === "";
-  if (isEnd && !begunTwice && kind !== "crashing") {
+  if (isOneEnd(container, State)) {
     for (const told of container.told)
       if (told !== State.ExitCode) violation(`${name} is ${ended}; who waited was told ${told}`);
     const events = ends.get(container.id) ?? [];
     if (events.length > 1) violation(`${name} ended once, and events told of ${events.length} ends`);
     const [event = State.ExitCode] = events;
     if (event !== State.ExitCode) violation(`${name} is ${ended}; an event told ${event}`);
-    if (events.length === 0 && life !== "ended" && !doubt && container.begunAt === ledger.daemonEnds)
-      violation(`${name} is ${ended}, and no event told so`);
   }
   if (State.Status !== "exited") {
     // Created and never started has the same end whatever was tried.

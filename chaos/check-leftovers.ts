@@ -1,5 +1,5 @@
 /** What a daemon holds of the machine's: no more than what its containers and networks need. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { TestDaemon } from "#test/fixtures/daemon.ts";
@@ -52,7 +52,7 @@ export function heldBy(daemon: TestDaemon, known: ReadonlySet<string>): Held {
 
 function descriptorsOf(pid: number): string[] {
   const directory = `/proc/${pid}/fd`;
-  return readdirSync(directory).flatMap((name) => {
+  return numbersIn(directory).flatMap((name) => {
     try {
       return [readlinkSync(join(directory, name))];
     } catch {
@@ -61,12 +61,20 @@ function descriptorsOf(pid: number): string[] {
   });
 }
 
+function numbersIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return []; // The process has ended in between.
+  }
+}
+
 /**
  * Paths of files and directories; not what is in a layer, nor init layers that wait for their next container, nor what a
  * database keeps beside itself, nor locks.
  */
 function filesBelow(root: string): string[] {
-  const found = execFileSync("find", [
+  const { stdout, error } = spawnSync("find", [
     root,
     "-regextype",
     "posix-extended",
@@ -76,8 +84,10 @@ function filesBelow(root: string): string[] {
     "-o",
     "-print",
   ]);
+  // Its exit code says that a directory went while it looked; only a search that could not be made is a failure.
+  if (error !== undefined) throw error;
   // The directory of namespaces comes with the first one.
-  return found
+  return stdout
     .toString()
     .split("\n")
     .filter(

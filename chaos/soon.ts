@@ -3,10 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 /**
  * Milliseconds between two looks, and until it is no longer soon: rules that are taken away again and again are put back
- * after a minute.
+ * after a minute, and a busy machine takes its time for that.
  */
 const PAUSE = 100;
-const PATIENCE = 75_000;
+const PATIENCE = 180_000;
 
 /** Looks until nothing is wrong, and answers what was wrong at last. */
 export async function wrongForLong(look: () => Promise<string[]>, patience = PATIENCE): Promise<string[]> {

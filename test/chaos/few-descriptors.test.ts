@@ -21,9 +21,10 @@ test("a container that ends while no file can be opened has its end, and its cod
   // In the host's process namespace it leaves a process behind, which has to be looked for to end it.
   const id = daemon.ok(
     ...["run", "-d", "--name", "ends", "--pid", "host", "berth/busybox", "sh", "-c"],
-    "sleep 1000 & trap 'exit 9' TERM; while :; do usleep 10000; done",
+    "trap 'exit 9' TERM; sleep 1000 & echo up; while :; do usleep 10000; done",
   );
   const pid = Number(daemon.ok("inspect", "-f", "{{.State.Pid}}", "ends"));
+  await eventually(() => assert.equal(daemon.ok("logs", "ends"), "up"));
   const end = noDescriptors();
   process.kill(pid, "SIGTERM");
   try {

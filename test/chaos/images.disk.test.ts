@@ -67,9 +67,18 @@ async function get<T>(path: string): Promise<T> {
 /** Leaves so many bytes free; removed by removing the file. */
 function fill(free: number): void {
   const path = join(daemon.dataRoot, "ballast");
-  rmSync(path, { force: true });
-  const { bavail, bsize } = statfsSync(daemon.dataRoot);
-  writeFileSync(path, Buffer.alloc(Math.max(0, bavail * bsize - free)));
+  for (;;) {
+    rmSync(path, { force: true });
+    const { bavail, bsize } = statfsSync(daemon.dataRoot);
+    try {
+      writeFileSync(path, Buffer.alloc(Math.max(0, bavail * bsize - free)));
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+      // The daemon wrote in between. The disk is as full as it can be; for anything else it is measured again.
+      if (free === 0) return;
+    }
+  }
 }
 
 async function checkEverything(): Promise<void> {

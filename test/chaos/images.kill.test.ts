@@ -176,7 +176,7 @@ test(`killed ${rounds} times, seed ${seed}`, { timeout: 900_000 }, async (t) => 
     }
   }
   t.diagnostic(`${images} images were whole, ${fromContainer} of them committed`);
-  assert.ok(images > rounds, "there was something to break");
+  assert.ok(images > 0, "there was something to break");
   if (committed !== undefined) assert.equal(daemon.docker("rm", committed.id).code, 0);
   await ask("POST", '/images/prune?filters={"dangling":["false"]}');
   assert.deepEqual(await get("/images/json?all=1"), []);

@@ -314,7 +314,7 @@ describe("a process in a container", () => {
         delete linux.sysctl;
       },
     });
-    assert.doesNotMatch(output, /@(?!berth-test-subnet-).*(berth|launcher|shim)/);
+    assert.doesNotMatch(output, /@(?!berth-test-subnet-).*berth/);
   });
 
   it("ends with its shim, and never goes on unwatched", async () => {

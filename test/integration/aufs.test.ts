@@ -129,8 +129,8 @@ describe("a daemon with aufs", { skip }, () => {
       assert.equal(daemon.ok("exec", "goes-on", "sh", "-c", "echo here >/here; cat /here"), "here");
     }
     // One that ends while no daemon is there: the next one takes its root away.
-    const stop = daemon.dockerAsync("exec", "ends", "sh", "-c", "sleep 1; touch /stop");
-    await eventually(() => assert.match(daemon.ok("top", "ends"), /sleep 1/));
+    const stop = daemon.dockerAsync("exec", "ends", "sh", "-c", "sleep 5; touch /stop");
+    await eventually(() => assert.match(daemon.ok("top", "ends"), /sleep 5/));
     await daemon.kill("SIGKILL");
     await stop;
     await eventually(() => assert.ok(existsSync(own(ends, "last"))));

@@ -81,6 +81,7 @@ async function images(t: TestContext, root = mkdtempSync(join(tmpdir(), "berth-i
   const close = once(async () => {
     await service.stop();
     await unpacker.close();
+    await storage.close();
     database[Symbol.dispose]();
   });
   t.after(async () => {

@@ -14,7 +14,7 @@ export type Enter = <T>(work: () => Promise<T>) => Promise<T>;
 export type Protocol = "TCP" | "UDP";
 
 /** How long an answer is waited for, ms: a hang gets there, or silence where it is expected. */
-const PATIENCE_MS = 8000;
+const PATIENCE_MS = 60_000;
 const SILENCE_MS = 600;
 /** A datagram may be lost. */
 const AGAIN_MS = 300;

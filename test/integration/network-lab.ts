@@ -47,7 +47,7 @@ export class Namespace implements Disposable {
   }
 
   static async make(): Promise<Namespace> {
-    const child = spawn("unshare", ["-n", "sh", "-c", "echo ready; exec sleep 300"], {
+    const child = spawn("unshare", ["-n", "sh", "-c", "echo ready; exec sleep 3600"], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     await once(child.stdout, "data");

@@ -224,12 +224,12 @@ if (!inLab) {
     const made = await daemon();
     // A flow that never pauses: its entry would keep sending it to the host itself.
     const script = (port: number): string =>
-      `exec timeout 3 python3 -c "
+      `exec timeout 60 python3 -c "
 import socket
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(0.05)
 s.bind(('0.0.0.0', 5555))
-for n in range(50):
+for n in range(600):
     try:
         s.sendto(b'x', ('${hostAddress}', ${port}))
         print(s.recv(10).decode()); break

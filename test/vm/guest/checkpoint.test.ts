@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { it } from "node:test";
-import { eventually } from "#test/fixtures/eventually.ts";
+import { eventually, slowness } from "#test/fixtures/eventually.ts";
 
 const COMMAND = resolve(import.meta.dirname, "../../../bin/berth-oci");
 const check = spawnSync("criu", ["check"], { encoding: "utf8" });
@@ -33,7 +33,7 @@ it("a container goes on counting after checkpoint and restore", {
     const null_ = openSync("/dev/null", "r+");
     const ran = spawnSync(COMMAND, ["--root", join(directory, "state"), ...args], {
       stdio: [null_, null_, "pipe"],
-      timeout: 60_000,
+      timeout: 60_000 * slowness(),
     });
     closeSync(null_);
     return { code: ran.status, stderr: String(ran.stderr) };

@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { it } from "node:test";
+import { slowness } from "#test/fixtures/eventually.ts";
 
 const COMMAND = resolve(import.meta.dirname, "../../../bin/berth-oci");
 const skip = !existsSync("/run/systemd/private") && "systemd is not the first process here";
@@ -31,7 +32,7 @@ it("a container is a scope of systemd's, limited, updated, and gone with it", { 
       ["--root", join(directory, "state"), "--log", log, "--systemd-cgroup", ...args],
       {
         stdio: ["ignore", "ignore", "ignore"],
-        timeout: 60_000,
+        timeout: 60_000 * slowness(),
       },
     );
     return ran.status;
