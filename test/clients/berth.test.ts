@@ -19,6 +19,15 @@ after(() => {
   removeEmptyParents();
 });
 
+/** Prints how many daemons there are: one that found the other there already takes a moment to end. */
+const COUNT_DAEMONS = `
+    for _ in $(seq 100); do
+      daemons=$(ps -A -o args | grep -c '[b]erthd.cjs') || :
+      [ "$daemons" = 1 ] && break
+      sleep 0.1
+    done
+    echo "$daemons"`;
+
 /** Runs a script on the fresh machine; `$1` is the command. Every step has to succeed. */
 function onFreshMachine(script: string, input = ""): { code: number | null; stdout: string; stderr: string } {
   const prepare = `set -e; mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs ${DATA}; ip link set lo up\n`;
@@ -37,7 +46,7 @@ test("the first command starts a daemon and says hello; the next one finds it", 
     "$1" run --rm berth/busybox echo hello
     "$1" run --rm berth/busybox sh -c 'exit 7' || echo "code $?"
     ls /run/berth/berth.sock
-    ps -A -o args | grep -c '[b]erthd.cjs'`);
+    ${COUNT_DAEMONS}`);
   assert.equal(ran.code, 0, ran.stderr);
   assert.deepEqual(ran.stdout.split("\n"), ["hello", "code 7", "/run/berth/berth.sock", "1", ""]);
 });
@@ -81,7 +90,7 @@ test("two first commands at once find one daemon", () => {
     "$1" run --rm berth/busybox echo one >/run/one & first=$!
     "$1" run --rm berth/busybox echo two >/run/two; wait $first
     cat /run/one /run/two
-    ps -A -o args | grep -c '[b]erthd.cjs'`);
+    ${COUNT_DAEMONS}`);
   assert.equal(ran.code, 0, ran.stderr);
   assert.equal(ran.stdout, "one\ntwo\n1\n");
 });

@@ -66,6 +66,8 @@ describe("docker compose in the foreground", { skip: dockerCliMissing() }, () =>
   test("up shows what the services say, and an interrupt stops them in order", async () => {
     const up = begin("up", "--no-color");
     await eventually(() => assert.match(up.told(), /talker-1 +\| hello/));
+    // Interrupted earlier, it would stop only the one that has started.
+    await eventually(async () => assert.equal((await project.ps()).length, 2));
     up.child.kill("SIGINT");
     await up.ended;
     assert.match(up.told(), /Gracefully stopping/);
@@ -115,11 +117,10 @@ describe("docker compose in the foreground", { skip: dockerCliMissing() }, () =>
     await project.ok("up", "-d", "--wait", "talker", "shell");
     const compose = `DOCKER_CONFIG=${daemon.environment.DOCKER_CONFIG} docker compose -f ${project.directory}/compose.yaml`;
     using terminal = new Terminal(daemon, "compose");
-    terminal.type(`${compose} exec talker sh`, "Enter");
+    terminal.type(`${compose} exec talker sh; echo code=$?`, "Enter");
     await terminal.shows(/^\/ #\s*$/m);
     terminal.type("tty; stty size; exit 5", "Enter");
     await terminal.shows(/\/dev\/pts\/\d+\s+24 80/);
-    terminal.type("echo code=$?", "Enter");
     await terminal.shows(/\bcode=5$/m);
     terminal.type(`${compose} run --rm talker sh -c 'read line; echo "got $line"'; echo ran=$?`, "Enter");
     await eventually(() => assert.match(daemon.docker("ps").stdout, /-run-/));

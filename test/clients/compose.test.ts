@@ -22,7 +22,10 @@ services:
     image: ${registry}/store:1
     healthcheck:
       test: ["CMD", "test", "-e", "/data/ready"]
-      interval: 300ms
+      # Few results are kept, and the first good one is looked at.
+      interval: 10s
+      start_period: 60s
+      start_interval: 300ms
       timeout: 10s
       retries: 50
     volumes:

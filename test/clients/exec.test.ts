@@ -64,8 +64,9 @@ test("input of any length goes in, output comes out on its own stream", () => {
 });
 
 test("detached it goes on, is listed and described; ended it is described still", async () => {
+  const script = "while [ ! -e /tmp/go ]; do sleep 0.05; done; exit 3";
   const id = await create({
-    Cmd: ["sh", "-c", "sleep 0.5; exit 3"],
+    Cmd: ["sh", "-c", script],
     User: "1000",
     WorkingDir: "/",
     Env: ["A=1"],
@@ -79,7 +80,7 @@ test("detached it goes on, is listed and described; ended it is described still"
     ProcessConfig: {
       tty: false,
       entrypoint: "sh",
-      arguments: ["-c", "sleep 0.5; exit 3"],
+      arguments: ["-c", script],
       privileged: false,
       user: "1000",
     },
@@ -100,6 +101,7 @@ test("detached it goes on, is listed and described; ended it is described still"
   assert.deepEqual(running, { ...expected, Running: true, Pid: running.Pid });
   assert.ok(JSON.parse(ok("inspect", "-f", "{{json .ExecIDs}}", "box")).includes(id));
   assert.equal((await api("POST", `/exec/${id}/start`, { Detach: true })).status, 409);
+  ok("exec", "box", "touch", "/tmp/go");
   await eventually(async () => assert.equal((await inspect()).ExitCode, 3));
   assert.equal((await inspect()).Running, false);
   assert.equal(
@@ -146,7 +148,8 @@ test("typed keys leave an exec of any client, which goes on, and an event tells 
   connection.write("e");
   await closed;
   assert.equal((await api("GET", `/exec/${id}/json`)).json.Running, true);
-  const until = String(Date.now() / 1000);
+  // The event may have come in this millisecond, of which the clock tells the beginning.
+  const until = String(Date.now() / 1000 + 1);
   const told = ok(
     ...["events", "--since", "0", "--until", until, "-f", "event=exec_detach"],
     ...["--format", "{{.Action}} {{.Actor.Attributes.execID}}"],
@@ -170,8 +173,9 @@ test("paused, restarting, stopped, removed: what cannot be done is refused in Do
   // What was never started has gone with the run it was for.
   assert.equal((await api("GET", `/exec/${id}/json`)).status, 404);
   ok("start", "state");
-  const ran = daemon.dockerAsync("exec", "state", "sleep", "1000");
-  await eventually(() => assert.notEqual(ok("inspect", "-f", "{{json .ExecIDs}}", "state"), "null"));
+  const ran = daemon.dockerAsync("exec", "state", "sleep", "999");
+  // Listed it is before it is started, which would fail where the container goes.
+  await eventually(() => assert.match(ok("top", "state"), /sleep 999/));
   ok("rm", "-f", "state");
   assert.equal((await ran).code, 137);
   assert.match(daemon.docker("exec", "state", "true").stderr, /No such container: state/);

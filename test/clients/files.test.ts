@@ -126,7 +126,7 @@ function runAll(client: string, socket: string): Map<string, Ran> {
     const ran = spawnSync("sh", ["-c", `d() { "${client}" "$@"; }\n${script}`], {
       cwd: directory,
       encoding: "utf8",
-      timeout: 60_000,
+      timeout: 300_000,
       killSignal: "SIGKILL",
       env: { ...process.env, DOCKER_HOST: `unix://${socket}`, DOCKER_CONFIG: cwd, TZ: "UTC" },
     });

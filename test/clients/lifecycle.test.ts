@@ -9,9 +9,10 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { TestDaemon } from "#test/fixtures/daemon.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
+import { freePorts } from "#test/fixtures/free-ports.ts";
 
 const IMAGE = "berth/busybox";
-const PORT = 18080;
+const PORT = await freePorts();
 let daemon: TestDaemon;
 before(async () => {
   daemon = await TestDaemon.start({ subnet: 2 });
@@ -89,7 +90,11 @@ test("a port that another container has is refused; the container is there, noth
     spawnSync("iptables-save", { encoding: "utf8" })
       .stdout.split("\n")
       .filter((line) => line.startsWith("-A") && line.includes(daemon.bridge));
-  await eventually(() => assert.equal(links().length, 1));
+  // What the test before has removed goes behind the answer.
+  await eventually(() => {
+    assert.equal(links().length, 1);
+    assert.doesNotMatch(rules().join("\n"), /\b9000\b/);
+  });
   const earlier = [links(), rules()];
   const ran = daemon.docker("run", "-d", "--name", "second", "-p", `${PORT}:80`, IMAGE, "sleep", "1");
   assert.equal(ran.code, 125);
@@ -100,9 +105,10 @@ test("a port that another container has is refused; the container is there, noth
 });
 
 test("a port that a process of the host has is refused", async () => {
-  const server = createServer().listen(18099, "0.0.0.0");
+  const taken = await freePorts();
+  const server = createServer().listen(taken, "0.0.0.0");
   await new Promise((done) => server.once("listening", done));
-  const ran = await daemon.dockerAsync("run", "--rm", "-p", "18099:80", IMAGE, "true");
+  const ran = await daemon.dockerAsync("run", "--rm", "-p", `${taken}:80`, IMAGE, "true");
   server.close();
   assert.equal(ran.code, 125);
   assert.match(ran.stderr, /address already in use/);
@@ -175,8 +181,16 @@ test("rm -f -v gives everything back", async () => {
 });
 
 test("attach sees what comes, and the container's end", async () => {
-  ok("run", "-d", "--name", "slow", IMAGE, "sh", "-c", "sleep 1; echo seen; exit 3");
-  const ran = await daemon.dockerAsync("attach", "slow");
+  const script = "while [ ! -e /go ]; do sleep 0.05; done; echo seen; exit 3";
+  ok("run", "-d", "--name", "slow", IMAGE, "sh", "-c", script);
+  const attached = daemon.dockerAsync("attach", "slow");
+  await eventually(() => {
+    const until = String(Date.now() / 1000);
+    const told = ok("events", "--since", "0", "--until", until, "-f", "container=slow", "-f", "event=attach");
+    assert.match(told, /container attach/);
+  });
+  ok("exec", "slow", "touch", "/go");
+  const ran = await attached;
   assert.deepEqual([ran.code, ran.stdout], [3, "seen\n"]);
   ok("rm", "slow");
 });

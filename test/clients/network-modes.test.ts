@@ -111,7 +111,7 @@ test("a user's network: peers by address, by name, by alias; the default bridge 
 test("bridge: an address, the gateway, a way to a neighbour, hosts and resolv.conf, IPv4 only", () => {
   ok("run", "-d", "--name", "peer", IMAGE, "sleep", "1000");
   const peer = ok("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "peer");
-  const look = `ip route; ping -c 1 -w 2 ${peer} >/dev/null && echo reached; cat /etc/hosts /etc/hostname; ip -6 addr show eth0; test -s /etc/resolv.conf && echo resolver`;
+  const look = `ip route; ping -c 1 -w 30 ${peer} >/dev/null && echo reached; cat /etc/hosts /etc/hostname; ip -6 addr show eth0; test -s /etc/resolv.conf && echo resolver`;
   const shown = ok(
     "run",
     "--rm",

@@ -457,5 +457,5 @@ describe("beside dockerd", () => {
 });
 
 function numberless(text: string): string {
-  return text.replace(/(?<=:"?)\d{5}(?="|$)/gm, "random");
+  return text.replace(/(?<=:"?)\d{4,5}(?="|$)/gm, "random");
 }

@@ -125,7 +125,7 @@ test("an account: docker login, push, pull, logout; and without", async () => {
 });
 
 test("TLS under an authority of its own, as certs.d tells; with a client's certificate", async (t) => {
-  execFileSync("ip", ["addr", "add", `${ADDRESS}/32`, "dev", "lo"]);
+  execFileSync("ip", ["addr", "replace", `${ADDRESS}/32`, "dev", "lo"]);
   t.after(() => execFileSync("ip", ["addr", "del", `${ADDRESS}/32`, "dev", "lo"]));
   const account = { name: "me", password: "s3cret" };
   await using secure = await TestRegistry.start({

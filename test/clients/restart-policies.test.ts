@@ -20,6 +20,9 @@ const ok = (...args: string[]) => daemon.ok(...args);
 
 const state = (name: string, format: string) => ok("inspect", "-f", format, name);
 
+/** Before it says so, it does not know the signals that it is to be sent. */
+const says = (name: string, words: string) => eventually(() => assert.equal(ok("logs", name), words));
+
 test("on-failure:n tries n times again, then it has ended", async () => {
   const id = ok("run", "-d", "--name", "tries", "--restart", "on-failure:3", IMAGE, "sh", "-c", "exit 7");
   await eventually(() =>
@@ -73,8 +76,9 @@ test("success is no reason to restart on-failure, and a signal's end is none to 
 
 test("what waits for its restart is running to clients, can be stopped, and is stopped then", async () => {
   ok("run", "-d", "--name", "loop", "--restart", "always", IMAGE, "false");
+  // The pause is then long enough for all the commands that are to come in it.
   await eventually(() =>
-    assert.equal(state("loop", "{{gt .RestartCount 4}} {{.State.Status}}"), "true restarting"),
+    assert.equal(state("loop", "{{gt .RestartCount 6}} {{.State.Status}}"), "true restarting"),
   );
   assert.equal(state("loop", "{{.State.Running}} {{.State.Restarting}} {{.State.Pid}}"), "true true 0");
   assert.match(ok("ps", "--format", "{{.Status}}", "-f", "name=loop"), /^Restarting \(1\) /);
@@ -103,7 +107,7 @@ test("a kill ends an always; with a stop signal of its own only that one does", 
   ok("run", "-d", "--name", "plain", "--restart", "always", IMAGE, "sleep", "1000");
   ok("kill", "plain");
   assert.equal(state("plain", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
-  const script = "trap 'exit 3' USR1; trap 'exit 4' USR2; while :; do sleep 0.05; done";
+  const script = "trap 'exit 3' USR1; trap 'exit 4' USR2; echo ready; while :; do sleep 0.05; done";
   ok(
     "run",
     "-d",
@@ -118,8 +122,10 @@ test("a kill ends an always; with a stop signal of its own only that one does", 
     "-c",
     script,
   );
+  await says("named", "ready");
   ok("kill", "-s", "USR1", "named");
   await eventually(() => assert.equal(state("named", "{{.State.Status}} {{.RestartCount}}"), "running 1"));
+  await says("named", "ready\nready");
   ok("stop", "named");
   assert.equal(state("named", "{{.State.Status}} {{.State.ExitCode}}"), "exited 4");
   ok("rm", "plain", "named");
@@ -165,8 +171,10 @@ test("--rm takes anonymous volumes along and leaves named ones; restart leaves i
   ok("volume", "rm", "named");
 });
 
-test("a paused container is stopped by way of going on", () => {
-  ok("run", "-d", "--name", "frozen", IMAGE, "sh", "-c", "trap 'exit 6' TERM; while :; do sleep 0.05; done");
+test("a paused container is stopped by way of going on", async () => {
+  const script = "trap 'exit 6' TERM; echo ready; while :; do sleep 0.05; done";
+  ok("run", "-d", "--name", "frozen", IMAGE, "sh", "-c", script);
+  await says("frozen", "ready");
   ok("pause", "frozen");
   assert.match(
     daemon.docker("start", "frozen").stderr,

@@ -236,7 +236,10 @@ test("networks: containers find each other by alias and name", async () => {
     .withNetwork(network)
     .start();
   for (const name of ["web", "site", server.getName().slice(1), server.getId().slice(0, 12)]) {
-    const ran = await client.exec(["wget", "-q", "-O", "-", `http://${name}/index.html`]);
+    // It says that it is ready before it listens.
+    const asks = `wget -q -O - http://${name}/index.html`;
+    const line = `for i in $(seq 60); do ${asks} && exit; sleep 0.5; done; exit 1`;
+    const ran = await client.exec(["sh", "-c", line]);
     assert.equal(ran.stdout, "served\n", `${name}: ${ran.stderr}`);
   }
   assert.deepEqual(client.getNetworkNames(), [network.getName()]);

@@ -10,7 +10,7 @@ import { words } from "#test/parity/compare.ts";
 
 /** What Debian's dockerd speaks; so that both answer in the same shapes. */
 const API_VERSION = "1.41";
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 300_000;
 
 export interface Answer {
   code: number | null;

@@ -196,7 +196,7 @@ def ports(client):
     assert int(container.ports["81/udp"][0]["HostPort"]) > 0
     url = "http://127.0.0.1:%s/index.html" % published[0]["HostPort"]
     body = None
-    for _ in range(100):
+    for _ in range(1200):
         try:
             body = urllib.request.urlopen(url, timeout=5).read()
             break
