@@ -29,7 +29,8 @@ export async function receiveInWorker<Result>(
     using own = source;
     result = await read(own);
   } catch (error) {
-    body.destroy();
+    // With an error: Node's pipeline waits for ever for the end of one that is destroyed without, where all has come of it.
+    body.destroy(new Error("nobody reads it any more"));
     const failure = await passed;
     throw isCutShort(failure) ? failure : error;
   }
