@@ -10,6 +10,7 @@ import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { dockerCliMissing } from "#test/clients/docker-cli.ts";
 import { type Ran, TestDaemon } from "#test/fixtures/daemon.ts";
+import { eventually } from "#test/fixtures/eventually.ts";
 import { PrivateEtc } from "#test/fixtures/private-etc.ts";
 import { TestRegistry } from "#test/fixtures/registry.ts";
 
@@ -432,8 +433,11 @@ describe("a daemon before, with, and after --userns-remap", { skip }, () => {
         "7:8\n0:0",
       );
       const layers = join(daemon.dataRoot, `${BASE}.${BASE}`, "vfs/dir");
-      for (const name of readdirSync(layers))
-        assert.equal(owner(join(layers, name, "bin")), `${BASE}:${BASE}`);
+      // Those of the last container go behind its end.
+      await eventually(() => {
+        for (const name of readdirSync(layers))
+          assert.equal(owner(join(layers, name, "bin")), `${BASE}:${BASE}`);
+      });
     } finally {
       await daemon.stop();
     }
