@@ -9,6 +9,6 @@ export BERTH_SLOWNESS=5 BERTH_RANDOM_OPERATIONS=2000 BERTH_DRIVER_CRASHES=3
 . /environment
 # shellcheck disable=SC2046
 BERTH_NO_SETUP=1 BERTH_TEST_LAUNCHER=/berth/build/launcher \
-  node --disable-warning=ExperimentalWarning test/vm/guest/run-tests.ts $(cat /run/files)
+  node --disable-warning=ExperimentalWarning --liftoff-only test/vm/guest/run-tests.ts $(cat /run/files)
 echo "@@ended $?"
 poweroff -f
