@@ -16,12 +16,12 @@ const gates = new Map<Worker, SharedArrayBuffer>();
 
 /** As `new Worker`. */
 export function startThread(source: URL, options: WorkerOptions = {}): Worker {
-  if (gates.size === 0) process.once("exit", closeAll);
   const gate = makeGate();
   // A thread gets a copy of what is there when it begins.
   setEnvironmentData(GATE, gate);
   try {
     const worker = new Worker(source, options);
+    if (gates.size === 0) process.once("exit", closeAll);
     gates.set(worker, gate);
     worker.once("exit", () => {
       gates.delete(worker);
