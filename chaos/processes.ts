@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { basename } from "node:path";
 import type { ContainerInspect } from "#api-types/container.ts";
 import type { TestDaemon } from "#test/fixtures/daemon.ts";
+import { textOf } from "#test/fixtures/process-files.ts";
 
 export interface SeenProcess {
   pid: number;
@@ -86,15 +87,6 @@ function ageOf(pid: number): number {
     .replace(/^.*\) /, "")
     .split(" ");
   return Math.round(Number(textOf("/proc/uptime").split(" ")[0]) - Number(fields[19]) / 100);
-}
-
-/** Nothing of one that has ended. */
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
 }
 
 function linkOf(path: string): string {

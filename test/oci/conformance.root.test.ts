@@ -30,8 +30,8 @@ let rigs: Rig[];
 before(() => {
   rigs = makeRigs();
 });
-after(() => {
-  for (const rig of rigs) rig.remove();
+after(async () => {
+  for (const rig of rigs) await rig.remove();
 });
 
 for (const [group, cases] of Object.entries(groups)) {
@@ -45,7 +45,7 @@ for (const [group, cases] of Object.entries(groups)) {
             // What the peers leave behind after a refusal is theirs to answer for.
             if (rig.runtime === "berth") await rig.leavesNothing();
           } finally {
-            rig.deleteAll();
+            await rig.deleteAll();
           }
         }
         assert.deepEqual(disagreements(differs, rigs).join("\n"), "");

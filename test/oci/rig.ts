@@ -26,9 +26,8 @@ import { type DebianPeers, debianPeers } from "#test/fixtures/debian-peers.ts";
 import { eventually } from "#test/fixtures/eventually.ts";
 
 const BERTH = resolve(import.meta.dirname, "../../bin/berth-oci");
-/** How long a command may take, and a group until it is empty, ms; only a hang gets there, on a busy machine too. */
+/** How long a command may take, ms; only a hang gets there, on a busy machine too. */
 const PATIENCE_MS = 120_000;
-const PAUSE_MS = 50;
 const APPLETS =
   "sh cat ls echo true false id mount hostname sleep stat touch mkdir ln ps kill ip mknod env pwd head wc readlink dd grep sync sed tty find sort cut tr nproc date chmod umask seq".split(
     " ",
@@ -189,32 +188,18 @@ export class Rig {
   }
 
   /** So that a case that has failed spoils no other. */
-  deleteAll(): void {
+  async deleteAll(): Promise<void> {
     const state = join(this.directory, "state");
     for (const id of existsSync(state) ? readdirSync(state) : []) this.oci(["delete", "-f", id]);
-    for (const path of this.#groups("/sys/fs/cgroup").reverse()) removeGroup(path);
+    // What was killed in a group keeps it busy until it has ended; then it may go by itself, too.
+    await eventually(() => {
+      for (const path of this.#groups("/sys/fs/cgroup").reverse()) rmdirSync(path);
+    });
   }
 
-  remove(): void {
-    this.deleteAll();
+  async remove(): Promise<void> {
+    await this.deleteAll();
     rmSync(this.directory, { recursive: true, force: true });
-  }
-}
-
-/** What was killed in a group keeps it busy until it has ended; then it may go by itself, too. */
-function removeGroup(path: string): void {
-  const pause = new Int32Array(new SharedArrayBuffer(4));
-  const end = performance.now() + PATIENCE_MS;
-  for (;;) {
-    try {
-      rmdirSync(path);
-      return;
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === "ENOENT") return;
-      if (code !== "EBUSY" || performance.now() > end) throw error;
-      Atomics.wait(pause, 0, 0, PAUSE_MS);
-    }
   }
 }
 
